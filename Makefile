@@ -1,0 +1,38 @@
+# make demo    see a real video tokenized at several lengths and reconstructed
+# make test    lint, types and tests
+# Both set up what they need (see setup) and are quick when it is there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := dev,ale,data
+STAMP := .venv/.evatok-setup
+
+.PHONY: setup demo test lint format types pytest
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/evatok weights
+	touch $@
+
+demo: setup
+	$(BIN)/evatok demo
+
+test: lint types pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup
+	$(BIN)/mypy
+
+pytest: setup
+	$(BIN)/pytest

@@ -1,0 +1,1 @@
+"""Reading and writing video, sources of clips, token files."""
