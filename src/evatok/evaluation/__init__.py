@@ -1,0 +1,1 @@
+"""Measures of a reconstruction, each under a protocol that is printed with its numbers."""

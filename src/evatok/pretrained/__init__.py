@@ -1,0 +1,1 @@
+"""Frozen networks, and where their weights come from."""
