@@ -1,0 +1,75 @@
+"""Packing integers of a fixed width into bytes: the one bit packing of the project.
+
+Bit order is big-endian throughout: a value's most significant bit comes first, the first value starts at the most
+significant bit of the first byte, values follow each other without gaps, and the last byte is filled with zero bits.
+"""
+
+import numpy as np
+from torch import Tensor
+
+MAX_BITS = 32
+# Values handled at once, a multiple of 8 so that each chunk ends at a byte; bounds the memory (a byte for each bit).
+_CHUNK = 1 << 16
+
+
+def bits_for(choices: int) -> int:
+    """Bits that tell `choices` different values apart: ceil(log2(choices)), 0 for a single one."""
+    if choices < 1:
+        raise ValueError(f"choices is {choices}; it must be at least 1")
+    return (choices - 1).bit_length()
+
+
+def packed_size(bits: int, count: int) -> int:
+    """Bytes that `count` values of `bits` bits take."""
+    return (bits * count + 7) // 8
+
+
+def pack(values: Tensor | np.ndarray, bits: int) -> bytes:
+    """Pack integers `(N,)`, each in [0, 2^bits), into `packed_size(bits, N)` bytes.
+
+    Raises ValueError for a width outside 0…32, values that are no one-dimensional integers or out of range.
+    """
+    _check_width(bits)
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"values are {array.dtype} of shape {array.shape}; they must be integers of shape (N,)")
+    if array.size and (array.min() < 0 or int(array.max()) >> bits):
+        raise ValueError(
+            f"values lie in [{array.min()}, {array.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]"
+        )
+    return b"".join(_pack_chunk(array[i : i + _CHUNK], bits) for i in range(0, array.size, _CHUNK))
+
+
+def unpack(data: bytes | memoryview, bits: int, count: int) -> np.ndarray:
+    """Undo `pack`: `count` values of `bits` bits as int64 `(count,)`.
+
+    Raises ValueError for a width outside 0…32 or when `data` has not exactly `packed_size(bits, count)` bytes.
+    """
+    _check_width(bits)
+    if count < 0 or len(data) != packed_size(bits, count):
+        raise ValueError(
+            f"{len(data)} bytes came for {count} values of {bits} bits, which take {packed_size(bits, count)}"
+        )
+    packed = np.frombuffer(data, dtype=np.uint8)
+    values = np.zeros(count, dtype=np.int64)
+    for start in range(0, count, _CHUNK):
+        part = values[start : start + _CHUNK]
+        first = start * bits // 8
+        part[:] = _unpack_chunk(packed[first : first + packed_size(bits, part.size)], bits, part.size)
+    return values
+
+
+def _pack_chunk(values: np.ndarray, bits: int) -> bytes:
+    each = np.unpackbits(values.astype(">u4").view(np.uint8).reshape(-1, 4), axis=1)
+    return np.packbits(each[:, MAX_BITS - bits :]).tobytes()
+
+
+def _unpack_chunk(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
+    each = np.zeros((count, MAX_BITS), dtype=np.uint8)
+    each[:, MAX_BITS - bits :] = np.unpackbits(packed, count=count * bits).reshape(count, bits)
+    return np.packbits(each, axis=1).view(">u4").reshape(count)
+
+
+def _check_width(bits: int) -> None:
+    if not 0 <= bits <= MAX_BITS:
+        raise ValueError(f"bits is {bits}; it must be from 0 to {MAX_BITS}")
