@@ -1,0 +1,54 @@
+"""What a source of clips is: numbered videos of which any run of frames can be asked for."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """One video of a source: its name there, its class (-1: none), its number of frames and its (height, width)."""
+
+    key: str
+    label: int
+    frames: int
+    size: tuple[int, int]
+
+
+class ClipSource(Protocol):
+    """Numbered videos, described without reading them. Reading the same frames twice gives the same values."""
+
+    @property
+    def name(self) -> str:
+        """Short name for logs, keys and tables; differs between the sources of a run."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that `VideoEntry.label` counts; empty where there are none."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        ...
+
+    def describe(self, index: int) -> VideoEntry:
+        """What is known of video `index` without reading it."""
+        ...
+
+    def read(self, index: int, start: int, count: int, step: int) -> Tensor:
+        """Frames `start`, `start + step`, ... of video `index`: uint8 (count, 3, H, W).
+
+        Raises:
+            VideoError: these frames cannot be read; other clips of the source may well be.
+        """
+        ...
+
+
+def check_range(entry: VideoEntry, start: int, count: int, step: int) -> None:
+    """Raise ValueError unless `count` frames from `start` on, `step` apart, lie within the video."""
+    if start < 0 or count < 1 or step < 1 or start + (count - 1) * step >= entry.frames:
+        raise ValueError(
+            f"{entry.key} has {entry.frames} frames: cannot give {count} from frame {start} on, {step} apart"
+        )

@@ -1,0 +1,262 @@
+"""Clips out of sources: random groups for training, each a function of the seed and its number, and fixed ones
+for validation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from evatok.data.clip_source import ClipSource, VideoEntry
+from evatok.data.video import VideoError
+
+ATTEMPTS = 16  # draws for one clip before broken videos end the run
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips of one size.
+
+    Args:
+        video: uint8 (clips, frames, 3, h, w).
+        labels: int64 (clips,), each an index into the classes of all sources one after another; -1 for none.
+        keys: where each clip comes from, as "source:video@start+step", mirrored ones marked.
+    """
+
+    video: Tensor
+    labels: Tensor
+    keys: list[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pin_memory(self) -> "ClipBatch":
+        """The same batch in page-locked memory; torch's DataLoader calls this."""
+        return ClipBatch(self.video.pin_memory(), self.labels.pin_memory(), self.keys)
+
+
+@dataclass(frozen=True)
+class ClipSamplerConfig:
+    """How training clips are cut out of videos.
+
+    Args:
+        frames: frames of a clip.
+        sizes: heights and widths of the clips in pixels; all clips of a group share one.
+        size_weights: how often each of `sizes` is drawn, relative to the others.
+        scale: the crop's side, from and to, as a share of the largest crop of its aspect ratio in the source; a crop
+            is never smaller than the clip's size unless the source is.
+        steps: distances in frames between the frames of a clip.
+        step_weights: how often each of `steps` is drawn. Where a video is too short, a smaller step is taken.
+        mirror: probability that a clip is mirrored left to right.
+    """
+
+    frames: int = 16
+    sizes: list[tuple[int, int]] = field(default_factory=lambda: [(64, 64), (48, 88), (56, 72), (72, 56)])
+    size_weights: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.1, 0.1])
+    scale: tuple[float, float] = (0.35, 1.0)
+    steps: list[int] = field(default_factory=lambda: [1, 2, 3])
+    step_weights: list[float] = field(default_factory=lambda: [0.5, 0.3, 0.2])
+    mirror: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"frames must be at least 1, not {self.frames}")
+        if not self.sizes or any(side < 1 for size in self.sizes for side in size):
+            raise ValueError(f"sizes must be one or more pairs of a height and a width in pixels, not {self.sizes}")
+        if not self.steps or any(step < 1 for step in self.steps):
+            raise ValueError(f"steps must be one or more distances of at least 1, not {self.steps}")
+        _check_weights("size_weights", self.size_weights, "sizes", len(self.sizes))
+        _check_weights("step_weights", self.step_weights, "steps", len(self.steps))
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be two shares, 0 < from <= to <= 1, not {self.scale}")
+        if not 0 <= self.mirror <= 1:
+            raise ValueError(f"mirror is a probability, between 0 and 1, not {self.mirror}")
+
+
+def _check_weights(name: str, weights: list[float], of: str, count: int) -> None:
+    if len(weights) != count or any(weight < 0 for weight in weights) or sum(weights) <= 0:
+        raise ValueError(f"{name} must be a weight for each of the {count} {of}, not {weights}")
+
+
+class TrainingClips(Dataset[ClipBatch]):
+    """An endless series of groups of random clips: item `i` is a function of the seed and `i` alone.
+
+    So order and content are the same for any number of workers, and a run resumes by starting at another `i`.
+    A source is drawn by its weight, a video of it by its length, so that all its moments are as likely. A clip that
+    cannot be read is replaced by the next draw for the same place.
+
+    Args:
+        sources: the sources of the clips.
+        weights: how often each source is drawn, relative to the others.
+        config: how clips are cut.
+        group_size: clips of a group.
+        seed: of everything random.
+
+    Raises:
+        ValueError: two sources have one name, or a source has no video as long as a clip.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ClipSource],
+        weights: Sequence[float],
+        config: ClipSamplerConfig,
+        group_size: int,
+        seed: int,
+    ) -> None:
+        _check_weights("weights", list(weights), "sources", len(sources))
+        if group_size < 1 or seed < 0:
+            raise ValueError(f"group_size must be at least 1 and seed at least 0, not {group_size} and {seed}")
+        if len({source.name for source in sources}) < len(sources):
+            raise ValueError(f"sources must differ in name: {', '.join(source.name for source in sources)}")
+        self._drawers = [_VideoDrawer(source, config.frames) for source in sources]
+        self._shares = np.asarray(weights) / sum(weights)
+        self._config, self._group_size, self._seed = config, group_size, seed
+        self.classes = tuple(name for source in sources for name in source.classes)
+        self._first_class = [0, *accumulate(len(source.classes) for source in sources)]
+
+    def __getitem__(self, index: int) -> ClipBatch:
+        """Group `index`, from 0 on: a ClipBatch of `group_size` clips."""
+        config = self._config
+        rng = np.random.default_rng([self._seed, index])
+        size = config.sizes[_draw(rng, config.size_weights)]
+        clips = [self._clip(index, place, size) for place in range(self._group_size)]
+        video, labels, keys = zip(*clips, strict=True)
+        return ClipBatch(torch.stack(video), torch.tensor(labels), list(keys))
+
+    def _clip(self, index: int, place: int, size: tuple[int, int]) -> tuple[Tensor, int, str]:
+        """One clip, its label and key. Attempts have their own generators: none depends on what failed before."""
+        for attempt in range(ATTEMPTS):
+            rng = np.random.default_rng([self._seed, index, 1 + place, attempt])
+            number = int(rng.choice(len(self._drawers), p=self._shares))
+            source, first_class = self._drawers[number].source, self._first_class[number]
+            video = self._drawers[number].draw(rng)
+            try:
+                clip, label, key = self._cut(source, video, size, rng)
+            except VideoError:
+                continue
+            return clip, label if label < 0 else first_class + label, key
+        raise VideoError(f"{ATTEMPTS} draws in a row gave a clip that cannot be read, the last from {source.name}")
+
+    def _cut(
+        self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[Tensor, int, str]:
+        config, entry = self._config, source.describe(video)
+        step = config.steps[_draw(rng, config.step_weights)]
+        step = min(step, max((entry.frames - 1) // max(config.frames - 1, 1), 1))
+        start = int(rng.integers(entry.frames - (config.frames - 1) * step))
+        box = _random_box(entry, size, config.scale, rng)
+        mirror = rng.random() < config.mirror
+        clip = crop_and_resize(source.read(video, start, config.frames, step), box, size)
+        key = f"{source.name}:{entry.key}@{start}+{step}{' mirrored' if mirror else ''}"
+        return clip.flip(-1) if mirror else clip, entry.label, key
+
+
+class _VideoDrawer:
+    """Draws videos of a source, each as often as it has places for a clip."""
+
+    def __init__(self, source: ClipSource, frames: int) -> None:
+        self.source = source
+        places = [max(source.describe(video).frames - frames + 1, 0) for video in range(len(source))]
+        self._up_to = np.cumsum(places)
+        if not len(source) or not self._up_to[-1]:
+            raise ValueError(f"{source.name} has no video of at least {frames} frames")
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return int(np.searchsorted(self._up_to, rng.integers(self._up_to[-1]), side="right"))
+
+
+def validation_clips(
+    source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
+) -> ClipBatch:
+    """A fixed set of clips, spread evenly over a source's videos: centre crops as large as the aspect ratio allows.
+
+    Args:
+        source: where the clips come from.
+        count: how many; where it exceeds the number of videos, videos give several.
+        size: height and width of the clips.
+        frames: frames of a clip.
+        step: distance between them in frames.
+        seed: decides at which frame of its video a clip starts.
+
+    Returns:
+        A ClipBatch whose labels are those of the source.
+
+    Raises:
+        ValueError: no video is long enough.
+        VideoError: a clip cannot be read.
+    """
+    span = (frames - 1) * step + 1
+    usable = [video for video in range(len(source)) if source.describe(video).frames >= span]
+    if not usable:
+        raise ValueError(f"{source.name} has no video of at least {span} frames")
+    clips, labels, keys = [], [], []
+    for number in range(count):
+        video = usable[int((number + 0.5) * len(usable) / count)]
+        entry = source.describe(video)
+        start = int(np.random.default_rng([seed, number]).integers(entry.frames - span + 1))
+        box = centre_box(entry.size, size)
+        clips.append(crop_and_resize(source.read(video, start, frames, step), box, size))
+        labels.append(entry.label)
+        keys.append(f"{source.name}:{entry.key}@{start}+{step}")
+    return ClipBatch(torch.stack(clips), torch.tensor(labels), keys)
+
+
+def loader(
+    dataset: Dataset[ClipBatch], start: int, stop: int, workers: int = 0, stride: int = 1
+) -> Iterator[ClipBatch]:
+    """Items `start`, `start + stride`, ... below `stop`, in order, made by `workers` processes (0: by this one)."""
+    batches: DataLoader[ClipBatch] = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(start, stop, stride),
+        num_workers=workers,
+        collate_fn=_unchanged,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # its own: the loader would otherwise draw from the global one
+    )
+    yield from batches
+
+
+def _unchanged(batch: ClipBatch) -> ClipBatch:
+    return batch
+
+
+def crop_and_resize(video: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+    """Cut `box` (top, left, height, width) out of uint8 (F, 3, H, W) and resize it, antialiased, to `size`."""
+    top, left, height, width = box
+    crop = video[..., top : top + height, left : left + width]
+    if (height, width) == size:
+        return crop.contiguous()
+    resized = F.interpolate(crop.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return resized.round().clamp(0, 255).byte()
+
+
+def centre_box(source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The largest box (top, left, height, width) of `size`'s aspect ratio in the middle of `source`."""
+    height, width = _box_size(source, size, 1.0)
+    return (source[0] - height) // 2, (source[1] - width) // 2, height, width
+
+
+def _random_box(
+    entry: VideoEntry, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    height, width = _box_size(entry.size, size, float(rng.uniform(*scale)))
+    top = int(rng.integers(entry.size[0] - height + 1))
+    left = int(rng.integers(entry.size[1] - width + 1))
+    return top, left, height, width
+
+
+def _box_size(source: tuple[int, int], size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """`scale` times the largest box of `size`'s aspect ratio in `source`, but no smaller than `size` where possible."""
+    largest = min(source[0] / size[0], source[1] / size[1])
+    factor = min(max(scale * largest, 1.0), largest)
+    return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+
+
+def _draw(rng: np.random.Generator, weights: Sequence[float]) -> int:
+    return int(rng.choice(len(weights), p=np.asarray(weights) / sum(weights)))
