@@ -1,0 +1,223 @@
+"""How a video of any size is brought to a size that the model takes, and back."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Mode = Literal["keep", "crop", "letterbox", "none"]
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+_BAR = -1.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A record of how a source picture becomes the model's, and what is needed to undo it.
+
+    Args:
+        mode: `keep` the aspect ratio as nearly as the patch allows, `crop` the central square, `letterbox`
+            into a square with black bars, or `none`: nothing is changed.
+        source: (height, width) of the source.
+        size: (height, width) that the model sees.
+        box: (top, left, height, width) in the source of the part that is used.
+        inner: (top, left, height, width) in `size` of the picture; bars fill the rest.
+
+    ValueError: a box that does not lie inside its picture, or an unknown mode.
+    """
+
+    mode: Mode
+    source: Size
+    size: Size
+    box: Box
+    inner: Box
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode: got {self.mode!r}; it may be one of {', '.join(get_args(Mode))}")
+        for name, length in (("source", 2), ("size", 2), ("box", 4), ("inner", 4)):
+            value = tuple(getattr(self, name))
+            if len(value) != length or any(type(number) is not int for number in value):
+                raise ValueError(f"{name}: got {value}; it is {length} whole numbers")
+            object.__setattr__(self, name, value)
+        for name, box, whole in (("box", self.box, self.source), ("inner", self.inner, self.size)):
+            top, left, height, width = box
+            if (
+                min(top, left) < 0
+                or min(height, width) < 1
+                or top + height > whole[0]
+                or left + width > whole[1]
+            ):
+                raise ValueError(f"{name}: got {box}; it must lie inside a picture of {whole}")
+
+    @property
+    def output_size(self) -> Size:
+        """(height, width) of what `undo` returns: the source's, or the part of it that was used."""
+        return self.box[2], self.box[3]
+
+    def apply(self, frames: Tensor) -> Tensor:
+        """Bring source frames to the model's size.
+
+        Args:
+            frames: (..., 3, H, W) of the source's size: uint8, or floats in [-1, 1].
+
+        Returns:
+            (..., 3, h, w) float32 in [-1, 1]. A frame's result does not depend on the frames beside it.
+
+        Raises ValueError for another size or floats out of range, TypeError for other dtypes.
+        """
+        self._check_size(frames, self.source)
+        pictures = _crop(to_signed(frames), self.box)
+        pictures = _resize(pictures, (self.inner[2], self.inner[3]))
+        if self.output_is_filled:
+            return pictures
+        top, left, height, width = self.inner
+        whole = pictures.new_full((*pictures.shape[:-2], *self.size), _BAR)
+        whole[..., top : top + height, left : left + width] = pictures
+        return whole
+
+    def undo(self, frames: Tensor) -> Tensor:
+        """Bring the model's frames back to `output_size`.
+
+        Args:
+            frames: (..., 3, h, w) of the model's size: uint8, or floats in [-1, 1].
+
+        Returns:
+            (..., 3, H, W) uint8, rounded to the nearest.
+
+        Raises ValueError for another size or floats out of range, TypeError for other dtypes.
+        """
+        self._check_size(frames, self.size)
+        return to_bytes(_resize(_crop(to_signed(frames), self.inner), self.output_size))
+
+    @property
+    def output_is_filled(self) -> bool:
+        """Whether the picture fills what the model sees, so that there are no bars."""
+        return self.inner == (0, 0, *self.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as JSON can hold it."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make a fit from what `to_dict` gave; ValueError where it is something else."""
+        names = ("mode", "source", "size", "box", "inner")
+        if set(values) != set(names):
+            raise ValueError(f"fit: got the entries {sorted(values)}; they are {sorted(names)}")
+        for name in names[1:]:
+            if not isinstance(values[name], list | tuple):
+                raise ValueError(f"{name}: got {values[name]!r}; it is a list of whole numbers")
+        return cls(values["mode"], *(tuple(values[name]) for name in names[1:]))
+
+    def _check_size(self, frames: Tensor, size: Size) -> None:
+        if frames.ndim < 3 or tuple(frames.shape[-3:]) != (3, *size):
+            raise ValueError(f"frames: got the shape {tuple(frames.shape)}; it ends in {(3, *size)}")
+
+
+def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") -> Fit:
+    """Choose the size at which the model sees a source.
+
+    Args:
+        source_size: (height, width) of the source.
+        area: number of pixels of the frames that the model was trained on; its square root, rounded to the
+            patch, is the side of the square that `crop` and `letterbox` make.
+        patch: (height, width) of the model's patch; both sides that the model sees are multiples of it.
+        mode: see Fit. For `keep`, the size (h, w) minimises
+            |log of the change of aspect ratio| + |log(h w / area)|, and among equals the latter.
+
+    ValueError: with mode `none`, a source whose sides are no multiples of the patch; arguments that make no
+    sense.
+    """
+    height, width = source_size
+    for name, value in (("source_size", source_size), ("patch", patch)):
+        if min(value) < 1:
+            raise ValueError(f"{name}: got {value}; height and width are at least 1")
+    if area < 1:
+        raise ValueError(f"area: got {area}; it is at least 1 pixel")
+    source: Size = (int(height), int(width))
+    whole: Box = (0, 0, *source)
+    if mode == "keep":
+        size = _nearest_size(source, area, patch)
+        return Fit(mode, source, size, whole, (0, 0, *size))
+    if mode == "none":
+        if height % patch[0] or width % patch[1]:
+            raise ValueError(
+                f"size: got {height}x{width}; without fitting, the height may be a multiple of {patch[0]} "
+                f"and the width of {patch[1]}"
+            )
+        return Fit(mode, source, source, whole, whole)
+    unit = math.lcm(*patch)
+    side = unit * max(1, round(math.sqrt(area) / unit))
+    if mode == "crop":
+        edge = min(source)
+        return Fit(
+            mode, source, (side, side), (*_centred((edge, edge), source), edge, edge), (0, 0, side, side)
+        )
+    if mode == "letterbox":
+        scale = side / max(source)
+        inner = max(1, round(height * scale)), max(1, round(width * scale))
+        return Fit(mode, source, (side, side), whole, (*_centred(inner, (side, side)), *inner))
+    raise ValueError(f"mode: got {mode!r}; it may be one of {', '.join(get_args(Mode))}")
+
+
+def to_signed(frames: Tensor) -> Tensor:
+    """Turn uint8 frames, or floats in [-1, 1], into float32 in [-1, 1]: 0 becomes -1 and 255 becomes 1.
+
+    Raises TypeError for other dtypes, ValueError for floats out of range (NaN too).
+    """
+    if frames.dtype == torch.uint8:
+        return frames.to(torch.float32).div_(127.5).sub_(1)
+    if not frames.is_floating_point():
+        raise TypeError(f"frames: got {frames.dtype}; they may be uint8, or floats in [-1, 1]")
+    if frames.numel():
+        low, high = (float(value) for value in torch.aminmax(frames))
+        if not (low >= -1 and high <= 1):
+            raise ValueError(f"frames: got values from {low:g} to {high:g}; floats lie in [-1, 1]")
+    return frames.to(torch.float32)
+
+
+def to_bytes(frames: Tensor) -> Tensor:
+    """Turn floats in [-1, 1] into uint8, rounded to the nearest: the reverse of `to_signed`."""
+    return frames.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _nearest_size(source: Size, area: int, patch: Size) -> Size:
+    height, width = source
+    tallest = max(patch[0], 2 * math.sqrt(area * height / width))
+    candidates: set[Size] = set()
+    for rows in range(1, math.ceil(tallest / patch[0]) + 1):
+        # For a given height the error is convex in the logarithm of the width, and least between these two.
+        for ideal in (rows * patch[0] * width / height, area / (rows * patch[0])):
+            columns = math.floor(ideal / patch[1])
+            candidates |= {(rows * patch[0], max(1, near) * patch[1]) for near in (columns, columns + 1)}
+
+    def error(size: Size) -> tuple[float, float, Size]:
+        aspect = abs(math.log(size[1] / size[0]) - math.log(width / height))
+        change = abs(math.log(size[0] * size[1] / area))
+        return round(aspect + change, 9), change, size
+
+    return min(candidates, key=error)
+
+
+def _centred(size: Size, whole: Size) -> Size:
+    return (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
+
+
+def _crop(frames: Tensor, box: Box) -> Tensor:
+    top, left, height, width = box
+    return frames[..., top : top + height, left : left + width]
+
+
+def _resize(frames: Tensor, size: Size) -> Tensor:
+    if tuple(frames.shape[-2:]) == size:
+        return frames
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    resized = F.interpolate(flat, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+    return resized.reshape(*frames.shape[:-2], *size)

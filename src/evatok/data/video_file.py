@@ -1,0 +1,228 @@
+"""One open video file: its stream, frames as they are decoded, seeking, and what the container says."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+import torch
+from av.error import FFmpegError
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+from torch import Tensor
+
+StrPath = str | os.PathLike[str]
+
+# Starting threads takes longer than coding frames of at most so many pixels.
+SMALL_PICTURE = 256 * 256
+# FFmpeg would render these as pictures of text.
+_TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
+
+
+class VideoError(ValueError):
+    """A video could not be read or written; the message is one sentence with the path and the reason."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says about its video.
+
+    `frames` is the container's claim (None if it makes none); `fps` the average rate, above 0; `size` is
+    (height, width) as shown, that is after rotation; `seconds` the duration (None if unknown).
+    """
+
+    path: str
+    frames: int | None
+    fps: float
+    size: tuple[int, int]
+    seconds: float | None
+    codec: str
+
+
+@dataclass(frozen=True)
+class ConstantClock:
+    """A constant rate, in a stream's own ticks: frame n has the stamp first + n * tick."""
+
+    first: int
+    tick: int
+    frames: int
+
+    def numbered(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames with their numbers; ends at the first whose stamp is not the next in line."""
+        expected: int | None = None
+        for frame in frames:
+            if frame.pts is None:
+                return
+            number, rest = divmod(frame.pts - self.first, self.tick)
+            if rest or (expected is not None and number != expected):
+                return
+            yield number, frame
+            expected = number + 1
+
+
+class VideoFile:
+    """One open video file: its best video stream, whose errors come out as VideoError."""
+
+    def __init__(self, path: StrPath) -> None:
+        self.path = os.fspath(path)
+        self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def error(self, reason: str) -> VideoError:
+        return VideoError(f"cannot read video '{self.path}': {reason}")
+
+    def _open(self) -> None:
+        if not os.path.exists(self.path):
+            raise self.error("there is no such file")
+        if not os.path.isfile(self.path):
+            raise self.error("it is not a file")
+        if os.path.getsize(self.path) == 0:
+            raise self.error("the file is empty")
+        try:
+            # With the protocol spelled out, a colon or '%d' in a name is no protocol or pattern, and no
+            # playlist can make FFmpeg reach for the network.
+            self._container = av.open(
+                f"file:{self.path}",
+                "r",
+                options={"protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
+        except (FFmpegError, OSError) as error:
+            raise self.error(reason_of(error)) from error
+        try:
+            self._stream = self._pick_stream()
+        except BaseException:
+            self.close()
+            raise
+
+    def _pick_stream(self) -> VideoStream:
+        found = self._container.streams.best("video")
+        if not isinstance(found, VideoStream) or found.disposition & Disposition.attached_pic:
+            raise self.error("it has no video stream")
+        if found.codec_context is None:
+            raise self.error("there is no decoder for its video")
+        if found.codec_context.name in _TEXT_CODECS:
+            raise self.error("it is a text, not a video")
+        found.thread_type = "AUTO"
+        # Starting threads takes longer than decoding small frames.
+        found.thread_count = 1 if found.width * found.height <= SMALL_PICTURE else 0
+        return found
+
+    def reopen(self) -> None:
+        """Go back to the beginning, which seeking does not reach in every format."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        self._container.close()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Decode from where the file stands to its end."""
+        try:
+            for packet in self._container.demux(self._stream):
+                # Broadcast streams have losses that decoders hide; elsewhere this is a file's cut-off end.
+                if packet.is_corrupt and self._container.format.name != "mpegts":
+                    yield from self._stream.codec_context.decode(None)
+                    raise self.error("it breaks off in the middle of a frame")
+                yield from packet.decode()
+        except (FFmpegError, OSError) as error:
+            raise self.error(f"it breaks off: {reason_of(error)}") from error
+        entries = self._stream.index_entries
+        if len(entries) and entries[-1].pos + entries[-1].size > os.path.getsize(self.path):
+            raise self.error("it breaks off before its last frame")
+
+    def seek(self, stamp: int) -> Iterator[VideoFrame] | None:
+        """Frames from a key frame at or before `stamp` on, or None where seeking does not lead to one."""
+        try:
+            self._container.seek(stamp, stream=self._stream)
+        except (FFmpegError, OSError):
+            return None
+        frames = self.frames()
+        try:
+            # What is shown before the key frame that decoding began with may lack its references.
+            key = next((frame for frame in frames if frame.key_frame), None)
+        except VideoError:
+            return None
+        if key is None or key.pts is None or key.pts > stamp:
+            return None
+        return chain([key], frames)
+
+    def clock(self) -> ConstantClock | None:
+        """The constant rate, where the container's index lists all frames at one distance; else None."""
+        entries, first = self._stream.index_entries, self._stream.start_time
+        if first is None or len(entries) < 2 or len(entries) != self._stream.frames:
+            return None
+        listed = list(entries)
+        stamps = np.array([entry.timestamp for entry in listed])
+        steps = np.diff(stamps)
+        if steps[0] <= 0 or (steps != steps[0]).any() or any(entry.is_discard for entry in listed):
+            return None
+        return ConstantClock(first, int(steps[0]), len(listed))
+
+    def info(self, first: VideoFrame) -> VideoInfo:
+        """Describe the video; `first` is any frame of it."""
+        stream, seconds = self._stream, None
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif self._container.duration is not None:
+            seconds = self._container.duration / av.time_base
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
+        across = _orientation(first)[0]
+        size = (first.width, first.height) if across else (first.height, first.width)
+        codec = stream.codec_context.name
+        return VideoInfo(self.path, stream.frames or None, float(rate), size, seconds, codec)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of FFmpeg or of the system says, without its number."""
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def checked_fps(fps: float) -> float:
+    """Return a frame rate; ValueError if it is none."""
+    if not 0.01 <= fps <= 1000:
+        raise ValueError(f"fps: got {fps}; it may be 0.01 to 1000")
+    return float(fps)
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Whether showing a frame swaps its axes, and then mirrors it top to bottom and left to right.
+
+    The display matrix sends pixel (x, y) to (a x + c y, b x + d y), up to a shift (libavutil's display.h).
+    """
+    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, b < 0, c < 0
+    return False, d < 0, a < 0
+
+
+def to_tensor(frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
+    """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
+    across, upside_down, mirrored = _orientation(frame)
+    if size is None:
+        rgb = frame.reformat(format="rgb24")
+    else:
+        height, width = reversed(size) if across else size
+        shrinks = height * width < frame.height * frame.width
+        how = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+        rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=how)
+    picture = torch.from_numpy(rgb.to_ndarray()).permute((2, 1, 0) if across else (2, 0, 1))
+    axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
+    return (picture.flip(axes) if axes else picture).contiguous()
