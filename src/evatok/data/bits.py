@@ -1,14 +1,15 @@
 """Packing integers of a fixed width into bytes: the one bit packing of the project.
 
-Bit order is big-endian throughout: a value's most significant bit comes first, the first value starts at the most
-significant bit of the first byte, values follow each other without gaps, and the last byte is filled with zero bits.
+Bit order is big-endian throughout: a value's most significant bit comes first, the first value starts at the
+most significant bit of the first byte, values follow each other without gaps, and zero bits fill the
+last byte.
 """
 
 import numpy as np
 from torch import Tensor
 
 MAX_BITS = 32
-# Values handled at once, a multiple of 8 so that each chunk ends at a byte; bounds the memory (a byte for each bit).
+# Values handled at once (a byte for each bit): a multiple of 8, so that each chunk ends at a byte.
 _CHUNK = 1 << 16
 
 
@@ -32,7 +33,7 @@ def pack(values: Tensor | np.ndarray, bits: int) -> bytes:
     _check_width(bits)
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"values are {array.dtype} of shape {array.shape}; they must be integers of shape (N,)")
+        raise ValueError(f"values are {array.dtype} {array.shape}; they must be integers of shape (N,)")
     if array.size and (array.min() < 0 or int(array.max()) >> bits):
         raise ValueError(
             f"values lie in [{array.min()}, {array.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]"
@@ -43,7 +44,7 @@ def pack(values: Tensor | np.ndarray, bits: int) -> bytes:
 def unpack(data: bytes | memoryview, bits: int, count: int) -> np.ndarray:
     """Undo `pack`: `count` values of `bits` bits as int64 `(count,)`.
 
-    Raises ValueError for a width outside 0…32 or when `data` has not exactly `packed_size(bits, count)` bytes.
+    Raises ValueError for a width outside 0…32 or when `data` is not exactly `packed_size(bits, count)` bytes.
     """
     _check_width(bits)
     if count < 0 or len(data) != packed_size(bits, count):
