@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """One video of a source: its name there, its class (-1: none), its number of frames and its (height, width)."""
+    """One video of a source: its name there, its class (-1: none), its frames and its (height, width)."""
 
     key: str
     label: int
@@ -17,7 +17,7 @@ class VideoEntry:
 
 
 class ClipSource(Protocol):
-    """Numbered videos, described without reading them. Reading the same frames twice gives the same values."""
+    """Numbered videos, described without reading them. The same frames come out whenever they are read."""
 
     @property
     def name(self) -> str:

@@ -1,9 +1,9 @@
-"""Clips out of sources: random groups for training, each a function of the seed and its number, and fixed ones
-for validation."""
+"""Clips out of sources: seeded random groups for training, and fixed ones for validation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ class ClipSamplerConfig:
         frames: frames of a clip.
         sizes: heights and widths of the clips in pixels; all clips of a group share one.
         size_weights: how often each of `sizes` is drawn, relative to the others.
-        scale: the crop's side, from and to, as a share of the largest crop of its aspect ratio in the source; a crop
-            is never smaller than the clip's size unless the source is.
+        scale: the crop's side, from and to, as a share of the largest crop of its aspect ratio in the source;
+            a crop is never smaller than the clip's size unless the source is.
         steps: distances in frames between the frames of a clip.
         step_weights: how often each of `steps` is drawn. Where a video is too short, a smaller step is taken.
         mirror: probability that a clip is mirrored left to right.
@@ -66,7 +66,7 @@ class ClipSamplerConfig:
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, not {self.frames}")
         if not self.sizes or any(side < 1 for size in self.sizes for side in size):
-            raise ValueError(f"sizes must be one or more pairs of a height and a width in pixels, not {self.sizes}")
+            raise ValueError(f"sizes must be one or more pairs of a height and a width, not {self.sizes}")
         if not self.steps or any(step < 1 for step in self.steps):
             raise ValueError(f"steps must be one or more distances of at least 1, not {self.steps}")
         _check_weights("size_weights", self.size_weights, "sizes", len(self.sizes))
@@ -86,8 +86,8 @@ class TrainingClips(Dataset[ClipBatch]):
     """An endless series of groups of random clips: item `i` is a function of the seed and `i` alone.
 
     So order and content are the same for any number of workers, and a run resumes by starting at another `i`.
-    A source is drawn by its weight, a video of it by its length, so that all its moments are as likely. A clip that
-    cannot be read is replaced by the next draw for the same place.
+    A source is drawn by its weight, a video of it by its length, so that all its moments are as likely. A
+    clip that cannot be read is replaced by the next draw for the same place.
 
     Args:
         sources: the sources of the clips.
@@ -109,8 +109,10 @@ class TrainingClips(Dataset[ClipBatch]):
         seed: int,
     ) -> None:
         _check_weights("weights", list(weights), "sources", len(sources))
-        if group_size < 1 or seed < 0:
-            raise ValueError(f"group_size must be at least 1 and seed at least 0, not {group_size} and {seed}")
+        if group_size < 1:
+            raise ValueError(f"group_size must be at least 1, not {group_size}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, not {seed}")
         if len({source.name for source in sources}) < len(sources):
             raise ValueError(f"sources must differ in name: {', '.join(source.name for source in sources)}")
         self._drawers = [_VideoDrawer(source, config.frames) for source in sources]
@@ -129,7 +131,7 @@ class TrainingClips(Dataset[ClipBatch]):
         return ClipBatch(torch.stack(video), torch.tensor(labels), list(keys))
 
     def _clip(self, index: int, place: int, size: tuple[int, int]) -> tuple[Tensor, int, str]:
-        """One clip, its label and key. Attempts have their own generators: none depends on what failed before."""
+        """One clip, its label and key. Each attempt has its own generator, whatever failed before."""
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([self._seed, index, 1 + place, attempt])
             number = int(rng.choice(len(self._drawers), p=self._shares))
@@ -140,7 +142,9 @@ class TrainingClips(Dataset[ClipBatch]):
             except VideoError:
                 continue
             return clip, label if label < 0 else first_class + label, key
-        raise VideoError(f"{ATTEMPTS} draws in a row gave a clip that cannot be read, the last from {source.name}")
+        raise VideoError(
+            f"{ATTEMPTS} draws in a row gave clips that cannot be read, the last from {source.name}"
+        )
 
     def _cut(
         self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator
@@ -173,7 +177,7 @@ class _VideoDrawer:
 def validation_clips(
     source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
 ) -> ClipBatch:
-    """A fixed set of clips, spread evenly over a source's videos: centre crops as large as the aspect ratio allows.
+    """A fixed set of clips, spread evenly over a source's videos: largest centre crops.
 
     Args:
         source: where the clips come from.
@@ -209,7 +213,7 @@ def validation_clips(
 def loader(
     dataset: Dataset[ClipBatch], start: int, stop: int, workers: int = 0, stride: int = 1
 ) -> Iterator[ClipBatch]:
-    """Items `start`, `start + stride`, ... below `stop`, in order, made by `workers` processes (0: by this one)."""
+    """Items `start`, `start + stride`, ... below `stop`, in order, made by that many processes (0: this)."""
     batches: DataLoader[ClipBatch] = DataLoader(
         dataset,
         batch_size=None,
@@ -222,12 +226,12 @@ def loader(
     yield from batches
 
 
-def _unchanged(batch: ClipBatch) -> ClipBatch:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
 def crop_and_resize(video: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Cut `box` (top, left, height, width) out of uint8 (F, 3, H, W) and resize it, antialiased, to `size`."""
+    """Cut `box` (top, left, height, width) out of uint8 (F, 3, H, W); resize it, antialiased, to `size`."""
     top, left, height, width = box
     crop = video[..., top : top + height, left : left + width]
     if (height, width) == size:
@@ -252,7 +256,7 @@ def _random_box(
 
 
 def _box_size(source: tuple[int, int], size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """`scale` times the largest box of `size`'s aspect ratio in `source`, but no smaller than `size` where possible."""
+    """`scale` times the largest box of `size`'s aspect ratio in `source`; at least `size` where that fits."""
     largest = min(source[0] / size[0], source[1] / size[1])
     factor = min(max(scale * largest, 1.0), largest)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)

@@ -17,7 +17,7 @@ from evatok.data.video import VideoError, probe, read_clip
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset(
-    [".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"]
+    f".{name}" for name in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m".split()
 )
 SHOWN = 5  # bad files that an error names; all of them are in `FolderSource.skipped`
 
@@ -42,6 +42,7 @@ class FolderConfig:
         folder: videos in a subfolder have its name as their class, videos directly in the folder have none.
         index: CSV or Parquet file with the columns `path` (relative to the folder) and, if there are classes,
             `label`; it then decides which files there are. None: every video file of the folder.
+        name: of the source, in logs and tables; None: the folder's name.
         max_bad: share of the files that may be bad before opening, or later a read, raises.
         min_frames: shorter videos are skipped.
         weight: share of training clips, relative to the other sources' weights.
@@ -49,6 +50,7 @@ class FolderConfig:
 
     folder: str
     index: str | None = None
+    name: str | None = None
     max_bad: float = 0.05
     min_frames: int = 16
     weight: float = 1.0
@@ -96,7 +98,7 @@ class FolderSource:
         listed = _read_index(root, Path(config.index)) if config.index else _walk(root)
         if not listed:
             raise ValueError(f"no video files in {config.index or root}")
-        self.name = root.resolve().name
+        self.name = config.name or root.resolve().name
         self.classes = tuple(sorted({label for _, label in listed if label}))
         self.failed: dict[str, str] = {}
         self._root, self._max_bad, self._listed = root, config.max_bad, len(listed)
@@ -130,14 +132,16 @@ class FolderSource:
             logger.warning("%s: skipped %d of %d files:%s", self.name, len(self.skipped), self._listed, lines)
         self._check_share()
         if not self._entries:
-            raise ValueError(f"none of the {self._listed} files of {self._root} can be used: {self._first_bad()}")
+            raise ValueError(
+                f"none of the {self._listed} files of {self._root} is usable: {self._first_bad()}"
+            )
 
     def _check_share(self) -> None:
         bad = len(self.skipped) + len(self.failed)
         if bad > self._max_bad * self._listed:
             raise TooManyBadVideos(
-                f"{bad} of the {self._listed} videos of {self._root} are bad ({bad / self._listed:.1%}; max_bad "
-                f"allows {self._max_bad:.1%}): {self._first_bad()}"
+                f"{bad} of the {self._listed} videos of {self._root} are bad: {bad / self._listed:.1%}, "
+                f"where max_bad allows {self._max_bad:.1%}: {self._first_bad()}"
             )
 
     def _first_bad(self) -> str:
@@ -175,8 +179,9 @@ class FileSource:
 
 
 def _walk(root: Path) -> list[tuple[str, str]]:
-    """Paths of video files, relative to `root`, each with the name of its subfolder ("": directly in `root`)."""
-    paths = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    """Paths of video files, relative to `root`, each with the name of its subfolder ("" directly in it)."""
+    files = (path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    paths = sorted(path.relative_to(root) for path in files)
     return [(path.as_posix(), path.parts[0] if len(path.parts) > 1 else "") for path in paths]
 
 
@@ -187,7 +192,7 @@ def _read_index(root: Path, index: Path) -> list[tuple[str, str]]:
         raise ValueError(f"index {index} is neither a file nor one in {root}")
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
     if rows and "path" not in rows[0]:
-        raise ValueError(f"index {path} has the columns {', '.join(rows[0])}; it needs 'path', and may have 'label'")
+        raise ValueError(f"index {path} has the columns {', '.join(rows[0])}, but 'path' is not among them")
     return [(row["path"], row.get("label") or "") for row in rows]
 
 

@@ -1,14 +1,16 @@
-"""Atari 2600 games as labelled videos, rendered when asked for by an emulator whose package brings the games along.
+"""Atari 2600 games as labelled videos, rendered when asked for.
 
-Game names are classes and an episode is a video: random play by a seeded generator, so an episode is a function of
-its game and seed. Screens are kept as palette indices, each combined with its predecessor by exclusive or and
-compressed: about 0.4 kB a frame, so that a thousand episodes fit in memory.
+The emulator's package has the games in it. A game is a class and an episode a video: random play by a seeded
+generator, so that an episode is a function of its game and seed. Screens are kept as palette indices, each
+combined with its predecessor by exclusive or and compressed: 0.4 kB a frame, so that a thousand episodes fit
+in memory.
 """
 
 import logging
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -51,7 +53,7 @@ class GamesConfig:
         check_weight(self.weight)
         first, after = self.seeds
         if not 0 <= first < after:
-            raise ValueError(f"seeds are the first and the one after the last, 0 <= first < after, not {self.seeds}")
+            raise ValueError(f"seeds are the first and the one after the last, in order, not {self.seeds}")
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, not {self.frames}")
         if not self.games:
@@ -124,7 +126,7 @@ class GamesSource:
 
 
 class _Episode:
-    """The frames of an episode, compressed `CHUNK` at a time, and the colours (256, 3) of the palette's indices."""
+    """The frames of an episode, compressed `CHUNK` at a time, and its palette: colours (256, 3)."""
 
     def __init__(self, screens: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
         self._palette = palette
@@ -148,7 +150,7 @@ def _pack(screens: NDArray[np.uint8]) -> bytes:
 
 def _unpack(chunk: bytes) -> NDArray[np.uint8]:
     screens = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(-1, *SIZE).copy()
-    for before, screen in zip(screens, screens[1:], strict=False):
+    for before, screen in pairwise(screens):
         screen ^= before
     return screens
 
@@ -181,7 +183,7 @@ class _Emulator:
         console = ALEInterface()
         console.setInt("random_seed", int(rng.integers(1, 2**31)))
         console.setFloat("repeat_action_probability", STICKY)
-        console.loadROM(roms.get_rom_path(game))
+        console.loadROM(str(roms.get_rom_path(game)))
         actions = console.getMinimalActionSet()
         warm_up = int(rng.integers(*WARM_UP))
         screens = np.empty((frames, *SIZE), np.uint8)

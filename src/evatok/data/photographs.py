@@ -1,7 +1,7 @@
-"""Photographs panned and zoomed over: videos with real texture and smooth motion, out of one package's pictures.
+"""Photographs panned and zoomed over: videos with real texture and smooth motion.
 
-A path over a photograph is a function of the photograph and the path's number: its centre, zoom and angle move
-between a few random stations, and at some stations it rests. Only the frames that are asked for are rendered.
+A path over a photograph is a function of the photograph's name and the path's number: centre, zoom and angle
+of the view move between a few random stations, or rest there. Only the frames that are asked for are rendered.
 """
 
 import math
@@ -25,7 +25,6 @@ TRAIN = (
     "astronaut.png",
     "brick.png",
     "camera.png",
-    "coffee.png",
     "coins.png",
     "grass.png",
     "gravel.png",
@@ -35,12 +34,12 @@ TRAIN = (
     "motorcycle_left.png",
     "retina.jpg",
 )
-VALIDATION = ("chelsea.png", "rocket.jpg", "cell.png")
+VALIDATION = ("chelsea.png", "coffee.png", "rocket.jpg")
 
 PATHS = 64  # paths over each photograph
 FRAMES = 64  # frames of a path
 SIDE = 192  # height and width of the frames
-SHORT = 384  # shorter side to which larger photographs are shrunk: a view of them has little finer than its pixels
+SHORT = 384  # shorter side to which larger photographs are shrunk, so that views hardly alias
 STATIONS = 5  # a path goes through this many placements of the view
 REST = 0.25  # chance that the view stays where it is until the next station
 VIEW = (0.3, 0.8)  # side of the view, as a share of the photograph's shorter side
@@ -53,8 +52,8 @@ class PhotographsConfig:
     """Paths over photographs of scikit-image's package.
 
     Args:
-        photographs: names of picture files in `skimage/data`, or "train" or "validation" for the lists `TRAIN` and
-            `VALIDATION` of this module, which have no photograph in common.
+        photographs: names of picture files in `skimage/data`, or "train" or "validation" for the lists
+            `TRAIN` and `VALIDATION` of this module, which have no photograph in common.
         weight: share of training clips, relative to the other sources' weights.
     """
 
@@ -123,15 +122,16 @@ def _picture_folder() -> Path:
 @lru_cache(maxsize=32)
 def _read_picture(path: Path) -> Tensor:
     """A photograph, shrunk to `SHORT` if larger: float32 (3, H, W) in [0, 255]."""
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-    smaller = min(SHORT / min(image.size), 1.0)
-    image = image.resize((round(image.width * smaller), round(image.height * smaller)), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1).contiguous()
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    factor = min(SHORT / min(image.size), 1.0)
+    size = round(image.width * factor), round(image.height * factor)
+    pixels = np.array(image.resize(size, Image.Resampling.LANCZOS), np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def _path(rng: np.random.Generator, size: tuple[int, ...]) -> NDArray[np.float64]:
-    """The view in every frame, (FRAMES, 4): centre y and x and side in pixels of the photograph, angle in radians."""
+    """The view in every frame, (FRAMES, 4): centre y, x and side in pixels, angle in radians."""
     height, width = size
     short = min(height, width)
     stations = np.empty((STATIONS, 4))
@@ -145,8 +145,7 @@ def _path(rng: np.random.Generator, size: tuple[int, ...]) -> NDArray[np.float64
             centre = stations[station - 1, :2] + rng.uniform(-REACH, REACH, 2) * short
         margin = side / 2 * (math.cos(angle) + abs(math.sin(angle)))  # keeps the tilted view inside
         stations[station] = (*np.clip(centre, margin, (height - margin, width - margin)), side, angle)
-    # A smooth ease from each station to the next: the view starts and stops gently. Views between two that lie
-    # inside the photograph lie inside, or leave it by less than a pixel or so, which the edge fills.
+    # A smooth ease from each station to the next: the view starts and stops gently.
     where = np.linspace(0, STATIONS - 1, FRAMES)
     before = np.minimum(where.astype(int), STATIONS - 2)
     part = (where - before)[:, None]
@@ -158,7 +157,8 @@ def _render(picture: Tensor, views: NDArray[np.float64]) -> Tensor:
     """Views of a photograph: uint8 (len(views), 3, SIDE, SIDE)."""
     height, width = picture.shape[-2:]
     y, x, side, angle = torch.from_numpy(views).float()[:, None, None].unbind(-1)
-    along = ((torch.arange(SIDE) + 0.5) / SIDE - 0.5) * side  # pixels of the photograph, from the view's centre
+    # From the view's centre, in pixels of the photograph.
+    along = ((torch.arange(SIDE) + 0.5) / SIDE - 0.5) * side
     down = along.mT
     cos, sin = torch.cos(angle), torch.sin(angle)
     columns = 2 / width * (x + cos * along - sin * down) - 1

@@ -1,7 +1,7 @@
 """Real videos that come inside Python packages: a few short clips, and Big Buck Bunny cut into its shots.
 
-Big Buck Bunny is (c) 2008 Blender Foundation, www.bigbuckbunny.org, licensed CC-BY 3.0: `CREDIT` belongs wherever
-something made from it is shown.
+Big Buck Bunny is (c) 2008 Blender Foundation, www.bigbuckbunny.org, licensed CC-BY 3.0: `CREDIT` belongs
+wherever something made from it is shown.
 """
 
 import logging
@@ -45,8 +45,8 @@ _FILM = (
     "!moviepy_10_minutes/resources/bbb.mp4"
 )
 
-# A cut is where the mean absolute change of a small picture, of values in [0, 1], is at least _CHANGE and _RISE times
-# each of its neighbours. On Big Buck Bunny it is 3 times and more at almost every cut, and below 1.3 elsewhere.
+# A cut is where a small picture, of values in [0, 1], changes by _CHANGE or more on the average, and _RISE
+# times as much as just before and after. In Big Buck Bunny this finds 127 cuts, and misses three in very fast motion.
 _SMALL = (36, 64)
 _CHANGE = 0.08
 _RISE = 1.5
@@ -84,7 +84,7 @@ def big_buck_bunny() -> Path:
 
 
 def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
-    """Cut Big Buck Bunny into `destination`/train/shot_0001.mp4 and so on, every eighth shot into /validation.
+    """Cut Big Buck Bunny into `destination`/train/shot_0001.mp4 ..., every eighth shot into /validation.
 
     Nothing is done where `destination` exists already; where the work breaks off, it is not left behind.
 
@@ -130,7 +130,7 @@ def cut_into_shots(film: Path, destination: Path, height: int) -> None:
 def shots(frames: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
     """Split a stream of frames, uint8 (3, H, W), at its cuts; each shot has to be used up before the next.
 
-    What is compared are small pictures of the frames, and only the change before and after each is remembered.
+    Small pictures of the frames are compared, and only the changes before and after one are remembered.
     """
     marked = _mark_cuts(frames)
     pending = next(marked, None)
@@ -146,7 +146,7 @@ def shots(frames: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
 
 
 def _mark_cuts(frames: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
-    """Every frame with whether a shot begins with it. A frame is held back until the change after it is known."""
+    """Every frame with whether a shot begins with it; it is held back until the change after it is known."""
     held: Tensor | None = None
     held_small = None
     before = change = 0.0  # from the frame before last to the last, and from the last to the one held back
@@ -166,15 +166,17 @@ def _write(path: Path, shot: Iterator[Tensor], fps: float) -> None:
     opening = list(islice(shot, _SHORTEST))
     if len(opening) < _SHORTEST:
         return
-    count = 0
+    written = 0
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(fps), options=_ENCODING)
         stream.height, stream.width = opening[0].shape[1:]
         stream.pix_fmt = "yuv420p"
-        for count, frame in enumerate(chain(opening, shot), start=1):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.permute(1, 2, 0).contiguous().numpy())))
+        for frame in chain(opening, shot):
+            picture = frame.permute(1, 2, 0).contiguous().numpy()
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            written += 1
         container.mux(stream.encode())
-    if count > _LONGEST:
+    if written > _LONGEST:
         path.unlink()
 
 
