@@ -16,9 +16,8 @@ from evatok.data.video import VideoError, probe, read_clip
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
-    f".{name}" for name in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m".split()
-)
+VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4"}
+VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"}
 SHOWN = 5  # bad files that an error names; all of them are in `FolderSource.skipped`
 
 

@@ -1,7 +1,7 @@
 """Photographs panned and zoomed over: videos with real texture and smooth motion.
 
 A path over a photograph is a function of the photograph's name and the path's number: centre, zoom and angle
-of the view move between a few random stations, or rest there. Only the frames that are asked for are rendered.
+of the view move between a few random stations, or rest there. Only frames that are asked for are rendered.
 """
 
 import math

@@ -46,7 +46,8 @@ _FILM = (
 )
 
 # A cut is where a small picture, of values in [0, 1], changes by _CHANGE or more on the average, and _RISE
-# times as much as just before and after. In Big Buck Bunny this finds 127 cuts, and misses three in very fast motion.
+# times as much as just before and after. In Big Buck Bunny this finds 127 cuts, and misses three in very fast
+# motion.
 _SMALL = (36, 64)
 _CHANGE = 0.08
 _RISE = 1.5
