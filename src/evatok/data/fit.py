@@ -168,7 +168,7 @@ def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") 
 
 
 def to_signed(frames: Tensor) -> Tensor:
-    """Turn uint8 frames, or floats in [-1, 1], into float32 in [-1, 1]: 0 becomes -1 and 255 becomes 1.
+    """Turn uint8 frames, or floats in [-1, 1], into new float32 in [-1, 1]: 0 becomes -1, 255 becomes 1.
 
     Raises TypeError for other dtypes, ValueError for floats out of range (NaN too).
     """
@@ -180,7 +180,7 @@ def to_signed(frames: Tensor) -> Tensor:
         low, high = (float(value) for value in torch.aminmax(frames))
         if not (low >= -1 and high <= 1):
             raise ValueError(f"frames: got values from {low:g} to {high:g}; floats lie in [-1, 1]")
-    return frames.to(torch.float32)
+    return frames.to(torch.float32, copy=True)
 
 
 def to_bytes(frames: Tensor) -> Tensor:

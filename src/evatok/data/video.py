@@ -11,7 +11,7 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from evatok.data.video_file import StrPath, VideoError, VideoFile, VideoInfo, checked_fps, to_tensor
+from evatok.data.video_file import StrPath, VideoError, VideoFile, VideoInfo, checked_fps
 from evatok.data.video_writer import write_video
 
 __all__ = [
@@ -30,6 +30,8 @@ Timed = tuple[VideoFrame, float]
 
 # Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
 _ROUNDING = 1.0e-3
+# Seconds computed in floating point are equal if they differ by no more.
+_TIE = 1.0e-6
 
 
 @dataclass
@@ -129,13 +131,13 @@ class VideoReader:
             timed = self._in_range(self._timed(first, frames))
             if self._fps is not None:
                 timed = _resampled(timed, self._fps, 1 / self.info.fps)
-            shown: VideoFrame | None = None
+            picture, shown = torch.empty(0), None
             for frame, time in timed:
-                if frame is not shown:
-                    picture, shown = to_tensor(frame, self._size), frame
-                if self._size is None and picture.shape[1:] != self.info.size:
-                    raise self._file.error(f"the picture's size changes within it from {self.info.size}")
-                yield (picture if self._fps is None else picture.clone()), time
+                if frame is shown:
+                    picture = picture.clone()
+                else:
+                    picture, shown = self._file.picture(frame, self._size), frame
+                yield picture, time
             if shown is None:
                 raise self._file.error(f"it has no frame from {self._start} s to {self._end} s")
         finally:
@@ -213,13 +215,13 @@ def read_clip(
         if clock is not None:
             try:
                 numbered = clock.numbered(file.seek(clock.first + start * clock.tick) or ())
-                clip = _take(numbered, wanted, size)
+                clip = _take(file, numbered, wanted, size)
             except VideoError:
                 clip = []
             if len(clip) == count:
                 return torch.stack(clip)
             file.reopen()
-        clip = _take(enumerate(file.frames()), wanted, size)
+        clip = _take(file, enumerate(file.frames()), wanted, size)
         if len(clip) < count:
             raise file.error(
                 f"it ends before frame number {wanted[-1]} (counted from 0), which was asked for"
@@ -262,24 +264,24 @@ def _resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Ti
     slot = 0
     before: Timed | None = None
     for now in timed:
-        while before is not None and slot / fps <= (before[1] + now[1]) / 2:
+        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _TIE:
             yield before[0], slot / fps
             slot += 1
         before = now
     # A slot that begins with the video's end, give or take a rounding, shows nothing.
-    while before is not None and (slot == 0 or slot / fps < before[1] + period - 1e-6):
+    while before is not None and (slot == 0 or slot / fps < before[1] + period - _TIE):
         yield before[0], slot / fps
         slot += 1
 
 
 def _take(
-    numbered: Iterable[tuple[int, VideoFrame]], wanted: range, size: tuple[int, int] | None
+    file: VideoFile, numbered: Iterable[tuple[int, VideoFrame]], wanted: range, size: tuple[int, int] | None
 ) -> list[Tensor]:
     """Convert the wanted frames; the list is shorter where the frames begin too late or end too early."""
     clip: list[Tensor] = []
     for number, frame in numbered:
         if number == wanted[len(clip)]:
-            clip.append(to_tensor(frame, size))
+            clip.append(file.picture(frame, size))
         elif number > wanted[len(clip)]:
             break
         if len(clip) == len(wanted):

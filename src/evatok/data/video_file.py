@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import numpy as np
 import torch
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
@@ -72,6 +71,7 @@ class VideoFile:
 
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
+        self._shape: torch.Size | None = None
         self._open()
 
     def __enter__(self) -> Self:
@@ -161,6 +161,14 @@ class VideoFile:
             return None
         return chain([key], frames)
 
+    def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
+        """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
+        picture = _to_tensor(frame, size)
+        if self._shape is not None and self._shape != picture.shape:
+            raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
+        self._shape = picture.shape
+        return picture
+
     def clock(self) -> ConstantClock | None:
         """The constant rate, where the container's index lists all frames at one distance; else None."""
         entries, first = self._stream.index_entries, self._stream.start_time
@@ -199,21 +207,30 @@ def checked_fps(fps: float) -> float:
     return float(fps)
 
 
+def _by(shape: torch.Size) -> str:
+    return f"{shape[-1]}x{shape[-2]}"
+
+
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Whether showing a frame swaps its axes, and then mirrors it top to bottom and left to right.
 
     The display matrix sends pixel (x, y) to (a x + c y, b x + d y), up to a shift (libavutil's display.h).
     """
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-    if data is None:
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV does not list side data of a kind unknown to it, such as EXIF, but still tells the rotation.
+        turns = round(frame.rotation / 90) % 4
+        return turns % 2 == 1, turns in (1, 2), turns in (2, 3)
+    if matrix is None:
         return False, False, False
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return True, b < 0, c < 0
     return False, d < 0, a < 0
 
 
-def to_tensor(frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
+def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
     """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
     across, upside_down, mirrored = _orientation(frame)
     if size is None:

@@ -86,7 +86,7 @@ def _as_fraction(fps: float) -> Fraction:
 def _pictures(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
     """Single frames (3, H, W) of one size, checked."""
     size: torch.Size | None = None
-    for piece in frames:
+    for piece in (frames,) if isinstance(frames, Tensor) else frames:
         if piece.dtype != torch.uint8:
             raise TypeError(f"frames: got {piece.dtype}; they are uint8")
         if piece.ndim not in (3, 4) or piece.shape[-3] != 3:
@@ -146,6 +146,8 @@ def _encode(
     if encoder == "libx264":
         # Reordered frames at irregular times would make the container's durations, and so its rate, wrong.
         options |= {"bf": "0"} if timed else {}
+        # Macroblock trees make libx264's choices for small pictures differ between runs.
+        options |= {"mbtree": "0"}
     else:
         options |= {"b": "0", "cpu-used": "4", "row-mt": "1"}
     muxing = {"movflags": "+faststart"} if encoder == "libx264" and path.suffix.lower() != ".mkv" else {}
