@@ -236,8 +236,7 @@ def crop_and_resize(video: Tensor, box: tuple[int, int, int, int], size: tuple[i
     crop = video[..., top : top + height, left : left + width]
     if (height, width) == size:
         return crop.contiguous()
-    resized = F.interpolate(crop.float(), size, mode="bilinear", antialias=True, align_corners=False)
-    return resized.round().clamp(0, 255).byte()
+    return F.interpolate(crop, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def centre_box(source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

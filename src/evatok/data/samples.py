@@ -51,7 +51,7 @@ _FILM = (
 _SMALL = (36, 64)
 _CHANGE = 0.08
 _RISE = 1.5
-_SHORTEST, _LONGEST = 20, 600  # frames; other shots are dropped: what is longer than 25 s are the credits
+_SHORTEST, _LONGEST = 20, 1000  # frames; other shots are dropped: what is longer than 40 s are the credits
 _VALIDATION_EVERY = 8  # one shot in so many is for validation
 # Key frames close to each other and cheap decoding: training reads short pieces from anywhere in a shot.
 _ENCODING = {"crf": "16", "g": "12", "preset": "veryfast", "tune": "fastdecode"}

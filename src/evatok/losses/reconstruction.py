@@ -1,0 +1,56 @@
+"""Reconstruction loss: L1 on pixels plus LPIPS on frames (paper, section 3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from evatok.pretrained.lpips import LPIPS
+
+
+@dataclass(frozen=True)
+class ReconstructionLossConfig:
+    """Weights of the reconstruction loss.
+
+    Args:
+        l1: weight of the mean absolute error of pixels in [-1, 1].
+        perceptual: weight of LPIPS; 0 leaves it out.
+        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        perceptual_frames: frames of each clip that LPIPS sees, drawn anew each time, evenly spread; 0 for all.
+    """
+
+    l1: float = 1.0
+    perceptual: float = 1.0
+    network: Literal["alex", "vgg"] = "vgg"
+    perceptual_frames: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "perceptual", "perceptual_frames"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+class ReconstructionLoss(nn.Module):
+    """L1 and LPIPS between a clip and its reconstruction."""
+
+    def __init__(self, config: ReconstructionLossConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.lpips = LPIPS.from_pretrained(config.network) if config.perceptual else None
+
+    def forward(self, output: Tensor, video: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Weighted losses of `output` against `video`, both `(B, F, 3, H, W)` in [-1, 1], each a mean over clips."""
+        losses = {"l1": self.config.l1 * (output.float() - video).abs().mean()}
+        if self.lpips is not None:
+            chosen = self._frames(video.shape[1], generator)
+            distance = self.lpips(output[:, chosen].flatten(0, 1), video[:, chosen].flatten(0, 1))
+            losses["lpips"] = self.config.perceptual * distance.mean()
+        return losses
+
+    def _frames(self, frames: int, generator: torch.Generator) -> Tensor:
+        """One random frame out of each of equal stretches of the clip."""
+        count = min(self.config.perceptual_frames or frames, frames)
+        edges = torch.arange(count + 1) * frames // count
+        offset = torch.rand(count, generator=generator) * (edges[1:] - edges[:-1])
+        return edges[:-1] + offset.long()

@@ -1,0 +1,1 @@
+"""Attention over blocks, transformer layers, patches and positions."""

@@ -1,0 +1,157 @@
+"""Attention over blocks of unequal lengths: `attend`.
+
+A *segment* is one block of one clip: its queries are the block's elements, its keys those of the clip's blocks up to
+and including that block. That is all the causality there is in the tokenizer (paper, section 3).
+
+Backends stand side by side and agree with a dense mask. On a CPU exact slices need no mask and no padding: every
+segment is a plain attention, and segments of equal shape are stacked into one call.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evatok.nn.packed import Layout
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Which keys each query sees: those of its clip in blocks up to its own.
+
+    Args:
+        queries: layout of the queries.
+        keys: layout of the keys, of the same clips. It may begin before the queries (earlier blocks handed down).
+
+    Raises:
+        ValueError: if the clips differ in number, or a block of queries has no keys of its own block.
+    """
+
+    queries: Layout
+    keys: Layout
+
+    def __post_init__(self) -> None:
+        if len(self.queries.lengths) != len(self.keys.lengths):
+            clips = len(self.queries.lengths), len(self.keys.lengths)
+            raise ValueError(f"queries belong to {clips[0]} clips, keys to {clips[1]}")
+        if self.keys.first_block > self.queries.first_block:
+            raise ValueError(
+                f"keys begin at block {self.keys.first_block}, after the queries' {self.queries.first_block}"
+            )
+        ahead = self.queries.first_block - self.keys.first_block
+        for clip, (queries, keys) in enumerate(zip(self.queries.lengths, self.keys.lengths, strict=True)):
+            if len(keys) != ahead + len(queries):
+                raise ValueError(f"clip {clip} has {ahead + len(queries)} blocks of queries but {len(keys)} of keys")
+
+    @cached_property
+    def runs(self) -> "tuple[SegmentRun, ...]":
+        """Consecutive clips of equal lengths in queries and keys."""
+        runs, clip = [], 0
+        pairs = zip(self.queries.lengths, self.keys.lengths, strict=True)
+        for (queries, keys), group in groupby(pairs):
+            stop = clip + len(list(group))
+            ahead = len(keys) - len(queries)
+            runs.append(
+                SegmentRun(
+                    clips=stop - clip,
+                    queries=slice(self.queries.starts[clip], self.queries.starts[stop]),
+                    keys=slice(self.keys.starts[clip], self.keys.starts[stop]),
+                    lengths=queries,
+                    prefixes=tuple(accumulate(keys))[ahead:],
+                )
+            )
+            clip = stop
+        return tuple(runs)
+
+    @cached_property
+    def stacks(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Segments of equal shape together, each as (run, block within the run)."""
+        stacks: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for number, run in enumerate(self.runs):
+            for block, shape in enumerate(zip(run.lengths, run.prefixes, strict=True)):
+                stacks[shape].append((number, block))
+        return tuple(map(tuple, stacks.values()))
+
+
+class SegmentRun(NamedTuple):
+    """Consecutive clips of equal lengths: where they lie, and each block's queries and number of visible keys."""
+
+    clips: int
+    queries: slice
+    keys: slice
+    lengths: tuple[int, ...]
+    prefixes: tuple[int, ...]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+    """Block-causal attention over packed elements.
+
+    Args:
+        q: queries `(N, heads, dim)`, N being `segments.queries.size`.
+        k: keys `(M, heads, dim)`, M being `segments.keys.size`.
+        v: values, like `k`.
+        segments: who sees whom.
+
+    Returns:
+        `(N, heads, dim)`, of the type of `q`.
+    """
+    return _attend_slices(q, k, v, segments)
+
+
+def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+    """Exact slices, one call for all segments of equal shape: no mask and no padding."""
+    queries = [_by_block(q[run.queries], run) for run in segments.runs]
+    keys = [_prefixes(k[run.keys], run) for run in segments.runs]
+    values = [_prefixes(v[run.keys], run) for run in segments.runs]
+    attended = [list(run_queries) for run_queries in queries]
+    for stack in segments.stacks:
+        parts = _attention(
+            *(_joined([pieces[run][block] for run, block in stack]).transpose(1, 2) for pieces in (queries, keys, values))
+        )
+        split = parts.transpose(1, 2).split([segments.runs[run].clips for run, _ in stack])
+        for (run, block), part in zip(stack, split, strict=True):
+            attended[run][block] = part
+    return torch.cat([torch.cat(parts, 1).flatten(0, 1) for parts in attended])
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Plain attention over `(clips, heads, length, dim)`."""
+    if q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16:
+        # The fused CPU kernel's backward pass is three to four times slower than matrix products in bfloat16.
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+class _Prefixes(torch.autograd.Function):
+    """Views of growing prefixes. Their gradients are added up in one buffer, not in one of full length for each."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, *lengths: int) -> tuple[Tensor, ...]:
+        ctx.lengths = lengths
+        return tuple(values[:, :length] for length in lengths)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        total = gradients[-1].clone()
+        for length, gradient in zip(ctx.lengths[:-1], gradients[:-1], strict=True):
+            total[:, :length] += gradient
+        return total, *(None for _ in ctx.lengths)
+
+
+def _prefixes(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
+    """What each block of a run sees of its keys; the last block sees all of them."""
+    return _Prefixes.apply(values.unflatten(0, (run.clips, -1)), *run.prefixes)
+
+
+def _by_block(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
+    return values.unflatten(0, (run.clips, -1)).split(run.lengths, 1)
+
+
+def _joined(views: list[Tensor]) -> Tensor:
+    return views[0] if len(views) == 1 else torch.cat(views)

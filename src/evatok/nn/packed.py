@@ -1,0 +1,125 @@
+"""Elements of clips of unequal lengths in one tensor, and where each element belongs.
+
+A `Layout` says how many elements each block of each clip has; `Packed` is a layout with values. Elements lie clip
+after clip, within a clip block after block, without any padding. Consecutive clips of equal lengths form a *run*, a
+rectangular piece that can be viewed as `(clips, length, ...)` without copying.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Run(NamedTuple):
+    """Consecutive clips of equal lengths: elements `start` to `start + clips * sum(lengths)`."""
+
+    first_clip: int
+    clips: int
+    start: int
+    lengths: tuple[int, ...]
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.clips * sum(self.lengths)
+
+    def view(self, values: Tensor) -> Tensor:
+        """The run's part of packed `values` `(N, ...)` as `(clips, length, ...)`, without a copy."""
+        return values[self.start : self.stop].unflatten(0, (self.clips, sum(self.lengths)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Number of elements of each block of each clip.
+
+    Args:
+        lengths: for each clip the lengths of its blocks.
+        first_block: number of the first block in `lengths`; above 0 where the earlier blocks are held elsewhere, as
+            when streaming.
+    """
+
+    lengths: tuple[tuple[int, ...], ...]
+    first_block: int = 0
+
+    @classmethod
+    def uniform(cls, clips: int, blocks: int, length: int, first_block: int = 0) -> "Layout":
+        """The layout of clips that all have `blocks` blocks of `length` elements."""
+        return cls(((length,) * blocks,) * clips, first_block)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements."""
+        return sum(map(sum, self.lengths))
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each clip starts, and at the end the number of elements."""
+        return tuple(accumulate(map(sum, self.lengths), initial=0))
+
+    @cached_property
+    def clip(self) -> Tensor:
+        """Clip of each element, `(size,)` int64."""
+        counts = torch.tensor([sum(lengths) for lengths in self.lengths])
+        return torch.repeat_interleave(torch.arange(len(self.lengths)), counts)
+
+    @cached_property
+    def block(self) -> Tensor:
+        """Number of the block of each element, `(size,)` int64, counted from the clip's start."""
+        flat = [(self.first_block + t, n) for lengths in self.lengths for t, n in enumerate(lengths)]
+        blocks, counts = torch.tensor(flat).view(-1, 2).unbind(1)
+        return torch.repeat_interleave(blocks, counts)
+
+    @cached_property
+    def first_of_block(self) -> Tensor:
+        """Place of the first element of each block of each clip, `(blocks of all clips,)` int64."""
+        flat = [n for lengths in self.lengths for n in lengths]
+        return torch.tensor([0, *flat[:-1]]).cumsum(0)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The layout cut into runs of equal clips."""
+        runs, clip = [], 0
+        for lengths, group in groupby(self.lengths):
+            count = len(list(group))
+            runs.append(Run(clip, count, self.starts[clip], lengths))
+            clip += count
+        return tuple(runs)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Values `(N, ...)` of the elements of a layout with `size` N."""
+
+    values: Tensor
+    layout: Layout
+
+    def __post_init__(self) -> None:
+        if len(self.values) != self.layout.size:
+            raise ValueError(f"values has {len(self.values)} elements, its layout {self.layout.size}")
+
+    def with_values(self, values: Tensor) -> "Packed":
+        """Other values for the same elements."""
+        return Packed(values, self.layout)
+
+
+def append_blocks(earlier: Packed, later: Packed) -> Packed:
+    """Joins the earlier and later blocks of the same clips.
+
+    Raises:
+        ValueError: if the clips differ in number or the blocks do not follow each other.
+    """
+    if len(earlier.layout.lengths) != len(later.layout.lengths):
+        clips = len(earlier.layout.lengths), len(later.layout.lengths)
+        raise ValueError(f"earlier and later blocks belong to {clips[0]} and {clips[1]} clips")
+    stop = {earlier.layout.first_block + len(lengths) for lengths in earlier.layout.lengths}
+    if stop != {later.layout.first_block}:
+        raise ValueError(f"blocks up to {stop} cannot be followed by block {later.layout.first_block}")
+    lengths = tuple(a + b for a, b in zip(earlier.layout.lengths, later.layout.lengths, strict=True))
+    pieces = []
+    for clip in range(len(lengths)):
+        for part in (earlier, later):
+            pieces.append(part.values[part.layout.starts[clip] : part.layout.starts[clip + 1]])
+    return Packed(torch.cat(pieces), Layout(lengths, earlier.layout.first_block))

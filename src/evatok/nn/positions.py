@@ -1,0 +1,120 @@
+"""Positions as functions of coordinates, so that the same weights serve every grid and every level.
+
+A coordinate is `(time, y, x)`: time in blocks from the clip's start, y and x from the picture's centre in units of the
+trained square's side. A square stays a square, and a picture of the trained area has size about 1 by 1.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+SPATIAL_FEATURES = 6
+TIME_FEATURES = 3
+
+
+@lru_cache(maxsize=4096)
+def nearest_grid(cells: int, aspect: float) -> tuple[int, int]:
+    """The `(h, w)` with `h * w == cells` whose aspect `h / w` is nearest to `aspect` on a log scale.
+
+    Of two equally near ones the wider is taken.
+    """
+    pairs = [(h, cells // h) for h in range(1, cells + 1) if cells % h == 0]
+    return min(pairs, key=lambda pair: (round(abs(math.log(pair[0] / pair[1] / aspect)), 9), pair[0]))
+
+
+@lru_cache(maxsize=4096)
+def cell_centres(grid: tuple[int, int], extent: tuple[float, float]) -> Tensor:
+    """Centres `(h * w, 2)` float32 of the cells of a grid over a picture `extent` high and wide."""
+    y, x = (
+        ((torch.arange(cells, dtype=torch.float64) + 0.5) / cells - 0.5) * side
+        for cells, side in zip(grid, extent, strict=True)
+    )
+    return torch.cartesian_prod(y, x).view(-1, 2).float()
+
+
+@lru_cache(maxsize=4096)
+def pooling_matrix(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Matrix `(cells, grid positions)` that pools a grid of features to cells; its rows sum to 1.
+
+    Along a side with fewer cells than positions a cell is the mean over the area that it covers; along one with more
+    it is interpolated linearly between the positions' centres.
+    """
+    vertical, horizontal = (_pooling_side(cells[axis], grid[axis]) for axis in range(2))
+    return torch.kron(vertical, horizontal).float()
+
+
+def _pooling_side(cells: int, positions: int) -> Tensor:
+    if cells <= positions:
+        edges = torch.arange(cells + 1, dtype=torch.float64) * positions / cells
+        upper = torch.minimum(edges[1:, None], torch.arange(1, positions + 1))
+        lower = torch.maximum(edges[:-1, None], torch.arange(positions))
+        return (upper - lower).clamp(min=0) * cells / positions
+    centre = ((torch.arange(cells, dtype=torch.float64) + 0.5) * positions / cells - 0.5).clamp(0, positions - 1)
+    return (1 - (centre[:, None] - torch.arange(positions)).abs()).clamp(min=0)
+
+
+class PositionEmbedding(nn.Module):
+    """A linear map of the Fourier features of coordinates and, where asked, of the level.
+
+    Args:
+        width: size of the embedding.
+        with_level: whether elements belong to a level, the number of tokens of their block.
+    """
+
+    def __init__(self, width: int, with_level: bool) -> None:
+        super().__init__()
+        features = 1 + 3 + 2 * (TIME_FEATURES + 2 * SPATIAL_FEATURES) + 3 * with_level
+        self.with_level = with_level
+        self.linear = nn.Linear(features, width)
+
+    def forward(self, coordinates: Tensor, level: Tensor | None = None) -> Tensor:
+        """Coordinates `(N, 3)` and token counts `(N,)` of the elements' blocks to embeddings `(N, width)`."""
+        features = [torch.ones_like(coordinates[:, :1]), coordinates]
+        time, space = coordinates[:, :1], coordinates[:, 1:]
+        for frequency in 2.0 ** torch.arange(SPATIAL_FEATURES):
+            features += [torch.sin(math.pi * frequency * space), torch.cos(math.pi * frequency * space)]
+        for frequency in 2.0 ** -torch.arange(TIME_FEATURES):
+            features += [torch.sin(frequency * time), torch.cos(frequency * time)]
+        if self.with_level:
+            assert level is not None
+            logarithm = torch.log2(level.to(coordinates.dtype))[:, None] / 8
+            features += [logarithm, logarithm**2, torch.rsqrt(level.to(coordinates.dtype))[:, None]]
+        return self.linear(torch.cat(features, 1))
+
+
+class Rotary(nn.Module):
+    """Rotary angles from coordinates: a quarter of a head's pairs turn with time, the rest with y and x.
+
+    Args:
+        head_dim: size of a head, a multiple of 16.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        if head_dim % 16:
+            raise ValueError(f"head_dim must be a multiple of 16, got {head_dim}")
+        pairs = head_dim // 2
+        # On the CPU by name: they are no weights, so a model that is built without memory must have them all the same.
+        time = torch.logspace(0.2, -1.5, pairs // 4, base=10, device="cpu")
+        space = torch.logspace(0, 1.7, (pairs - pairs // 4) // 2, base=10, device="cpu")
+        frequencies = torch.zeros(3, pairs, device="cpu")
+        frequencies[0, : len(time)] = time
+        frequencies[1, len(time) : len(time) + len(space)] = space
+        frequencies[2, len(time) + len(space) : len(time) + 2 * len(space)] = space
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """Coordinates `(N, 3)` to angles as cosine and sine `(2, N, 1, head_dim / 2)`."""
+        angles = coordinates.float() @ self.frequencies.float()
+        return torch.stack((angles.cos(), angles.sin()))[:, :, None]
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Turns the pairs of `x` `(N, heads, head_dim)` by `angles` as `Rotary` gives them."""
+    cosine, sine = angles.to(x.dtype)
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cosine - b * sine, b * cosine + a * sine), -1)

@@ -1,0 +1,170 @@
+"""The transformer layers of encoder and decoder: self-attention, cross-attention, MLP (paper, section 3).
+
+A layer accepts the keys and values of earlier blocks and hands its own on, so the full forward pass, the search over
+assignments and streaming are three uses of the same code.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evatok.nn.attention import Segments, attend
+from evatok.nn.packed import Layout, Packed, append_blocks
+from evatok.nn.positions import rotate
+
+# Residual branches start small: full-size ones collapse the codebook at the start of training.
+RESIDUAL_START = 0.3
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Size of a stack of layers.
+
+    Args:
+        width: channels, a multiple of `heads`.
+        depth: number of layers, at least 1.
+        heads: attention heads; `width / heads` must be a multiple of 16.
+        mlp_ratio: hidden channels of the MLP over `width`.
+    """
+
+    width: int = 256
+    depth: int = 4
+    heads: int = 4
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "mlp_ratio"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.width % (16 * self.heads):
+            raise ValueError(f"width must be a multiple of 16 * heads = {16 * self.heads}, got {self.width}")
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """Keys and values `(N, heads, head_dim)` of the blocks that an attention has seen."""
+
+    keys: Packed
+    values: Packed
+
+    def after(self, earlier: "KeyValues | None") -> "KeyValues":
+        """These blocks behind the earlier ones."""
+        if earlier is None:
+            return self
+        return KeyValues(append_blocks(earlier.keys, self.keys), append_blocks(earlier.values, self.values))
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """What a layer hands to the blocks that follow: what its self- and its cross-attention have seen."""
+
+    own: KeyValues
+    cross: KeyValues
+
+
+@dataclass(frozen=True)
+class Located:
+    """Elements with the rotary angles of their positions."""
+
+    packed: Packed
+    angles: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Attention among the elements themselves, block-causal."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, x: Tensor, layout: Layout, angles: Tensor, earlier: KeyValues | None
+    ) -> tuple[Tensor, KeyValues]:
+        """Elements `(N, width)` to the attention's output `(N, width)`, and all keys and values seen so far."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        memory = KeyValues(Packed(rotate(k, angles), layout), Packed(v, layout)).after(earlier)
+        return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
+
+
+class CrossAttention(nn.Module):
+    """Attention from the elements to a reference, block-causal."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, x: Tensor, layout: Layout, angles: Tensor, reference: Located, earlier: KeyValues | None
+    ) -> tuple[Tensor, KeyValues]:
+        """Elements `(N, width)` to the attention's output `(N, width)`, and all keys and values seen so far."""
+        q = self.q(x).unflatten(-1, (self.heads, -1))
+        k, v = self.kv(reference.packed.values).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        layout_kv = reference.packed.layout
+        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(earlier)
+        return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
+
+
+def _attend(q: Tensor, layout: Layout, memory: KeyValues) -> Tensor:
+    return attend(q, memory.keys.values, memory.values.values, Segments(layout, memory.keys.layout))
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention over elements, cross-attention to a reference, MLP, each on a normalised residual stream."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.norm_own = nn.LayerNorm(width, bias=False)
+        self.own = SelfAttention(width, config.heads)
+        self.norm_cross = nn.LayerNorm(width, bias=False)
+        self.cross = CrossAttention(width, config.heads)
+        self.norm_mlp = nn.LayerNorm(width, bias=False)
+        self.up = nn.Linear(width, config.mlp_ratio * width, bias=False)
+        self.down = nn.Linear(config.mlp_ratio * width, width, bias=False)
+
+    def forward(
+        self, x: Located, reference: Located, earlier: LayerMemory | None
+    ) -> tuple[Located, LayerMemory]:
+        """Elements after the layer, and what the blocks that follow need of it."""
+        values, layout = x.packed.values, x.packed.layout
+        update, own = self.own(self.norm_own(values), layout, x.angles, earlier and earlier.own)
+        values = values + update
+        update, cross = self.cross(
+            self.norm_cross(values), layout, x.angles, reference, earlier and earlier.cross
+        )
+        values = values + update
+        values = values + self.down(F.gelu(self.up(self.norm_mlp(values)), approximate="tanh"))
+        return Located(x.packed.with_values(values), x.angles), LayerMemory(own, cross)
+
+
+class Transformer(nn.Module):
+    """A stack of layers and a final norm."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Matrices keep the variance of their input; those that write to the residual stream start small."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                scale = RESIDUAL_START if name.endswith(("out.weight", "down.weight")) else 1.0
+                nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
+
+    def forward(
+        self, x: Located, reference: Located, earlier: tuple[LayerMemory, ...] | None = None
+    ) -> tuple[Packed, tuple[LayerMemory, ...]]:
+        """Elements after all layers, and each layer's memory for the blocks that follow."""
+        memories = []
+        for number, layer in enumerate(self.layers):
+            x, memory = layer(x, reference, earlier[number] if earlier else None)
+            memories.append(memory)
+        return x.packed.with_values(self.norm(x.packed.values)), tuple(memories)

@@ -1,0 +1,1 @@
+"""What each stage trains or writes, a file each."""

@@ -1,0 +1,49 @@
+"""The data of a training stage: which sources, how clips are cut, what is held out."""
+
+from dataclasses import dataclass, field
+
+from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, validation_clips
+from evatok.data.sources import SourceConfig, open_source
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Clips for training and validation.
+
+    Args:
+        train: sources of training clips; each has a `weight`.
+        validation: sources of held-out clips, which must share no video with `train`.
+        clips: how training clips are cut.
+        group: clips of a batch, which share size and assignment.
+        validation_clips: clips of each validation source, spread evenly over its videos.
+        validation_size: height and width of validation clips.
+    """
+
+    train: list[SourceConfig] = field(default_factory=list)
+    validation: list[SourceConfig] = field(default_factory=list)
+    clips: ClipSamplerConfig = field(default_factory=ClipSamplerConfig)
+    group: int = 16
+    validation_clips: int = 48
+    validation_size: tuple[int, int] = (64, 64)
+
+    def __post_init__(self) -> None:
+        for name in ("group", "validation_clips"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.train:
+            raise ValueError("train names no source; give at least one, such as [{folder: my/videos}]")
+
+    def open_training(self, seed: int) -> TrainingClips:
+        """The endless training clips of a seed."""
+        sources = [open_source(config) for config in self.train]
+        return TrainingClips(sources, [config.weight for config in self.train], self.clips, self.group, seed)
+
+    def open_validation(self) -> dict[str, ClipBatch]:
+        """The fixed held-out clips by the names of their sources."""
+        batches = {}
+        for config in self.validation:
+            source = open_source(config)
+            batches[source.name] = validation_clips(
+                source, self.validation_clips, self.validation_size, self.clips.frames
+            )
+        return batches

@@ -1,0 +1,192 @@
+"""Stage 1: the proxy tokenizer, trained under uniformly random assignments (paper, section 3)."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evatok.data.clips import ClipBatch
+from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.stages.data import DataConfig
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
+from evatok.training.loop import LoopConfig, train
+from evatok.training.optimizers import OptimizerConfig
+from evatok.training.task import Trained, Validation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CodebookConfig:
+    """How the codebook starts and stays in use; a plain start collapses to a few codes.
+
+    Args:
+        warmup: steps without quantization, after which the codebook is drawn from the encoder's outputs.
+        window: steps over which use is counted; codes that a window did not use are drawn anew.
+    """
+
+    warmup: int = 300
+    window: int = 50
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0:
+            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+        if self.window < 1:
+            raise ValueError(f"window must be at least 1, got {self.window}")
+
+
+@dataclass(frozen=True)
+class ProxyConfig:
+    """Everything about the training of a proxy tokenizer.
+
+    Args:
+        folder: where the run is kept: log, checkpoints, and the trained tokenizer in `final`.
+        data: clips.
+        model: the tokenizer.
+        loss: reconstruction loss.
+        codebook: start and upkeep of the codebook.
+        optimizer: how weights are updated.
+        loop: length, precision, seed, logging.
+        average: decay per step of the moving average of the weights, which is what is validated and saved.
+    """
+
+    folder: str
+    data: DataConfig
+    model: TokenizerConfig = field(default_factory=TokenizerConfig)
+    loss: ReconstructionLossConfig = field(default_factory=ReconstructionLossConfig)
+    codebook: CodebookConfig = field(default_factory=CodebookConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    average: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
+        if self.data.clips.frames != self.model.clip_frames:
+            raise ValueError(
+                f"data.clips.frames must be the model's {self.model.clip_frames}, got {self.data.clips.frames}"
+            )
+
+
+def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
+    """Trains a proxy tokenizer; returns the folder of the result, which `VideoTokenizer.from_pretrained` reads."""
+    torch.manual_seed(config.loop.seed)
+    train(ProxyTask(config), config.loop, Path(config.folder), resume)
+    return Path(config.folder) / "final"
+
+
+class ProxyTask:
+    """Reconstruction under random assignments, one for each group of clips."""
+
+    def __init__(self, config: ProxyConfig) -> None:
+        self.config = config
+        self.space = config.model.space
+        self.trained = {"tokenizer": Trained(TokenizerNetwork(config.model), config.optimizer, config.average)}
+        self.loss = ReconstructionLoss(config.loss)
+        self.batches = config.data.open_training(config.loop.seed)
+        self.validation = config.data.open_validation()
+        self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
+
+    def before_step(self, step: int, batches: list[ClipBatch], generator: torch.Generator) -> None:
+        """Draws the codebook after the warm-up, and unused codes after every window."""
+        since = step - self.config.codebook.warmup
+        if since < 0 or since % self.config.codebook.window:
+            return
+        tokenizer = self.trained["tokenizer"]
+        network: TokenizerNetwork = tokenizer.model
+        average: TokenizerNetwork = tokenizer.average.module
+        features = torch.cat([self._features(network, batch, generator) for batch in batches])
+        if since == 0:
+            network.quantizer.draw(features, generator)
+            tokenizer.average.n_averaged.zero_()
+        else:
+            drawn = network.quantizer.redraw_unused(self.use.counts.sum(0), features, generator)
+            with torch.no_grad():
+                average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
+        self.use.end_window()
+
+    def _features(self, network: TokenizerNetwork, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+        return unit_features(network, as_float(batch.video), self._lengths(batch, generator))
+
+    def losses(self, step: int, batch: ClipBatch, generator: torch.Generator) -> dict[str, dict[str, Tensor]]:
+        """Reconstruction and quantizer losses of a group under one random assignment."""
+        video, lengths = as_float(batch.video), self._lengths(batch, generator)
+        quantize = step >= self.config.codebook.warmup
+        output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
+        if quantize:
+            self.use.count(output, self.space.levels)
+        return {"tokenizer": self.loss(output.video, video, generator) | output.losses}
+
+    def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+        return self.space.sample(generator).expand(len(batch), -1)
+
+    def report(self, step: int) -> dict[str, float]:
+        """Codes in use over the last complete window."""
+        return self.use.report(self.space.levels)
+
+    def validate(self, step: int) -> Validation:
+        """Reconstruction of held-out clips at every uniform length, by the averaged weights."""
+        from evatok.stages.proxy_validation import validate
+
+        network: TokenizerNetwork = self.trained["tokenizer"].average.module
+        return validate(network, self.config.model, self.validation, self.loss)
+
+    def save(self, folder: str) -> None:
+        """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`."""
+        Path(folder).mkdir(exist_ok=True)
+        torch.save(self.trained["tokenizer"].average.module.state_dict(), Path(folder) / "model.pt")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts of the codebook's use."""
+        return {"counts": self.use.counts, "window": self.use.window}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back the counts."""
+        self.use.counts, self.use.window = state["counts"], state["window"]
+
+
+class CodebookUse:
+    """How often each code was used at each level, in the current window and in the last complete one."""
+
+    def __init__(self, levels: int, codes: int) -> None:
+        self.counts = torch.zeros(levels, codes, dtype=torch.int64)
+        self.window = torch.zeros(levels, codes, dtype=torch.int64)
+
+    def count(self, output: Reconstruction, levels: tuple[int, ...]) -> None:
+        """Adds the tokens of a forward pass."""
+        from evatok.tokenizer.encoder import token_levels
+
+        level = torch.searchsorted(torch.tensor(levels), token_levels(output.layout))
+        flat = level * self.counts.shape[1] + output.quantized.ids.cpu()
+        self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
+
+    def end_window(self) -> None:
+        """Makes the current window the last complete one."""
+        self.window, self.counts = self.counts, torch.zeros_like(self.counts)
+
+    def report(self, levels: tuple[int, ...]) -> dict[str, float]:
+        """Share of codes used and perplexity over the last complete window, in all and by level."""
+        if not self.window.any():
+            return {}
+        numbers = {"codes/used": (self.window.sum(0) > 0).float().mean().item()}
+        numbers["codes/perplexity"] = perplexity(self.window.sum(0))
+        for level, counts in zip(levels, self.window, strict=True):
+            if counts.any():
+                numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
+                numbers[f"codes/perplexity/{level}"] = perplexity(counts)
+        return numbers
+
+
+def perplexity(counts: Tensor) -> float:
+    """Exponential of the entropy of codes with these `counts`: how many equally used codes would be as varied."""
+    share = counts.double() / counts.sum()
+    return torch.special.entr(share).sum().exp().item()
+
+
+def as_float(video: Tensor) -> Tensor:
+    """uint8 video as float32 in [-1, 1]."""
+    return video.float() / 127.5 - 1

@@ -1,0 +1,1 @@
+"""The video tokenizer: config, encoder, quantizer, decoder, and the model that joins them."""

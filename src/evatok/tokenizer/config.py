@@ -1,0 +1,111 @@
+"""The configuration of a tokenizer and its presets."""
+
+from dataclasses import dataclass, field
+
+from evatok.assignment import AssignmentSpace
+from evatok.nn.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Vector quantization of each 1D token (paper, section 3).
+
+    Args:
+        codes: size of the codebook.
+        dim: channels of a code; codes and features are l2-normalised.
+        commitment: weight of the loss that pulls features to their codes.
+        entropy: weight of the entropy loss (the MAGVIT-v2 form: low for a token, high for the batch's mean).
+        temperature: softness of the assignment to codes within the entropy loss, in squared distances.
+    """
+
+    codes: int = 1024
+    dim: int = 8
+    commitment: float = 0.25
+    entropy: float = 0.02
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        if self.codes < 2:
+            raise ValueError(f"codes must be at least 2, got {self.codes}")
+        if self.dim < 1:
+            raise ValueError(f"dim must be at least 1, got {self.dim}")
+        for name in ("commitment", "entropy"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """What a tokenizer is made of. The defaults are the preset `tiny`.
+
+    Args:
+        levels: possible numbers of tokens of a block.
+        blocks: blocks of a full clip.
+        patch: frames, height and width of a patch in pixels; a block has `patch[0]` frames.
+        side: side in pixels of the square that positions take as their unit: the trained area is `side ** 2`.
+        encoder: size of the encoder.
+        decoder: size of the decoder.
+        quantizer: the quantizer.
+        default_assignment: tokens of each block where a caller asks for nothing else.
+    """
+
+    levels: tuple[int, ...] = (8, 16, 32, 64, 128)
+    blocks: int = 4
+    patch: tuple[int, int, int] = (4, 8, 8)
+    side: int = 64
+    encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 3, 4))
+    decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 4, 4))
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    default_assignment: tuple[int, ...] = (64, 32, 32, 32)
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "patch", "default_assignment"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.patch) != 3 or min(self.patch) < 1:
+            raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
+        if self.side < 1:
+            raise ValueError(f"side must be at least 1, got {self.side}")
+        if self.default_assignment not in self.space:
+            raise ValueError(
+                f"default_assignment must be {self.blocks} of the levels {self.levels}, got {self.default_assignment}"
+            )
+
+    @property
+    def space(self) -> AssignmentSpace:
+        """The assignments of a full clip."""
+        return AssignmentSpace(self.levels, self.blocks)
+
+    @property
+    def block_frames(self) -> int:
+        """Frames of a block."""
+        return self.patch[0]
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a full clip."""
+        return self.blocks * self.patch[0]
+
+
+PAPER_LEVELS = (32, 64, 128, 256, 512)
+
+PRESETS: dict[str, TokenizerConfig] = {
+    "tiny": TokenizerConfig(),
+    "small": TokenizerConfig(
+        levels=PAPER_LEVELS,
+        side=128,
+        encoder=TransformerConfig(width=320, depth=3, heads=5),
+        decoder=TransformerConfig(width=320, depth=4, heads=5),
+        quantizer=QuantizerConfig(codes=8192),
+        default_assignment=(256, 128, 128, 128),
+    ),
+    "base": TokenizerConfig(
+        levels=PAPER_LEVELS,
+        side=128,
+        encoder=TransformerConfig(width=512, depth=6, heads=8),
+        decoder=TransformerConfig(width=768, depth=12, heads=12),
+        quantizer=QuantizerConfig(codes=16384),
+        default_assignment=(256, 128, 128, 128),
+    ),
+}

@@ -1,0 +1,73 @@
+"""The Q-Former decoder: quantized 1D tokens in, frames out (paper, section 3)."""
+
+import torch
+from torch import Tensor, nn
+
+from evatok.nn.packed import Packed
+from evatok.nn.positions import PositionEmbedding, Rotary
+from evatok.nn.transformer import LayerMemory, Located, Transformer
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.encoder import Picture, token_levels
+
+
+class Frames(nn.Module):
+    """Features of patches to pixels: one linear layer and a reshape."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.patch = config.patch
+        frames, height, width = config.patch
+        self.linear = nn.Linear(config.decoder.width, 3 * frames * height * width)
+
+    def forward(self, features: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Features `(B, blocks, h * w, width)` to video `(B, F, 3, H, W)`, about [-1, 1] but not clamped."""
+        frames, height, width = self.patch
+        cut = self.linear(features).unflatten(2, grid).unflatten(4, (frames, 3, height, width))
+        return cut.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+
+
+class Decoder(nn.Module):
+    """3D queries that start from their block's first token read the tokens of blocks up to their own."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        width = config.decoder.width
+        self.config = config
+        self.tokens = nn.Linear(config.quantizer.dim, width)
+        self.token_position = PositionEmbedding(width, with_level=True)
+        self.query_position = PositionEmbedding(width, with_level=False)
+        self.rotary = Rotary(width // config.decoder.heads)
+        self.transformer = Transformer(config.decoder)
+        self.frames = Frames(config)
+
+    def forward(
+        self, tokens: Packed, size: tuple[int, int], earlier: tuple[LayerMemory, ...] | None = None
+    ) -> tuple[Tensor, tuple[LayerMemory, ...]]:
+        """Frames of the tokens' blocks.
+
+        Args:
+            tokens: quantized tokens `(N, quantizer.dim)`; all clips must have the same number of blocks.
+            size: height and width of the frames in pixels, multiples of the patch.
+            earlier: what a call on the blocks before these returned.
+
+        Returns:
+            Video `(B, F, 3, H, W)`, not clamped, and the memory for the blocks that follow.
+        """
+        picture, layout = Picture.of(size, self.config), tokens.layout
+        device = tokens.values.device
+        token_at = picture.token_coordinates(layout).to(device)
+        patch_layout = picture.patch_layout(layout)
+        patch_at = picture.patch_coordinates(patch_layout).to(device)
+        embedded = self.tokens(tokens.values)
+        references = embedded + self.token_position(token_at, token_levels(layout).to(device))
+        first = embedded[layout.first_of_block.to(device)]
+        cells = picture.grid[0] * picture.grid[1]
+        queries = first.repeat_interleave(cells, 0) + self.query_position(patch_at)
+        features, memory = self.transformer(
+            Located(Packed(queries, patch_layout), self.rotary(patch_at)),
+            Located(Packed(references, layout), self.rotary(token_at)),
+            earlier,
+        )
+        blocks = len(layout.lengths[0])
+        cut = features.values.unflatten(0, (len(layout.lengths), blocks, cells))
+        return self.frames(cut, picture.grid).to(torch.promote_types(cut.dtype, torch.float32)), memory

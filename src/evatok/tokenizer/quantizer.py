@@ -1,0 +1,106 @@
+"""Vector quantization with l2-normalised codes, and what keeps a codebook in use (paper, section 3).
+
+A codebook that starts at random collapses to a few codes. The cure has three parts: train without quantization first,
+draw the codebook from the encoder's outputs then (`draw`), and redraw codes that nobody uses (`redraw_unused`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evatok.tokenizer.config import QuantizerConfig
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Features `(N, dim)` as codes.
+
+    Args:
+        values: the normalised codes `(N, dim)` float32, with the features' gradient passed straight through.
+        ids: the codes' numbers `(N,)` int64.
+        features: the normalised features before quantization `(N, dim)` float32.
+    """
+
+    values: Tensor
+    ids: Tensor
+    features: Tensor
+
+
+class VectorQuantizer(nn.Module):
+    """Nearest of `codes` unit vectors. Always computes in float32, whatever autocast says."""
+
+    def __init__(self, config: QuantizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codebook = nn.Parameter(torch.empty(config.codes, config.dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.codebook)
+
+    def codes(self) -> Tensor:
+        """The codes as unit vectors `(codes, dim)` float32."""
+        return F.normalize(self.codebook.float(), dim=1)
+
+    def nearest(self, features: Tensor) -> Tensor:
+        """Numbers `(N,)` int64 of the codes nearest to unit features `(N, dim)` float32; the lowest of equal ones."""
+        return (features @ self.codes().T).argmax(1)
+
+    def look_up(self, ids: Tensor) -> Tensor:
+        """Unit vectors `(N, dim)` float32 of codes `(N,)`."""
+        return F.embedding(ids, self.codes())
+
+    def forward(self, features: Tensor) -> Quantized:
+        """Quantizes features `(N, dim)`."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = F.normalize(features.float(), dim=1)
+            ids = self.nearest(features.detach())
+            values = features + (self.look_up(ids) - features).detach()
+        return Quantized(values, ids, features)
+
+    def losses(self, quantized: Quantized) -> dict[str, Tensor]:
+        """Weighted losses: `codebook` (weight 1), `commitment` and `entropy`, each a mean over tokens."""
+        with torch.autocast(quantized.features.device.type, enabled=False):
+            codes = self.look_up(quantized.ids)
+            features = quantized.features
+            return {
+                "codebook": (codes - features.detach()).square().sum(1).mean(),
+                "commitment": self.config.commitment * (codes.detach() - features).square().sum(1).mean(),
+                "entropy": self.config.entropy * self._entropy(features),
+            }
+
+    def _entropy(self, features: Tensor) -> Tensor:
+        """Mean entropy of a token's soft assignment less the entropy of the mean assignment."""
+        logits = 2 / self.config.temperature * features @ self.codes().T
+        logarithm = logits.log_softmax(1)
+        probability = logarithm.exp()
+        token = -(probability * logarithm).sum(1).mean()
+        mean = probability.mean(0)
+        return token + (mean * mean.clamp(min=1e-9).log()).sum()
+
+    @torch.no_grad()
+    def draw(self, features: Tensor, generator: torch.Generator) -> None:
+        """Draws the whole codebook from unit features `(N, dim)`."""
+        self.codebook.copy_(_sample(features, len(self.codebook), generator))
+
+    @torch.no_grad()
+    def redraw_unused(self, counts: Tensor, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Draws codes with a count of 0 in `counts` `(codes,)` anew from unit features.
+
+        Returns which ones, `(codes,)` bool.
+        """
+        unused = counts.to(self.codebook.device) == 0
+        if unused.any():
+            self.codebook[unused] = _sample(features, int(unused.sum()), generator).to(self.codebook)
+        return unused
+
+
+def _sample(features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` rows of `features`, without repetition as far as they go, with a little noise to tell them apart."""
+    rounds = -(-count // len(features))
+    order = torch.cat([torch.randperm(len(features), generator=generator) for _ in range(rounds)])[:count]
+    chosen = features[order.to(features.device)]
+    noise = torch.randn(chosen.shape, generator=generator).to(chosen)
+    return chosen + 0.01 * noise

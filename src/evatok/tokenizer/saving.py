@@ -1,0 +1,133 @@
+"""A tokenizer on disk: `model.safetensors` with `config.json` beside it, in a folder, a package or on a hub."""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from evatok.tokenizer.config import TokenizerConfig
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+ConfigT = TypeVar("ConfigT")
+
+
+class CheckpointError(ValueError):
+    """A folder, name or file that holds no tokenizer that can be loaded."""
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the tokenizers that come with the package."""
+    folder = files("evatok") / "weights"
+    return tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ()
+
+
+def find(name: str | Path) -> Path:
+    """The folder of a tokenizer: a shipped name, a folder, or the id of a hub's repository, which is downloaded.
+
+    Raises:
+        CheckpointError: if it is none of these.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if str(name) in shipped():
+        return Path(str(files("evatok") / "weights" / str(name)))
+    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise CheckpointError(f"{name} is no folder and no shipped tokenizer; shipped are: {', '.join(shipped())}")
+    return _download(str(name))
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, "router/*"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{name} is no folder, no shipped tokenizer ({', '.join(shipped())}), and the hub gave nothing: {reason}"
+        ) from error
+
+
+def write(folder: Path, config: TokenizerConfig, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Writes config and weights (floating point ones as `dtype`), each to a temporary name first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
+    text = json.dumps({"kind": "evatok.VideoTokenizer", "format": FORMAT, "config": asdict(config)}, indent=2)
+    temporary = folder / f".{WEIGHTS}.part"
+    save_file(stored, temporary, metadata={"format": "pt"})
+    os.replace(temporary, folder / WEIGHTS)
+    temporary = folder / f".{CONFIG}.part"
+    temporary.write_text(text + "\n")
+    os.replace(temporary, folder / CONFIG)
+
+
+def read_config(folder: Path) -> TokenizerConfig:
+    """The config of a saved tokenizer; `CheckpointError` where there is none that this version can read."""
+    try:
+        entries = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
+    kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
+    if kind != "evatok.VideoTokenizer":
+        raise CheckpointError(f"{folder / CONFIG} is no tokenizer's config: its kind is {kind!r}")
+    if version != FORMAT:
+        raise CheckpointError(f"{folder} has format {version}; this version of evatok reads format {FORMAT}")
+    try:
+        return _from_dict(TokenizerConfig, entries["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG} does not fit: {error}") from error
+
+
+def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
+    """A config dataclass out of what `asdict` and JSON made of it."""
+    known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    if set(entries) != set(known):
+        missing, unknown = sorted(set(known) - set(entries)), sorted(set(entries) - set(known))
+        raise ValueError(f"{kind.__name__} lacks {missing} and does not know {unknown}")
+    values = {}
+    for name, value in entries.items():
+        nested = known[name]
+        if isinstance(nested, type) and is_dataclass(nested):
+            values[name] = _from_dict(nested, value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a saved tokenizer as float32; `CheckpointError` with the differing names if they do not fit."""
+    try:
+        found = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+    shapes = {name: tuple(weight.shape) for name, weight in found.items()}
+    wanted = {name: tuple(weight.shape) for name, weight in expected.items()}
+    if shapes != wanted:
+        missing, unknown = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
+        other = sorted(name for name in shapes.keys() & wanted.keys() if shapes[name] != wanted[name])
+        raise CheckpointError(
+            f"{folder / WEIGHTS} does not fit its config: missing {missing}, unknown {unknown}, other shapes {other}"
+        )
+    return {name: weight.float() for name, weight in found.items()}
+
+
+def checksum(weights: Mapping[str, Tensor]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of all weights, by name, as float32."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        values = weights[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(name.encode() + struct.pack(f"<{values.ndim}q", *values.shape))
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""Optimisers and their learning-rate schedule."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How a model's weights are updated.
+
+    Args:
+        kind: `adamw`, or `muon` for Muon on the matrices of transformer layers and AdamW on everything else.
+        lr: peak learning rate of AdamW.
+        matrix_lr: peak learning rate of Muon, on updates scaled to AdamW's typical size.
+        final: learning rates at the end of the schedule, relative to the peak.
+        warmup: steps of linear warm-up; a cosine follows (paper: 1e-4 to 1e-6).
+        betas: AdamW's decay rates.
+        weight_decay: decoupled weight decay of matrices; vectors have none.
+        clip: largest norm of the gradient, which is scaled down to it.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    lr: float = 1e-4
+    matrix_lr: float = 2e-3
+    final: float = 0.01
+    warmup: int = 1000
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "matrix_lr", "clip"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.final <= 1:
+            raise ValueError(f"final must be between 0 and 1, got {self.final}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+
+
+def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
+    """The optimisers of a model's trainable weights; their groups remember the peak rate as `peak_lr`."""
+    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    matrices = [weight for name, weight in trainable.items() if weight.ndim == 2 and "layers." in name]
+    by_muon = {id(weight) for weight in matrices} if config.kind == "muon" else set()
+    rest = [weight for weight in trainable.values() if id(weight) not in by_muon]
+    decayed = {"params": [weight for weight in rest if weight.ndim >= 2], "weight_decay": config.weight_decay}
+    plain = {"params": [weight for weight in rest if weight.ndim < 2], "weight_decay": 0.0}
+    optimizers: list[Optimizer] = [AdamW([decayed, plain], lr=config.lr, betas=config.betas)]
+    if by_muon:
+        muon = torch.optim.Muon(
+            matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def relative_rate(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Learning rate at a step over its peak: linear warm-up, then a cosine down to `final` at `steps`."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(steps - config.warmup, 1)
+    return config.final + (1 - config.final) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def set_rate(optimizer: Optimizer, relative: float) -> None:
+    """Sets every group's learning rate to a share of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * relative
