@@ -48,7 +48,7 @@ def test_an_episode_is_a_function_of_game_and_seed() -> None:
 def test_colours_are_those_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[np.ndarray[Any, Any]] = []
 
-    class Watched(ale_py.ALEInterface):  # type: ignore[misc, name-defined]
+    class Watched(ale_py.ALEInterface):  # type: ignore[name-defined]
         def getScreen(self) -> Any:
             shown.append(self.getScreenRGB())
             return super().getScreen()

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def _write(path: Path, shot: Iterator[Tensor], fps: float) -> None:
         return
     written = 0
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=round(fps), options=_ENCODING)
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODING
+        )
         stream.height, stream.width = opening[0].shape[1:]
         stream.pix_fmt = "yuv420p"
         for frame in chain(opening, shot):
