@@ -7,7 +7,8 @@ from torch import Tensor
 from evatok.nn.attention import Segments, attend
 from evatok.nn.packed import Layout, Packed, append_blocks
 
-CASES = {
+Lengths = list[tuple[int, ...]]
+CASES: dict[str, tuple[Lengths, Lengths]] = {
     "equal clips": ([(3, 5, 4)] * 3, [(6, 6, 6)] * 3),
     "unequal clips": ([(3, 5, 4), (8, 1, 2), (3, 5, 4)], [(6, 6, 6), (2, 9, 4), (6, 6, 6)]),
     "clips of unequal numbers of blocks": ([(3, 5), (4,), (1, 2, 3)], [(6, 2), (5,), (4, 4, 4)]),
@@ -26,19 +27,19 @@ def dense(q: Tensor, k: Tensor, v: Tensor, queries: Layout, keys: Layout) -> Ten
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("first_block", [0, 1])
 def test_attend_equals_dense_mask_with_gradients(case: str, first_block: int) -> None:
-    queries, keys = (Layout(tuple(lengths)) for lengths in CASES[case])
+    queries, keys = Layout(tuple(CASES[case][0])), Layout(tuple(CASES[case][1]))
     if first_block:
         queries = Layout(tuple(lengths[1:] for lengths in queries.lengths), 1)
         if not all(queries.lengths):
             pytest.skip("a clip without a second block has nothing to stream")
     generator = torch.Generator().manual_seed(0)
     sizes = (queries.size, keys.size, keys.size)
-    inputs = [torch.randn(n, 2, 16, generator=generator, requires_grad=True) for n in sizes]
-    output, expected = attend(*inputs, Segments(queries, keys)), dense(*inputs, queries, keys)
+    q, k, v = (torch.randn(n, 2, 16, generator=generator, requires_grad=True) for n in sizes)
+    output, expected = attend(q, k, v, Segments(queries, keys)), dense(q, k, v, queries, keys)
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
     towards = torch.randn(output.shape, generator=generator)
-    found = torch.autograd.grad((output * towards).sum(), inputs)
-    wanted = torch.autograd.grad((expected * towards).sum(), inputs)
+    found = torch.autograd.grad((output * towards).sum(), (q, k, v))
+    wanted = torch.autograd.grad((expected * towards).sum(), (q, k, v))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
@@ -47,7 +48,8 @@ def test_bfloat16_training_path_is_near_float32() -> None:
     layout = Layout(((4, 6), (4, 6), (5, 5)))
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(layout.size, 2, 16, generator=generator) for _ in range(3))
-    low = attend(*(x.bfloat16().requires_grad_() for x in (q, k, v)), Segments(layout, layout))
+    low_q, low_k, low_v = (x.bfloat16().requires_grad_() for x in (q, k, v))
+    low = attend(low_q, low_k, low_v, Segments(layout, layout))
     torch.testing.assert_close(low.float(), dense(q, k, v, layout, layout), atol=5e-2, rtol=5e-2)
 
 

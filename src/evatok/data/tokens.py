@@ -4,7 +4,6 @@ The ids of all blocks stand one after the other; `lengths` says how many belong 
 the records say which clips are one video and how it was. Tokens are plain data on the CPU and know no model.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evatok.data.files import replacing
 from evatok.data.token_file import TokenFileError, read_tokens, write_tokens
 from evatok.data.token_records import TokenFormat, VideoRecord
 
@@ -163,13 +163,8 @@ class Tokens:
 
     def save(self, path: str | Path) -> None:
         """Write the token file; what was at `path` stays until the new file is complete."""
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(self.to_bytes())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.to_bytes())
 
     @staticmethod
     def load(path: str | Path) -> "Tokens":

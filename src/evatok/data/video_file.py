@@ -13,7 +13,7 @@ import torch
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -72,6 +72,8 @@ class VideoFile:
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
         self._shape: torch.Size | None = None
+        # One for all frames: to set one up costs more than to convert a small frame.
+        self._reformatter = VideoReformatter()
         self._open()
 
     def __enter__(self) -> Self:
@@ -163,7 +165,7 @@ class VideoFile:
 
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        picture = _to_tensor(frame, size)
+        picture = _to_tensor(frame, size, self._reformatter)
         if self._shape is not None and self._shape != picture.shape:
             raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
         self._shape = picture.shape
@@ -230,16 +232,16 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return False, d < 0, a < 0
 
 
-def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
+def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter) -> Tensor:
     """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
     across, upside_down, mirrored = _orientation(frame)
     if size is None:
-        rgb = frame.reformat(format="rgb24")
+        rgb = reformatter.reformat(frame, format="rgb24")
     else:
         height, width = reversed(size) if across else size
         shrinks = height * width < frame.height * frame.width
         how = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-        rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=how)
+        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=how)
     picture = torch.from_numpy(rgb.to_ndarray()).permute((2, 1, 0) if across else (2, 0, 1))
     axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
     return (picture.flip(axes) if axes else picture).contiguous()

@@ -1,7 +1,5 @@
 """Writing video files: frames in a stream, encoded, and put in place in one step."""
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -16,6 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from evatok.data.files import replacing
 from evatok.data.video_file import SMALL_PICTURE, StrPath, VideoError, checked_fps, reason_of
 
 _ENCODERS = {
@@ -62,16 +61,13 @@ def write_video(
     if not 0 <= crf <= 51:
         raise ValueError(f"crf: got {crf}; it may be 0 to 51")
     rate = _as_fraction(checked_fps(fps))
-    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
-        _encode(temporary, _stamped(frames, rate, times), encoder, rate, times is not None, crf)
-        os.replace(temporary, target)
+        with replacing(target) as temporary:
+            _encode(temporary, _stamped(frames, rate, times), encoder, rate, times is not None, crf)
     except (FFmpegError, OSError) as error:
         raise VideoError(f"cannot write video '{target}': {reason_of(error)}") from error
     except _NoFramesError:
         raise VideoError(f"cannot write video '{target}': there are no frames to write") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _NoFramesError(Exception):

@@ -46,7 +46,9 @@ class Segments:
         ahead = self.queries.first_block - self.keys.first_block
         for clip, (queries, keys) in enumerate(zip(self.queries.lengths, self.keys.lengths, strict=True)):
             if len(keys) != ahead + len(queries):
-                raise ValueError(f"clip {clip} has {ahead + len(queries)} blocks of queries but {len(keys)} of keys")
+                raise ValueError(
+                    f"clip {clip} has {ahead + len(queries)} blocks of queries but {len(keys)} of keys"
+                )
 
     @cached_property
     def runs(self) -> "tuple[SegmentRun, ...]":
@@ -111,7 +113,10 @@ def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tenso
     attended = [list(run_queries) for run_queries in queries]
     for stack in segments.stacks:
         parts = _attention(
-            *(_joined([pieces[run][block] for run, block in stack]).transpose(1, 2) for pieces in (queries, keys, values))
+            *(
+                _joined([pieces[run][block] for run, block in stack]).transpose(1, 2)
+                for pieces in (queries, keys, values)
+            )
         )
         split = parts.transpose(1, 2).split([segments.runs[run].clips for run, _ in stack])
         for (run, block), part in zip(stack, split, strict=True):

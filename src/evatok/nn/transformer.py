@@ -106,7 +106,9 @@ class CrossAttention(nn.Module):
         q = self.q(x).unflatten(-1, (self.heads, -1))
         k, v = self.kv(reference.packed.values).unflatten(-1, (2, self.heads, -1)).unbind(1)
         layout_kv = reference.packed.layout
-        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(earlier)
+        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(
+            earlier
+        )
         return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
 
 

@@ -1,7 +1,7 @@
 """Stage 1: the proxy tokenizer, trained under uniformly random assignments (paper, section 3)."""
 
-import logging
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
+from evatok.data.files import write_text
+from evatok.data.fit import to_signed
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.stages.data import DataConfig
+from evatok.tokenizer.codebook_use import CodebookUse
 from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Trained, Validation
-
-log = logging.getLogger(__name__)
+from evatok.training.task import Progress, Trained, Validation
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class ProxyTask:
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
         self.space = config.model.space
-        self.trained = {"tokenizer": Trained(TokenizerNetwork(config.model), config.optimizer, config.average)}
+        self.trained = {"tokenizer": Trained(VideoTokenizer(config.model), config.optimizer, config.average)}
         self.loss = ReconstructionLoss(config.loss)
         self.batches = config.data.open_training(config.loop.seed)
         self.validation = config.data.open_validation()
@@ -97,24 +99,23 @@ class ProxyTask:
         if since < 0 or since % self.config.codebook.window:
             return
         tokenizer = self.trained["tokenizer"]
-        network: TokenizerNetwork = tokenizer.model
-        average: TokenizerNetwork = tokenizer.average.module
+        network = tokenizer.network
         features = torch.cat([self._features(network, batch, generator) for batch in batches])
         if since == 0:
             network.quantizer.draw(features, generator)
-            tokenizer.average.n_averaged.zero_()
+            tokenizer.restart_average()
         else:
             drawn = network.quantizer.redraw_unused(self.use.counts.sum(0), features, generator)
             with torch.no_grad():
-                average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
+                tokenizer.average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
         self.use.end_window()
 
     def _features(self, network: TokenizerNetwork, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        return unit_features(network, as_float(batch.video), self._lengths(batch, generator))
+        return unit_features(network, to_signed(batch.video), self._lengths(batch, generator))
 
     def losses(self, step: int, batch: ClipBatch, generator: torch.Generator) -> dict[str, dict[str, Tensor]]:
         """Reconstruction and quantizer losses of a group under one random assignment."""
-        video, lengths = as_float(batch.video), self._lengths(batch, generator)
+        video, lengths = to_signed(batch.video), self._lengths(batch, generator)
         quantize = step >= self.config.codebook.warmup
         output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
         if quantize:
@@ -132,13 +133,14 @@ class ProxyTask:
         """Reconstruction of held-out clips at every uniform length, by the averaged weights."""
         from evatok.stages.proxy_validation import validate
 
-        network: TokenizerNetwork = self.trained["tokenizer"].average.module
+        network = self.trained["tokenizer"].average
         return validate(network, self.config.model, self.validation, self.loss)
 
-    def save(self, folder: str) -> None:
-        """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`."""
-        Path(folder).mkdir(exist_ok=True)
-        torch.save(self.trained["tokenizer"].average.module.state_dict(), Path(folder) / "model.pt")
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
+        self.trained["tokenizer"].average.save_pretrained(folder)
+        record = asdict(progress) | {"seed": self.config.loop.seed, "config": asdict(self.config)}
+        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """Counts of the codebook's use."""
@@ -147,46 +149,3 @@ class ProxyTask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back the counts."""
         self.use.counts, self.use.window = state["counts"], state["window"]
-
-
-class CodebookUse:
-    """How often each code was used at each level, in the current window and in the last complete one."""
-
-    def __init__(self, levels: int, codes: int) -> None:
-        self.counts = torch.zeros(levels, codes, dtype=torch.int64)
-        self.window = torch.zeros(levels, codes, dtype=torch.int64)
-
-    def count(self, output: Reconstruction, levels: tuple[int, ...]) -> None:
-        """Adds the tokens of a forward pass."""
-        from evatok.tokenizer.encoder import token_levels
-
-        level = torch.searchsorted(torch.tensor(levels), token_levels(output.layout))
-        flat = level * self.counts.shape[1] + output.quantized.ids.cpu()
-        self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
-
-    def end_window(self) -> None:
-        """Makes the current window the last complete one."""
-        self.window, self.counts = self.counts, torch.zeros_like(self.counts)
-
-    def report(self, levels: tuple[int, ...]) -> dict[str, float]:
-        """Share of codes used and perplexity over the last complete window, in all and by level."""
-        if not self.window.any():
-            return {}
-        numbers = {"codes/used": (self.window.sum(0) > 0).float().mean().item()}
-        numbers["codes/perplexity"] = perplexity(self.window.sum(0))
-        for level, counts in zip(levels, self.window, strict=True):
-            if counts.any():
-                numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
-                numbers[f"codes/perplexity/{level}"] = perplexity(counts)
-        return numbers
-
-
-def perplexity(counts: Tensor) -> float:
-    """Exponential of the entropy of codes with these `counts`: how many equally used codes would be as varied."""
-    share = counts.double() / counts.sum()
-    return torch.special.entr(share).sum().exp().item()
-
-
-def as_float(video: Tensor) -> Tensor:
-    """uint8 video as float32 in [-1, 1]."""
-    return video.float() / 127.5 - 1

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from evatok.data.files import replacing, write_text
 from evatok.tokenizer.config import TokenizerConfig
 
 FORMAT = 1
@@ -43,7 +43,9 @@ def find(name: str | Path) -> Path:
     if str(name) in shipped():
         return Path(str(files("evatok") / "weights" / str(name)))
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise CheckpointError(f"{name} is no folder and no shipped tokenizer; shipped are: {', '.join(shipped())}")
+        raise CheckpointError(
+            f"{name} is no folder and no shipped tokenizer; shipped are: {', '.join(shipped())}"
+        )
     return _download(str(name))
 
 
@@ -65,12 +67,9 @@ def write(folder: Path, config: TokenizerConfig, weights: Mapping[str, Tensor], 
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
     text = json.dumps({"kind": "evatok.VideoTokenizer", "format": FORMAT, "config": asdict(config)}, indent=2)
-    temporary = folder / f".{WEIGHTS}.part"
-    save_file(stored, temporary, metadata={"format": "pt"})
-    os.replace(temporary, folder / WEIGHTS)
-    temporary = folder / f".{CONFIG}.part"
-    temporary.write_text(text + "\n")
-    os.replace(temporary, folder / CONFIG)
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(stored, temporary, metadata={"format": "pt"})
+    write_text(folder / CONFIG, text + "\n")
 
 
 def read_config(folder: Path) -> TokenizerConfig:
@@ -79,7 +78,9 @@ def read_config(folder: Path) -> TokenizerConfig:
         entries = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
-    kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
+    kind, version = (
+        (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
+    )
     if kind != "evatok.VideoTokenizer":
         raise CheckpointError(f"{folder / CONFIG} is no tokenizer's config: its kind is {kind!r}")
     if version != FORMAT:
@@ -96,9 +97,9 @@ def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
     if set(entries) != set(known):
         missing, unknown = sorted(set(known) - set(entries)), sorted(set(entries) - set(known))
         raise ValueError(f"{kind.__name__} lacks {missing} and does not know {unknown}")
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in entries.items():
-        nested = known[name]
+        nested: Any = known[name]
         if isinstance(nested, type) and is_dataclass(nested):
             values[name] = _from_dict(nested, value)
         else:

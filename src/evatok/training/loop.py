@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sized
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,12 +14,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evatok.data.clips import loader
-from evatok.training.checkpoints import checkpoint_step, checkpoints, write_checkpoint
+from evatok.training.checkpoints import checkpoints, write_checkpoint
 from evatok.training.optimizers import relative_rate, set_rate
-from evatok.training.task import Task, Trained
+from evatok.training.task import Progress, Task, Trained
 
 log = logging.getLogger(__name__)
-BatchT = TypeVar("BatchT")
+BatchT = TypeVar("BatchT", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,21 @@ class LoopConfig:
 
 
 class _State:
-    """What a checkpoint holds besides models and optimisers: the averages and the task's own memory."""
+    """What a checkpoint holds besides models and optimisers: averages, progress and the task's own memory."""
 
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
+        self.progress = Progress()
 
     def state_dict(self) -> dict[str, Any]:
-        averages = {name: trained.average.state_dict() for name, trained in self.task.trained.items()}
-        return {"averages": averages, "task": self.task.state_dict()}
+        averages = {name: trained.averaging.state_dict() for name, trained in self.task.trained.items()}
+        return {"averages": averages, "task": self.task.state_dict(), "progress": asdict(self.progress)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, trained in self.task.trained.items():
-            trained.average.load_state_dict(state["averages"][name])
+            trained.averaging.load_state_dict(state["averages"][name])
         self.task.load_state_dict(state["task"])
+        self.progress = Progress(**state["progress"])
 
 
 def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) -> None:
@@ -85,61 +87,75 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) ->
     _check_folder(folder, resume)
     tracker = [] if config.tracker == "none" else [config.tracker]
     accelerator = Accelerator(
-        mixed_precision=config.precision, log_with=tracker, project_dir=folder, step_scheduler_with_optimizer=False
+        mixed_precision=config.precision,
+        log_with=tracker,
+        project_dir=folder,
+        step_scheduler_with_optimizer=False,
     )
     for name, trained in task.trained.items():
+        log.info(
+            "%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6
+        )
         trained.model = accelerator.prepare_model(trained.model)
         trained.optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in trained.optimizers]
-        trained.average.to(accelerator.device)
-        log.info("%s: %.2fM weights", name, sum(w.numel() for w in trained.model.parameters()) / 1e6)
-    accelerator.register_for_checkpointing(_State(task))
+        trained.averaging.to(accelerator.device)
+    state = _State(task)
+    accelerator.register_for_checkpointing(state)
     accelerator.init_trackers("log")
-    first = 0
     if resume:
-        last = checkpoints(folder / "checkpoints")[-1]
-        accelerator.load_state(str(last))
-        first = checkpoint_step(last)
-    _run(task, config, folder, accelerator, first)
+        accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
+    _run(task, config, folder, accelerator, state)
     if accelerator.is_main_process:
-        task.save(str(folder / "final"))
+        task.save(folder / "final", state.progress)
     accelerator.end_training()
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
     found = checkpoints(folder / "checkpoints")
     if found and not resume:
-        raise ValueError(f"{folder} already holds a run (last checkpoint: {found[-1].name}); resume it or choose another")
+        raise ValueError(
+            f"{folder} already holds a run (last checkpoint: {found[-1].name}); resume it or choose another"
+        )
     if resume and not found:
         raise ValueError(f"there is no checkpoint to resume in {folder / 'checkpoints'}")
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _run(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, first: int) -> None:
+def _run(
+    task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, state: _State
+) -> None:
+    first = state.progress.steps
     batches = _batches(task, config, accelerator, first)
-    progress = tqdm(
-        total=config.steps, initial=first, unit="step", disable=not accelerator.is_main_process, smoothing=0.05
+    bar = tqdm(
+        total=config.steps,
+        initial=first,
+        unit="step",
+        disable=not accelerator.is_main_process,
+        smoothing=0.05,
     )
     meter = _Meter()
     for step in range(first, config.steps):
         chunk = list(islice(batches, config.accumulate))
         losses = _update(task, config, accelerator, step, chunk)
-        meter.add(losses, sum(map(len, chunk)) * accelerator.num_processes)  # type: ignore[arg-type]
+        meter.add(losses, sum(map(len, chunk)) * accelerator.num_processes, state.progress)
         done = step + 1
-        progress.update()
+        bar.update()
         if done % config.log_every == 0 or done == config.steps:
-            numbers = meter.read() | task.report(step)
-            accelerator.log(numbers, step=done)
-            progress.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
+            numbers = meter.read()
+            bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
+            accelerator.log(numbers | task.report(step), step=done)
         if done % config.validate_every == 0 or done == config.steps:
             _validate(task, accelerator, done)
             meter.restart()
         if done % config.checkpoint_every == 0 or done == config.steps:
             _checkpoint(config, folder, accelerator, done)
             meter.restart()
-    progress.close()
+    bar.close()
 
 
-def _batches(task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int) -> Iterator[BatchT]:
+def _batches(
+    task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int
+) -> Iterator[BatchT]:
     """This process's share of the batches from step `first` on: every process takes each n-th."""
     each = config.accumulate * accelerator.num_processes
     start, stop = first * each + accelerator.process_index, config.steps * each
@@ -172,13 +188,13 @@ def _sum(model: str, terms: dict[str, Tensor], step: int) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def _apply(trained: Trained, config: LoopConfig, accelerator: Accelerator, step: int) -> None:
+def _apply(trained: Trained[Any], config: LoopConfig, accelerator: Accelerator, step: int) -> None:
     accelerator.clip_grad_norm_(trained.model.parameters(), trained.config.clip)
     for optimizer in trained.optimizers:
         set_rate(optimizer, relative_rate(step, config.steps, trained.config))
         optimizer.step()
         optimizer.zero_grad()
-    trained.average.update_parameters(accelerator.unwrap_model(trained.model))
+    trained.averaging.update_parameters(trained.network)
 
 
 def _generator(config: LoopConfig, accelerator: Accelerator, step: int, number: int) -> torch.Generator:
@@ -190,7 +206,9 @@ def _generator(config: LoopConfig, accelerator: Accelerator, step: int, number: 
 def _validate(task: Task[BatchT], accelerator: Accelerator, done: int) -> None:
     if accelerator.is_main_process:
         validation = task.validate(done)
-        accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
+        accelerator.log(
+            {f"validation/{name}": value for name, value in validation.scalars.items()}, step=done
+        )
         for tracker in accelerator.trackers:
             for name, picture in validation.pictures.items():
                 tracker.log_images({name: picture[None].numpy()}, step=done, dataformats="NCHW")
@@ -207,16 +225,21 @@ def _checkpoint(config: LoopConfig, folder: Path, accelerator: Accelerator, done
 
 
 class _Meter:
-    """Means of losses and the rate of clips since it was last read."""
+    """Means of losses and the rate of clips since it was last read; adds to the run's progress."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
         self.steps, self.clips, self.seconds, self.since = 0, 0, 0.0, time.perf_counter()
 
-    def add(self, losses: dict[str, float], clips: int) -> None:
+    def add(self, losses: dict[str, float], clips: int, progress: Progress) -> None:
         now = time.perf_counter()
-        self.seconds, self.since = self.seconds + now - self.since, now
-        self.steps, self.clips = self.steps + 1, self.clips + clips
+        seconds, self.since = now - self.since, now
+        self.seconds, self.steps, self.clips = self.seconds + seconds, self.steps + 1, self.clips + clips
+        progress.seconds, progress.steps, progress.clips = (
+            progress.seconds + seconds,
+            progress.steps + 1,
+            progress.clips + clips,
+        )
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 

@@ -1,7 +1,9 @@
 """What a training stage gives to the loop: the models that it trains, batches, losses, validation."""
 
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +13,36 @@ from torch.utils.data import Dataset
 
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
 
-BatchT = TypeVar("BatchT")
+BatchT = TypeVar("BatchT", bound=Sized)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
-class Trained:
+class Trained(Generic[NetworkT]):
     """A model under training with its optimisers and the moving average of its weights.
 
+    `network` is the model itself; `model` is what a training pass calls: the loop wraps it for precision and processes.
+
     Args:
-        model: the model.
+        network: the model.
         optimizer: how it is updated.
         average: decay of the moving average per step.
     """
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerConfig, average: float) -> None:
-        self.model = model
+    def __init__(self, network: NetworkT, optimizer: OptimizerConfig, average: float) -> None:
+        self.network = network
+        self.model: nn.Module = network
         self.config = optimizer
-        self.optimizers: list[Optimizer] = build_optimizers(model, optimizer)
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=False)
+        self.optimizers: list[Optimizer] = build_optimizers(network, optimizer)
+        self.averaging = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=False)
+
+    @property
+    def average(self) -> NetworkT:
+        """The model with averaged weights."""
+        return cast(NetworkT, self.averaging.module)
+
+    def restart_average(self) -> None:
+        """Lets the average begin anew with the weights of the next step."""
+        self.averaging.n_averaged.zero_()
 
 
 @dataclass(frozen=True)
@@ -38,16 +53,25 @@ class Validation:
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass
+class Progress:
+    """How far a run is, over all its resumes: steps, clips and seconds of training without validation."""
+
+    steps: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+
+
 class Task(Protocol, Generic[BatchT]):
-    """A training stage as the loop sees it.
+    """A training stage as the loop sees it."""
 
-    Attributes:
-        trained: the models under training by name.
-        batches: item `i` is the batch of micro step `i`, a function of the seed and `i` alone.
-    """
+    @property
+    def trained(self) -> Mapping[str, Trained[Any]]:
+        """The models under training by name."""
 
-    trained: dict[str, Trained]
-    batches: Dataset[BatchT]
+    @property
+    def batches(self) -> Dataset[BatchT]:
+        """Item `i` is the batch of micro step `i`, a function of the seed and `i` alone."""
 
     def before_step(self, step: int, batches: list[BatchT], generator: torch.Generator) -> None:
         """Whatever a step needs before its losses."""
@@ -61,7 +85,7 @@ class Task(Protocol, Generic[BatchT]):
     def validate(self, step: int) -> Validation:
         """Numbers and pictures on held-out data, by the averaged weights."""
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: Path, progress: "Progress") -> None:
         """Writes what the stage is for, by the averaged weights, into a folder."""
 
     def state_dict(self) -> dict[str, Any]:

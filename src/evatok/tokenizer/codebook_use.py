@@ -1,0 +1,43 @@
+"""How a codebook is used: counts by level over windows of training, and perplexity."""
+
+import torch
+from torch import Tensor
+
+from evatok.tokenizer.encoder import token_levels
+from evatok.tokenizer.network import Reconstruction
+
+
+class CodebookUse:
+    """How often each code was used at each level, in the current window and in the last complete one."""
+
+    def __init__(self, levels: int, codes: int) -> None:
+        self.counts = torch.zeros(levels, codes, dtype=torch.int64)
+        self.window = torch.zeros(levels, codes, dtype=torch.int64)
+
+    def count(self, output: Reconstruction, levels: tuple[int, ...]) -> None:
+        """Adds the tokens of a forward pass."""
+        level = torch.searchsorted(torch.tensor(levels), token_levels(output.layout))
+        flat = level * self.counts.shape[1] + output.quantized.ids.cpu()
+        self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
+
+    def end_window(self) -> None:
+        """Makes the current window the last complete one."""
+        self.window, self.counts = self.counts, torch.zeros_like(self.counts)
+
+    def report(self, levels: tuple[int, ...]) -> dict[str, float]:
+        """Share of codes used and perplexity over the last complete window, in all and by level."""
+        if not self.window.any():
+            return {}
+        numbers = {"codes/used": (self.window.sum(0) > 0).float().mean().item()}
+        numbers["codes/perplexity"] = perplexity(self.window.sum(0))
+        for level, counts in zip(levels, self.window, strict=True):
+            if counts.any():
+                numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
+                numbers[f"codes/perplexity/{level}"] = perplexity(counts)
+        return numbers
+
+
+def perplexity(counts: Tensor) -> float:
+    """Exponential of the entropy of codes with these `counts`: how many equally used codes would be as varied."""
+    share = counts.double() / counts.sum()
+    return torch.special.entr(share).sum().exp().item()

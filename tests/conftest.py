@@ -1,0 +1,41 @@
+"""Small things that many tests use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evatok.data.video import write_video
+from evatok.nn.transformer import TransformerConfig
+from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
+from evatok.tokenizer.model import VideoTokenizer
+
+MINI = TokenizerConfig(
+    levels=(4, 8),
+    side=32,
+    encoder=TransformerConfig(32, 1, 2),
+    decoder=TransformerConfig(32, 2, 2),
+    quantizer=QuantizerConfig(codes=64),
+    default_assignment=(8, 4, 4, 4),
+)
+
+
+@pytest.fixture(scope="session")
+def mini() -> VideoTokenizer:
+    """A tokenizer with random weights that is small enough for any test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VideoTokenizer(MINI).eval()
+
+
+@pytest.fixture
+def video_folder(tmp_path: Path) -> Path:
+    """Two short videos of moving noise, 48 high and 64 wide, in a folder of their own."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        picture = torch.randint(0, 256, (3, 6, 8), generator=generator, dtype=torch.uint8)
+        wide = picture.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        write_video(folder / f"{seed}.mp4", torch.stack([wide.roll(t, 2) for t in range(24)]), fps=12)
+    return folder

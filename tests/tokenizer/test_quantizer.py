@@ -1,0 +1,81 @@
+"""The vector quantizer, and what keeps its codes in use."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from evatok.tokenizer.codebook_use import perplexity
+from evatok.tokenizer.config import QuantizerConfig
+from evatok.tokenizer.quantizer import VectorQuantizer
+
+
+@pytest.fixture
+def quantizer() -> VectorQuantizer:
+    made = VectorQuantizer(QuantizerConfig(codes=4, dim=2))
+    made.codebook.data = torch.tensor([[2.0, 0], [0, 3], [-1, 0], [0, -0.5]])
+    return made
+
+
+def test_takes_the_nearest_direction_and_passes_the_gradient_through(quantizer: VectorQuantizer) -> None:
+    features = torch.tensor([[5.0, 1.0], [-0.1, 0.2], [0.3, -0.4]], requires_grad=True)
+    quantized = quantizer(features)
+    assert quantized.ids.tolist() == [0, 1, 3]
+    torch.testing.assert_close(quantized.values, torch.tensor([[1.0, 0], [0, 1], [0, -1]]))
+    weight = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
+    through = torch.autograd.grad((quantized.values * weight).sum(), features)[0]
+    plain = torch.autograd.grad((F.normalize(features, dim=1) * weight).sum(), features)[0]
+    torch.testing.assert_close(through, plain)
+
+
+def test_losses_pull_features_and_codes_together(quantizer: VectorQuantizer) -> None:
+    features = torch.tensor([[1.0, 1.0]], requires_grad=True)
+    losses = quantizer.losses(quantizer(features))
+    distance = 2 - 2 * math.cos(math.pi / 4)
+    assert losses["codebook"].item() == pytest.approx(distance, abs=1e-5)
+    assert losses["commitment"].item() == pytest.approx(0.25 * distance, abs=1e-5)
+    losses["codebook"].backward()
+    assert features.grad is None and quantizer.codebook.grad is not None
+
+
+def test_entropy_prefers_sure_tokens_and_an_even_use(quantizer: VectorQuantizer) -> None:
+    even = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    entropies = {
+        "even": quantizer.losses(quantizer(even))["entropy"].item(),
+        "one code": quantizer.losses(quantizer(even[:1].expand(4, 2)))["entropy"].item(),
+        "unsure": quantizer.losses(quantizer(even + even.roll(1, 0)))["entropy"].item(),
+    }
+    assert entropies["even"] == pytest.approx(-0.02 * math.log(4), abs=1e-4)
+    assert entropies["even"] < entropies["unsure"] < entropies["one code"] + 1e-6
+
+
+def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        quantized = quantizer(torch.tensor([[1.0, 0.001]], dtype=torch.bfloat16))
+    assert quantized.values.dtype == quantized.features.dtype == torch.float32
+
+
+def test_draw_takes_codes_from_features_and_redraw_only_replaces_unused() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=6, dim=3))
+    generator = torch.Generator().manual_seed(0)
+    features = F.normalize(torch.randn(4, 3, generator=generator), dim=1)
+    quantizer.draw(features, generator)
+    nearest = (quantizer.codes() @ features.T).max(1)
+    assert nearest.values.min() > 0.99 and len(nearest.indices.unique()) == 4
+    before = quantizer.codebook.clone()
+    drawn = quantizer.redraw_unused(torch.tensor([3, 0, 1, 1, 0, 2]), -features, generator)
+    assert drawn.tolist() == [False, True, False, False, True, False]
+    assert torch.equal(quantizer.codebook[~drawn], before[~drawn])
+    assert (quantizer.codes()[drawn] @ -features.T).max(1).values.min() > 0.99
+
+
+def test_perplexity_counts_equally_used_codes() -> None:
+    assert perplexity(torch.tensor([5, 5, 0, 5])) == pytest.approx(3)
+    assert perplexity(torch.tensor([7, 0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("wrong", [{"codes": 1}, {"dim": 0}, {"commitment": -1.0}, {"temperature": 0.0}])
+def test_config_names_the_wrong_value(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        QuantizerConfig(**wrong)  # type: ignore[arg-type]
