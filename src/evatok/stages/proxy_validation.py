@@ -4,37 +4,42 @@ import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
+from evatok.evaluation.reconstruction import evaluate_reconstruction, reconstruct
 from evatok.losses.reconstruction import ReconstructionLoss
+from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.task import Validation
 
+CLIPS_SHOWN = 4
 
-@torch.no_grad()
+
 def validate(
-    network: TokenizerNetwork, config: TokenizerConfig, batches: dict[str, ClipBatch], loss: ReconstructionLoss
+    network: TokenizerNetwork,
+    config: TokenizerConfig,
+    sources: dict[str, ClipBatch],
+    loss: ReconstructionLoss,
 ) -> Validation:
-    scalars, pictures = {}, {}
-    for source, batch in batches.items():
-        video = batch.video.float() / 127.5 - 1
-        rows = [video[:4, 8]]
-        used = torch.zeros(config.quantizer.codes, dtype=torch.bool)
-        for level in config.levels:
-            l1, lpips, mse = [], [], []
-            for part in video.split(16):
-                lengths = torch.full((len(part), config.blocks), level)
-                out = network(part, lengths)
-                y = out.video.clamp(-1, 1)
-                used[out.quantized.ids] = True
-                l1.append((y - part).abs().flatten(1).mean(1))
-                mse.append(((y - part) / 2).square().flatten(1).mean(1))
-                lpips.append(loss.lpips(y.flatten(0, 1), part.flatten(0, 1)).view(len(part), -1).mean(1))
-                if len(rows) < 6 and part.data_ptr() == video.data_ptr():
-                    rows.append(y[:4, 8])
-            scalars[f"{source}/lpips/{level}"] = torch.cat(lpips).mean().item()
-            scalars[f"{source}/l1/{level}"] = torch.cat(l1).mean().item()
-            scalars[f"{source}/psnr/{level}"] = (-10 * torch.cat(mse).log10()).mean().item()
-        scalars[f"{source}/codes"] = used.float().mean().item()
-        picture = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
-        pictures[source] = ((picture + 1) * 127.5).round().clamp(0, 255).byte()
-    return Validation(scalars, pictures)
+    """Scores at every uniform length, codes used, and originals above their reconstructions, by source."""
+    if not sources:
+        return Validation({})
+    lpips = LPIPS.from_pretrained(loss.config.network) if loss.lpips is None else loss.lpips
+    result = evaluate_reconstruction(network, config, sources, lpips)
+    scalars = {}
+    for source in result.sources:
+        for scores in source.scores:
+            for metric in ("psnr", "ssim", "lpips", "l1"):
+                scalars[f"{source.name}/{metric}/{scores.uniform}"] = getattr(scores, metric)
+        scalars[f"{source.name}/codes"] = source.codes.used
+    for level, codes in zip(config.levels, result.codes_by_assignment, strict=True):
+        scalars[f"codes/used/{level}"], scalars[f"codes/perplexity/{level}"] = codes.used, codes.perplexity
+    scalars["codes/used"], scalars["codes/perplexity"] = result.codes.used, result.codes.perplexity
+    return Validation(scalars, {name: _picture(network, config, batch) for name, batch in sources.items()})
+
+
+def _picture(network: TokenizerNetwork, config: TokenizerConfig, batch: ClipBatch) -> Tensor:
+    """`(3, H, W)` uint8: a column a clip, the middle frame of the original above those of rising lengths."""
+    clips = batch.video[:CLIPS_SHOWN].to(network.quantizer.codebook.device)
+    videos = [clips] + [reconstruct(network, clips, config.space.uniform(level)).video for level in config.levels]
+    frames = torch.stack([video[:, config.clip_frames // 2] for video in videos])
+    return frames.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2).cpu()

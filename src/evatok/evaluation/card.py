@@ -1,0 +1,271 @@
+"""The model card: a README.md beside a tokenizer's weights, made from how it was trained and evaluated."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from evatok.data.files import write_text
+from evatok.evaluation.reconstruction import CodeUse, ReconstructionResult, Scores, strictly_ordered
+from evatok.evaluation.record import EvaluationRecord, RecordError, read_json
+from evatok.tokenizer.model import VideoTokenizer
+
+TRAINING = "training.json"
+
+_FRONT_MATTER = """\
+---
+license: apache-2.0
+library_name: evatok
+tags:
+- video
+- video-tokenizer
+- vector-quantization
+- adaptive-length
+---"""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a tokenizer was trained: what training writes as `training.json` beside the weights.
+
+    Args:
+        steps: number of updates.
+        clips: clips that were seen, repetitions counted.
+        seconds: how long it took.
+        seed: of everything random.
+        config: the stage's config, as `asdict` gives it.
+        machine: what it ran on, in words such as "2 CPU cores"; None where nobody said.
+    """
+
+    steps: int
+    clips: int
+    seconds: float
+    seed: int
+    config: dict[str, Any]
+    machine: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a file; RecordError for one that does not hold these entries."""
+        entries = read_json(path)
+        try:
+            return cls(**entries)
+        except TypeError as error:
+            raise RecordError(f"{path} is not what training writes: {error}") from error
+
+
+def write_card(tokenizer: str | Path, evaluation: str | Path) -> Path:
+    """Writes `README.md` into the folder of a tokenizer and its `training.json`; returns the card's path.
+
+    Args:
+        tokenizer: the folder.
+        evaluation: an `evaluation.json` of the same weights.
+
+    Raises:
+        CheckpointError: if the folder holds no tokenizer.
+        RecordError: if a record cannot be read, or the evaluation is of other weights.
+    """
+    folder = Path(tokenizer)
+    training, record = TrainingRecord.read(folder / TRAINING), EvaluationRecord.read(Path(evaluation))
+    model = VideoTokenizer.from_pretrained(folder)
+    if model.checksum != record.checksum:
+        raise RecordError(
+            f"{evaluation} is of {record.tokenizer} ({record.checksum}), not of {folder} ({model.checksum})"
+        )
+    write_text(folder / "README.md", card(model, training, record))
+    return folder / "README.md"
+
+
+def card(model: VideoTokenizer, training: TrainingRecord, record: EvaluationRecord) -> str:
+    """The card as Markdown; RecordError where the training's config lacks its clips or sources."""
+    try:
+        trained = _training(training)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"the config in {TRAINING} does not describe the training's clips: {error}") from error
+    parts = [
+        _FRONT_MATTER,
+        _what_it_is(model),
+        _use(model),
+        trained,
+        _validation(record),
+        _limits(model, training),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores_table(result: ReconstructionResult) -> str:
+    """The scores by source and assignment as a table that reads well as text and as Markdown."""
+    header = ["source", "tokens a block", "a clip", "PSNR", "SSIM", "LPIPS", "L1", "codes used", "perplexity"]
+    rows = [[source.name, *_cells(scores)] for source in result.sources for scores in source.scores]
+    return _table(header, rows)
+
+
+def codes_sentence(result: ReconstructionResult) -> str:
+    """How the codebook is used, over everything and by assignment."""
+    lengths = [_blocks(scores) for scores in result.sources[0].scores]
+    by_length = zip(lengths, result.codes_by_assignment, strict=True)
+    each = "; ".join(f"{length}: {_share(use)}, {use.perplexity:.0f}" for length, use in by_length)
+    return (
+        f"Over all sources and lengths {_share(result.codes)} of the codes are used, with a perplexity of "
+        f"{result.codes.perplexity:.0f}. By tokens a block: {each}."
+    )
+
+
+def order_sentence(result: ReconstructionResult) -> str:
+    """Whether more tokens are better everywhere, and where they are not."""
+    order = strictly_ordered(result)
+    if order:
+        return "LPIPS falls and PSNR rises with every step of uniform length, in every source."
+    wrong = [
+        f"{source}, {step.lengths[0]} to {step.lengths[1]}: {step.metric.upper()} "
+        f"{step.values[0]:.4f} to {step.values[1]:.4f}"
+        for source, steps in order.wrong.items()
+        for step in steps
+    ]
+    return f"More tokens are not better here: {'; '.join(wrong)}."
+
+
+def _cells(scores: Scores) -> list[str]:
+    return [
+        _blocks(scores),
+        str(scores.tokens),
+        f"{scores.psnr:.2f}",
+        f"{scores.ssim:.4f}",
+        f"{scores.lpips:.4f}",
+        f"{scores.l1:.4f}",
+        _share(scores.codes),
+        f"{scores.codes.perplexity:.0f}",
+    ]
+
+
+def _blocks(scores: Scores) -> str:
+    return str(scores.uniform or ", ".join(map(str, scores.assignment)))
+
+
+def _share(use: CodeUse) -> str:
+    return f"{use.used:.1%}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of padded cells, the first column to the left, all others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [
+        [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [padded[0], rule, *padded[1:]])
+
+
+def _what_it_is(model: VideoTokenizer) -> str:
+    config = model.config
+    shortest, longest = (sum(config.space.uniform(level)) for level in (config.levels[0], config.levels[-1]))
+    return (
+        f"# {model.name}\n\n"
+        f"A video tokenizer with a chosen number of discrete tokens for every {config.block_frames} frames. "
+        f"A clip is {config.blocks} blocks of {config.block_frames} frames; a block takes "
+        f"{', '.join(map(str, config.levels[:-1]))} or {config.levels[-1]} tokens out of a codebook of "
+        f"{config.quantizer.codes}, so a clip takes {shortest} to {longest}. A block's tokens and its "
+        f"reconstruction depend on no later block. It has {_millions(model)} weights (checksum {model.checksum})."
+    )
+
+
+def _use(model: VideoTokenizer) -> str:
+    return (
+        "## Use\n\n```python\nfrom evatok import VideoTokenizer\n\n"
+        f'tokenizer = VideoTokenizer.from_pretrained("{model.name}")\n'
+        'tokens = tokenizer.encode("in.mp4")  # tokenizer.decode(tokens) gives its frames back\n```\n\n'
+        "`from_pretrained` takes the name of a tokenizer that ships with evatok, the path of this folder, or the "
+        "id of a hub's repository."
+    )
+
+
+def _training(training: TrainingRecord) -> str:
+    clips, sources = training.config["data"]["clips"], training.config["data"]["train"]
+    rows = [
+        ["steps", f"{training.steps:,}"],
+        ["clips seen", f"{training.clips:,}"],
+        ["time", _duration(training.seconds) + (f" on {training.machine}" if training.machine else "")],
+        ["seed", str(training.seed)],
+        ["trained areas", _areas(clips)],
+    ]
+    table = _table(["", "value"], rows)
+    total = sum(source["weight"] for source in sources)
+    data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
+    config = json.dumps(training.config, indent=2)
+    return (
+        f"## Training\n\n{table}\n\nData, by their share of the clips:\n\n{data}\n\n"
+        f"<details><summary>The whole configuration</summary>\n\n```json\n{config}\n```\n\n</details>"
+    )
+
+
+def _areas(clips: Mapping[str, Any]) -> str:
+    shares = [weight / sum(clips["size_weights"]) for weight in clips["size_weights"]]
+    sizes = [
+        f"{height}×{width} ({share:.0%})"
+        for (height, width), share in zip(clips["sizes"], shares, strict=True)
+        if share
+    ]
+    return f"{clips['frames']} frames of {', '.join(sizes)}"
+
+
+def _describe(source: Mapping[str, Any]) -> str:
+    """A source's config in words, with the credit that its kind is due."""
+    if "games" in source:
+        games = "all Atari 2600 games" if source["games"] == "all" else f"the games {', '.join(source['games'])}"
+        first, after = source["seeds"]
+        seeds = f"seeds {first} to {after - 1}" if after - first > 1 else f"seed {first}"
+        return f"{games}, random play with {seeds}, rendered by the Arcade Learning Environment"
+    if "photographs" in source:
+        which = source["photographs"]
+        names = f"the {which} list" if isinstance(which, str) else ", ".join(which)
+        return f"photographs of scikit-image ({names}), panned and zoomed over"
+    if "folder" in source:
+        name = f" ({source['name']})" if source["name"] else ""
+        return f"videos of the folder `{source['folder']}`{name}"
+    return f"the video `{source['file']}`"
+
+
+def _validation(record: EvaluationRecord) -> str:
+    height, width = record.size
+    sources = "\n".join(
+        f"- {source.name}: {source.clips} clips of {_describe(source.config)} "
+        f"(keys of the clips: SHA-256 {source.keys_sha256[:16]}…)"
+        for source in record.sources
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    commit = f", commit {record.commit}" if record.commit else ""
+    credits = f"\n\nCredits: {'; '.join(record.credits)}." if record.credits else ""
+    result = record.result
+    return (
+        f"## Numbers on the {record.split} clips\n\n"
+        f"{scores_table(result)}\n\n{codes_sentence(result)} {order_sentence(result)}\n\n"
+        f"Protocol: {result.protocol}. Clips are {record.frames} frames, {record.frame_step} apart, "
+        f"{height}×{width}, largest centre crops, their first frames by seed {record.seed}:\n\n{sources}\n\n"
+        f"The command that made these numbers ({record.date}, {versions}{commit}):\n\n"
+        f"```sh\n{record.command}\n```{credits}"
+    )
+
+
+def _limits(model: VideoTokenizer, training: TrainingRecord) -> str:
+    return (
+        "## Limits\n\n"
+        f"These are the numbers of a model of {_millions(model)} weights that has seen {training.clips:,} clips "
+        "of the sources above. They compare its own lengths and versions; published numbers are of other sizes, "
+        "other data and other protocols. Sizes far from the trained areas, and pictures unlike the training data, "
+        "come out worse. A longer video is coded clip by clip, so motion may jump where one clip ends and the "
+        "next begins."
+    )
+
+
+def _millions(model: VideoTokenizer) -> str:
+    return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.2f}M"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

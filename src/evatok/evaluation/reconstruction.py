@@ -1,0 +1,314 @@
+"""How well a tokenizer reconstructs clips at given assignments, by source, and how it uses its codes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from evatok.assignment import Assignment
+from evatok.data.clips import ClipBatch
+from evatok.data.fit import to_signed
+from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
+from evatok.nn.packed import Layout
+from evatok.pretrained.lpips import LPIPS
+from evatok.tokenizer.codebook_use import perplexity
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import TokenizerNetwork
+
+# Clips go through the networks in batches of about this many pixels, for the sake of memory.
+_PIXELS_AT_ONCE = 2**19
+
+
+@dataclass(frozen=True)
+class CodeUse:
+    """How a number of tokens make use of the codebook.
+
+    Args:
+        used: share of the codes that occur at least once, 0 to 1.
+        perplexity: as many equally frequent codes would be as varied; 1 to the codebook's size.
+        tokens: tokens counted. A few tokens cannot use many codes: compare uses over as many tokens.
+    """
+
+    used: float
+    perplexity: float
+    tokens: int
+
+    @classmethod
+    def of(cls, counts: Tensor) -> Self:
+        """The use that `counts` (codes,) int64 show, of which at least one is above 0."""
+        return cls((counts > 0).double().mean().item(), perplexity(counts), int(counts.sum()))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the clips of a source at one assignment; `ReconstructionResult.protocol` says of what.
+
+    Args:
+        assignment: tokens of each block.
+        clips: number of clips.
+        psnr: in dB, higher is better.
+        ssim: at most 1, higher is better.
+        lpips: 0 and above, lower is better.
+        l1: mean absolute error of pixels in [-1, 1], lower is better.
+        codes: use of the codebook by the tokens of these clips.
+    """
+
+    assignment: Assignment
+    clips: int
+    psnr: float
+    ssim: float
+    lpips: float
+    l1: float
+    codes: CodeUse
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a clip."""
+        return sum(self.assignment)
+
+    @property
+    def uniform(self) -> int | None:
+        """Tokens of every block, None where blocks differ."""
+        return self.assignment[0] if len(set(self.assignment)) == 1 else None
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The scores that `asdict` and JSON turned into `entries`."""
+        nested = {"assignment": tuple(entries["assignment"]), "codes": CodeUse(**entries["codes"])}
+        return cls(**{**entries, **nested})
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """Scores of a source at each assignment, and the codes that it uses over all of them."""
+
+    name: str
+    scores: tuple[Scores, ...]
+    codes: CodeUse
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The scores that `asdict` and JSON turned into `entries`."""
+        scores = tuple(Scores.from_dict(each) for each in entries["scores"])
+        return cls(entries["name"], scores, CodeUse(**entries["codes"]))
+
+
+@dataclass(frozen=True)
+class ReconstructionResult:
+    """What an evaluation found.
+
+    Args:
+        protocol: what was measured and how, in one line.
+        sources: scores by source.
+        codes: codes used by all sources at all assignments together.
+        codes_by_assignment: codes used by all sources together, an entry for each of the assignments.
+    """
+
+    protocol: str
+    sources: tuple[SourceScores, ...]
+    codes: CodeUse
+    codes_by_assignment: tuple[CodeUse, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, also after JSON; KeyError or TypeError where entries do not fit."""
+        return cls(
+            entries["protocol"],
+            tuple(SourceScores.from_dict(each) for each in entries["sources"]),
+            CodeUse(**entries["codes"]),
+            tuple(CodeUse(**each) for each in entries["codes_by_assignment"]),
+        )
+
+
+@torch.no_grad()
+def evaluate_reconstruction(
+    network: TokenizerNetwork,
+    config: TokenizerConfig,
+    sources: Mapping[str, ClipBatch],
+    lpips: LPIPS,
+    assignments: Sequence[Sequence[int]] | None = None,
+    *,
+    progress: bool = False,
+) -> ReconstructionResult:
+    """Encodes clips to ids, decodes the ids, and compares: all in float32.
+
+    Args:
+        network: the tokenizer.
+        config: its config.
+        sources: full clips by the name of their source.
+        lpips: the network of LPIPS with its published weights; on the tokenizer's device.
+        assignments: full assignments to evaluate every clip at; None: the uniform ones, shortest first.
+        progress: whether a progress bar is shown.
+
+    Raises:
+        AssignmentError: for an assignment that the tokenizer does not have.
+        ValueError: if there is no source, a source has no clip, or clips have a number of frames or a size that
+            the tokenizer or a metric does not take.
+    """
+    chosen = _full_assignments(config, assignments)
+    _check_sources(config, sources)
+    tallies = {name: [_Tally(config.quantizer.codes) for _ in chosen] for name in sources}
+    work = sum(map(len, sources.values())) * len(chosen)
+    device = network.quantizer.codebook.device
+    with (
+        tqdm(total=work, unit="clip", disable=not progress) as bar,
+        torch.autocast(device.type, enabled=False),
+    ):
+        for name, batch in sources.items():
+            for clips in batch.video.split(_clips_at_once(batch.video)):
+                originals = _Originals.of(clips.to(device), lpips)
+                for assignment, tally in zip(chosen, tallies[name], strict=True):
+                    tally.add(originals, reconstruct(network, originals.video, assignment), lpips)
+                    bar.update(len(clips))
+    return _result(_protocol(lpips, sources), chosen, tallies)
+
+
+class Reconstructed(NamedTuple):
+    """Clips out of a tokenizer, uint8 `(B, F, 3, H, W)`, and the ids of their tokens, int64 `(N,)`."""
+
+    video: Tensor
+    ids: Tensor
+
+
+@torch.no_grad()
+def reconstruct(network: TokenizerNetwork, clips: Tensor, assignment: Assignment) -> Reconstructed:
+    """Encodes and decodes clips uint8 `(B, F, 3, H, W)` of one block for each entry of the assignment."""
+    layout = Layout((tuple(assignment),) * len(clips))
+    ids, _ = network.encode_blocks(to_signed(clips), layout)
+    decoded, _ = network.decode_blocks(ids, layout, (clips.shape[-2], clips.shape[-1]))
+    return Reconstructed(to_uint8(decoded), ids)
+
+
+class WrongStep(NamedTuple):
+    """A step from one uniform length of a source to the next that makes a metric no better."""
+
+    metric: Literal["psnr", "lpips"]
+    lengths: tuple[int, int]
+    values: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Whether more tokens are better; true where no step is wrong.
+
+    Args:
+        wrong: for every source its wrong steps, none where LPIPS falls and PSNR rises with every step.
+    """
+
+    wrong: dict[str, tuple[WrongStep, ...]]
+
+    def __bool__(self) -> bool:
+        return not any(self.wrong.values())
+
+
+def strictly_ordered(result: ReconstructionResult) -> Order:
+    """Whether LPIPS falls and PSNR rises with every step of uniform length, in every source."""
+    return Order({source.name: tuple(_wrong_steps(source)) for source in result.sources})
+
+
+def _wrong_steps(source: SourceScores) -> list[WrongStep]:
+    uniform = {scores.uniform: scores for scores in source.scores if scores.uniform is not None}
+    found = []
+    for shorter, longer in pairwise(sorted(uniform)):
+        a, b = uniform[shorter], uniform[longer]
+        if not b.psnr > a.psnr:
+            found.append(WrongStep("psnr", (shorter, longer), (a.psnr, b.psnr)))
+        if not b.lpips < a.lpips:
+            found.append(WrongStep("lpips", (shorter, longer), (a.lpips, b.lpips)))
+    return found
+
+
+class _Originals(NamedTuple):
+    """A batch of clips with their features, which every assignment is compared to."""
+
+    video: Tensor
+    features: list[Tensor]
+
+    @classmethod
+    def of(cls, clips: Tensor, lpips: LPIPS) -> Self:
+        return cls(clips, lpips.features(to_signed(clips).flatten(0, 1)))
+
+
+class _Tally:
+    """Scores of each clip of a source at one assignment so far, and how often each code occurred."""
+
+    def __init__(self, codes: int) -> None:
+        self.psnr: list[Tensor] = []
+        self.ssim: list[Tensor] = []
+        self.lpips: list[Tensor] = []
+        self.l1: list[Tensor] = []
+        self.counts = torch.zeros(codes, dtype=torch.int64)
+
+    def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
+        x, y = originals.video, output.video
+        distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1)))
+        self.psnr.append(clip_psnr(x, y))
+        self.ssim.append(ssim(x, y).mean(1))
+        self.lpips.append(distances.view(x.shape[:2]).mean(1))
+        self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1))
+        self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
+
+    def scores(self, assignment: Assignment) -> Scores:
+        return Scores(
+            assignment,
+            clips=sum(map(len, self.psnr)),
+            psnr=_mean(self.psnr),
+            ssim=_mean(self.ssim),
+            lpips=_mean(self.lpips),
+            l1=_mean(self.l1),
+            codes=CodeUse.of(self.counts),
+        )
+
+
+def _mean(batches: list[Tensor]) -> float:
+    return torch.cat(batches).double().mean().item()
+
+
+def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, list[_Tally]]) -> ReconstructionResult:
+    counts = torch.stack([torch.stack([tally.counts for tally in each]) for each in tallies.values()])
+    sources = []
+    for (name, each), used in zip(tallies.items(), counts, strict=True):
+        scores = tuple(tally.scores(a) for a, tally in zip(assignments, each, strict=True))
+        sources.append(SourceScores(name, scores, CodeUse.of(used.sum(0))))
+    by_assignment = tuple(CodeUse.of(used) for used in counts.sum(0))
+    return ReconstructionResult(protocol, tuple(sources), CodeUse.of(counts.sum((0, 1))), by_assignment)
+
+
+def _protocol(lpips: LPIPS, sources: Mapping[str, ClipBatch]) -> str:
+    metrics = ReconstructionMetrics(lpips)
+    metrics.resolutions = {(batch.video.shape[-2], batch.video.shape[-1]) for batch in sources.values()}
+    return f"{metrics.protocol}; L1 of the same pixels on the scale [-1, 1]"
+
+
+def _full_assignments(config: TokenizerConfig, assignments: Sequence[Sequence[int]] | None) -> list[Assignment]:
+    space = config.space
+    if assignments is None:
+        return [space.uniform(level) for level in space.levels]
+    if not assignments:
+        raise ValueError("assignments is empty: give at least one")
+    return [space.assignment(space.index(each)) for each in assignments]
+
+
+def _check_sources(config: TokenizerConfig, sources: Mapping[str, ClipBatch]) -> None:
+    if not sources:
+        raise ValueError("there is no source to evaluate")
+    for name, batch in sources.items():
+        if not len(batch):
+            raise ValueError(f"{name} has no clip")
+        if batch.video.dtype != torch.uint8 or batch.video.shape[1] != config.clip_frames:
+            raise ValueError(
+                f"clips of {name} must be uint8 with the tokenizer's {config.clip_frames} frames, "
+                f"got {batch.video.dtype} with {batch.video.shape[1]}"
+            )
+
+
+def _clips_at_once(video: Tensor) -> int:
+    return max(1, _PIXELS_AT_ONCE // (video.shape[1] * video.shape[-2] * video.shape[-1]))

@@ -1,0 +1,176 @@
+"""The model card: what it says, and that it says it of the right weights."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from evatok.evaluation.card import write_card
+from evatok.evaluation.reconstruction import CodeUse, ReconstructionResult, Scores, SourceScores
+from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, RecordError, keys_digest
+from evatok.tokenizer.model import VideoTokenizer
+
+CONFIG = {
+    "data": {
+        "train": [
+            {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.4},
+            {"games": "all", "seeds": [0, 4], "frames": 320, "weight": 0.35},
+            {"photographs": "train", "weight": 0.25},
+        ],
+        "clips": {"frames": 16, "sizes": [[32, 32], [24, 40], [8, 8]], "size_weights": [3, 1, 0]},
+    },
+    "average": 0.999,
+}
+TRAINING = {"steps": 3000, "clips": 48000, "seconds": 9000.0, "seed": 7, "config": CONFIG}
+COMMAND = "evatok evaluate --config configs/tiny/evaluation.yaml"
+
+
+def record(checksum: str, *, longest_lpips: float = 0.2) -> EvaluationRecord:
+    rows = (
+        Scores((4,) * 4, 5, 20.126, 0.6, 0.3, 0.12, CodeUse(0.5, 30.2, 80)),
+        Scores((8,) * 4, 5, 22.0, 0.7, longest_lpips, 0.1, CodeUse(0.75, 41.0, 160)),
+    )
+    result = ReconstructionResult(
+        "uint8 RGB at 32x32",
+        (SourceScores("games", rows, CodeUse(0.875, 45.0, 240)),),
+        CodeUse(0.9375, 50.4, 240),
+        (CodeUse(0.5, 30.2, 80), CodeUse(0.75, 41.0, 160)),
+    )
+    config = {"games": ["pong", "breakout"], "seeds": [100, 101], "frames": 320, "weight": 1.0}
+    return EvaluationRecord(
+        tokenizer="mini",
+        checksum=checksum,
+        command=COMMAND,
+        date="2026-01-02T03:04:05+00:00",
+        split="validation",
+        sources=(EvaluatedSource("games", config, 5, keys_digest(["a"])),),
+        frames=16,
+        frame_step=1,
+        size=(32, 32),
+        seed=3,
+        network="alex",
+        credits=("Some Film, CC-BY 3.0",),
+        versions={"evatok": "0.1.0", "torch": "2.13.0"},
+        commit=None,
+        result=result,
+    )
+
+
+@pytest.fixture
+def folder(mini: VideoTokenizer, tmp_path: Path) -> Path:
+    folder = tmp_path / "my-tokenizer"
+    mini.save_pretrained(folder)
+    (folder / "training.json").write_text(json.dumps(TRAINING))
+    return folder
+
+
+def write(folder: Path, evaluation: EvaluationRecord) -> str:
+    evaluation.write(folder.parent / "evaluation.json")
+    return write_card(folder, folder.parent / "evaluation.json").read_text()
+
+
+def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, record(mini.checksum))
+    weights = sum(weight.numel() for weight in mini.parameters())
+    for part in (
+        "# my-tokenizer\n",
+        "4 or 8 tokens out of a codebook of 64, so a clip takes 16 to 32",
+        f"{weights / 1e6:.2f}M weights (checksum {mini.checksum})",
+        'VideoTokenizer.from_pretrained("my-tokenizer")',
+        "3,000",
+        "48,000",
+        "2.5 hours",
+        "16 frames of 32×32 (75%), 24×40 (25%) ",
+        "- 40%: videos of the folder `data/bbb/train` (film)",
+        "- 35%: all Atari 2600 games, random play with seeds 0 to 3, rendered by the Arcade Learning Environment",
+        "- 25%: photographs of scikit-image (the train list)",
+        '"average": 0.999',
+        "uint8 RGB at 32x32",
+        "- games: 5 clips of the games pong, breakout, random play with seed 100, rendered by",
+        "93.8% of the codes are used, with a perplexity of 50. By tokens a block: 4: 50.0%, 30; 8: 75.0%, 41.",
+        "LPIPS falls and PSNR rises with every step",
+        f"```sh\n{COMMAND}\n```",
+        "(2026-01-02T03:04:05+00:00, evatok 0.1.0, torch 2.13.0)",
+        "Credits: Some Film, CC-BY 3.0.",
+    ):
+        assert part in text
+
+
+def test_table_has_a_row_for_each_length(mini: VideoTokenizer, folder: Path) -> None:
+    lines = [line for line in write(folder, record(mini.checksum)).splitlines() if line.startswith("| games")]
+    assert [re.split(r" *\| *", line)[2:-1] for line in lines] == [
+        ["4", "16", "20.13", "0.6000", "0.3000", "0.1200", "50.0%", "30"],
+        ["8", "32", "22.00", "0.7000", "0.2000", "0.1000", "75.0%", "41"],
+    ]
+
+
+def test_front_matter_is_what_hubs_read(mini: VideoTokenizer, folder: Path) -> None:
+    write(folder, record(mini.checksum))
+    entries = ModelCard.load(folder / "README.md").data.to_dict()
+    assert entries["license"] == "apache-2.0"
+    assert entries["library_name"] == "evatok"
+    assert "video-tokenizer" in entries["tags"]
+
+
+def test_machine_is_named_where_known(mini: VideoTokenizer, folder: Path) -> None:
+    (folder / "training.json").write_text(json.dumps({**TRAINING, "seconds": 90, "machine": "2 CPU cores"}))
+    assert "1.5 minutes on 2 CPU cores" in write(folder, record(mini.checksum))
+
+
+def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, record(mini.checksum, longest_lpips=0.31))
+    assert "More tokens are not better here: games, 4 to 8: LPIPS 0.3000 to 0.3100." in text
+    assert "every step" not in text
+
+
+def test_numbers_of_other_weights_are_refused(folder: Path) -> None:
+    with pytest.raises(RecordError, match="is of mini"):
+        write(folder, record("0123456789abcdef"))
+    assert not (folder / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (None, r"training\.json cannot be read"),
+        ("not json", r"training\.json cannot be read"),
+        ("[]", "holds no JSON object"),
+        (json.dumps({"steps": 1}), "is not what training writes"),
+        (json.dumps({**TRAINING, "config": {"data": {}}}), "does not describe the training's clips"),
+    ],
+)
+def test_broken_training_records(mini: VideoTokenizer, folder: Path, training: str | None, message: str) -> None:
+    path = folder / "training.json"
+    if training is None:
+        path.unlink()
+    else:
+        path.write_text(training)
+    with pytest.raises(RecordError, match=message):
+        write(folder, record(mini.checksum))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "no evaluation of format 1"),
+        ({"result": {}}, "is not what an evaluation writes"),
+        ({"surprise": 1}, "surprise"),
+        ({"size": [32]}, "is not what an evaluation writes"),
+    ],
+)
+def test_broken_evaluations(mini: VideoTokenizer, folder: Path, change: dict[str, Any], message: str) -> None:
+    path = folder.parent / "evaluation.json"
+    record(mini.checksum).write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(RecordError, match=message):
+        write_card(folder, path)
+
+
+def test_record_goes_through_its_file(tmp_path: Path) -> None:
+    before = record("0123456789abcdef")
+    before.write(tmp_path / "evaluation.json")
+    assert EvaluationRecord.read(tmp_path / "evaluation.json") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]

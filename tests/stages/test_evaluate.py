@@ -1,0 +1,160 @@
+"""The evaluation stage: the record it writes, its table, the shipped config, and validation while training."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from evatok.data.clips import validation_clips
+from evatok.data.folders import FolderConfig, FolderSource
+from evatok.data.games import GamesConfig
+from evatok.data.photographs import PhotographsConfig
+from evatok.data.samples import CREDIT
+from evatok.evaluation.metrics import clip_scores
+from evatok.evaluation.record import EvaluationRecord
+from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.pretrained.lpips import LPIPS
+from evatok.stages import evaluate as stage
+from evatok.stages.evaluate import EvaluationConfig, evaluate
+from evatok.stages.proxy_validation import validate
+from evatok.tokenizer.model import VideoTokenizer
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def config(mini: VideoTokenizer, video_folder: Path, tmp_path: Path) -> EvaluationConfig:
+    mini.save_pretrained(tmp_path / "mini")
+    return EvaluationConfig(
+        tokenizer=str(tmp_path / "mini"),
+        sources=[FolderConfig(str(video_folder), name="noise")],
+        folder=str(tmp_path / "out" / "deep"),
+        clips=3,
+        size=(32, 32),
+        seed=5,
+        credits=["nobody"],
+    )
+
+
+def test_record_has_what_makes_the_numbers(
+    config: EvaluationConfig,
+    mini: VideoTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/evatok", "evaluate", "--config", "my file.yaml"])
+    path = evaluate(config)
+    assert path == Path(config.folder) / "evaluation.json"
+    assert [each.name for each in path.parent.iterdir()] == ["evaluation.json"]
+
+    record = EvaluationRecord.read(path)
+    assert (record.tokenizer, record.checksum) == ("mini", mini.checksum)
+    assert record.command == "evatok evaluate --config 'my file.yaml'"
+    assert (record.size, record.frames, record.frame_step, record.seed) == ((32, 32), 16, 1, 5)
+    assert (record.network, record.split, record.credits) == ("alex", "validation", ("nobody",))
+    assert record.versions["torch"] == torch.__version__
+
+    source = config.sources[0]
+    assert isinstance(source, FolderConfig)
+    clips = validation_clips(FolderSource(source), 3, (32, 32), seed=5)
+    (noted,) = record.sources
+    assert (noted.name, noted.clips, noted.config["folder"]) == ("noise", 3, source.folder)
+    assert noted.keys_sha256 == hashlib.sha256(("\n".join(clips.keys) + "\n").encode()).hexdigest()
+
+    (scored,) = record.result.sources
+    assert [scores.assignment for scores in scored.scores] == [(4,) * 4, (8,) * 4]
+    decoded = mini.reconstruct(clips.video, (8, 8, 8, 8), fit="none")
+    expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))
+    assert scored.scores[1].psnr == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
+    assert scored.scores[1].lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
+
+    printed = capsys.readouterr().out
+    assert record.result.protocol in printed
+    assert sum(line.startswith("| noise") for line in printed.splitlines()) == 2
+
+
+def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:
+    first, second = (json.loads(evaluate(config).read_text()) for _ in range(2))
+    assert first.pop("date") <= second.pop("date")
+    assert first == second
+
+
+def test_sources_of_one_name_are_refused(config: EvaluationConfig) -> None:
+    twice = EvaluationConfig(config.tokenizer, config.sources * 2, config.folder, clips=1, size=(32, 32))
+    with pytest.raises(ValueError, match="two sources are called noise"):
+        evaluate(twice)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"clips": 0}, "clips"), ({"step": 0}, "step"), ({"seed": -1}, "seed"), ({"size": (0, 32)}, "size")],
+)
+def test_wrong_values(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig("x", [PhotographsConfig("validation")], "out", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sources"):
+        EvaluationConfig("x", [], "out")
+
+
+def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=n", "-c", "user.email=e"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert stage._commit(package) is None
+    git("init", "-q")
+    assert stage._commit(package) is None  # inside a checkout, and no part of it
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert stage._commit(package) == git("rev-parse", "HEAD")
+    (package / "__init__.py").write_text("changed")
+    assert stage._commit(package) == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_shipped_config() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(EvaluationConfig, None)
+    given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]))
+    film, games, photographs = given.sources
+    assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig)
+    assert isinstance(photographs, PhotographsConfig)
+    assert CREDIT in given.credits
+    trained = yaml.safe_load((CONFIGS / "tiny" / "proxy.yaml").read_text())["data"]["train"]
+    assert film.folder not in [each.get("folder") for each in trained]
+    (episodes,) = [each["seeds"] for each in trained if "games" in each]
+    assert not set(range(*games.seeds)) & set(range(*episodes))
+    (pictures,) = [each["photographs"] for each in trained if "photographs" in each]
+    assert not set(photographs.names) & set(PhotographsConfig(pictures).names)
+
+
+def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:
+    clips = validation_clips(FolderSource(FolderConfig(str(video_folder))), 5, (32, 32))
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, network="alex"))
+    found = validate(mini, mini.config, {"noise": clips}, loss)
+
+    decoded = mini.reconstruct(clips.video, (4, 4, 4, 4), fit="none")
+    expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))
+    assert found.scalars["noise/psnr/4"] == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
+    assert found.scalars["noise/lpips/4"] == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
+    assert {"noise/ssim/8", "noise/l1/8", "noise/codes", "codes/used", "codes/perplexity/8"} <= set(found.scalars)
+
+    picture = found.pictures["noise"]
+    assert picture.shape == (3, 3 * 32, 4 * 32) and picture.dtype == torch.uint8
+    assert torch.equal(picture[:, :32, 32:64], clips.video[1, 8])
+    assert torch.equal(picture[:, 32:64, 32:64], decoded[1, 8])
+
+
+def test_validation_without_sources(mini: VideoTokenizer) -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0))
+    assert validate(mini, mini.config, {}, loss).scalars == {}
