@@ -8,8 +8,9 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -18,6 +19,7 @@ from evatok.data.packages import PackageError
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+ConfigT = TypeVar("ConfigT")
 # Why a value is not of a kind that it was never meant to be.
 _OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
 
@@ -129,12 +131,41 @@ def _add_train_proxy(parser: ArgumentParser) -> None:
 def _train_proxy(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.proxy import ProxyConfig, train_proxy
 
+    config = _config(ProxyConfig, parser, given)
+    print(f"The trained tokenizer is in {train_proxy(config, given.resume)}")
+
+
+def _add_evaluate(parser: ArgumentParser) -> None:
+    from evatok.stages.evaluate import EvaluationConfig
+
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
+    parser.add_class_arguments(EvaluationConfig, None)
+
+
+def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.evaluate import EvaluationConfig, evaluate
+
+    print(f"The numbers and what made them are in {evaluate(_config(EvaluationConfig, parser, given))}")
+
+
+def _add_card(parser: ArgumentParser) -> None:
+    parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer, with its training.json.")
+    parser.add_argument("--evaluation", required=True, help="an evaluation.json of the same weights.")
+
+
+def _card(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.evaluation.card import write_card
+
+    print(f"The card is {write_card(given.tokenizer, given.evaluation)}")
+
+
+def _config(kind: type[ConfigT], parser: ArgumentParser, given: Namespace) -> ConfigT:
+    """The config dataclass whose fields a command takes as its arguments."""
     try:
         values = vars(parser.instantiate(given))
-        config = ProxyConfig(**{name: values[name] for name in ProxyConfig.__dataclass_fields__})
+        return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
     except ValueError as error:
         raise WrongUse(str(error)) from error
-    print(f"The trained tokenizer is in {train_proxy(config, given.resume)}")
 
 
 COMMANDS = {
@@ -144,5 +175,17 @@ COMMANDS = {
         _add_train_proxy,
         _train_proxy,
         logging.INFO,
+    ),
+    "evaluate": Command(
+        "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",
+        "--config FILE [--any.value X]",
+        _add_evaluate,
+        _evaluate,
+    ),
+    "card": Command(
+        "write the model card beside a tokenizer's weights",
+        "--tokenizer DIR --evaluation FILE",
+        _add_card,
+        _card,
     ),
 }
