@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm import tqdm
 
@@ -86,6 +87,8 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) ->
     """
     _check_folder(folder, resume)
     tracker = [] if config.tracker == "none" else [config.tracker]
+    # The precision of an earlier run in this process, in a notebook say, must not bind this one.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=config.precision,
         log_with=tracker,

@@ -1,0 +1,48 @@
+"""The reconstruction loss."""
+
+import pytest
+import torch
+
+from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+
+
+def clips(seed: int) -> torch.Tensor:
+    return torch.rand(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_terms_are_weighted_means() -> None:
+    video = clips(0)
+    loss = ReconstructionLoss(ReconstructionLossConfig(l1=2.0, perceptual=0.5, network="alex"))
+    terms = loss(video + 0.25, video, torch.Generator())
+    assert terms["l1"].item() == pytest.approx(0.5, abs=1e-5)
+    assert loss.lpips is not None
+    wanted = 0.5 * loss.lpips((video + 0.25).flatten(0, 1), video.flatten(0, 1)).mean()
+    torch.testing.assert_close(terms["lpips"], wanted)
+
+
+def test_nothing_is_lost_between_equal_videos_and_the_gradient_is_finite() -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(network="alex"))
+    output = clips(0).requires_grad_()
+    terms = loss(output, clips(0), torch.Generator())
+    assert terms["l1"] == 0 and terms["lpips"].abs() < 1e-6
+    torch.stack(list(terms.values())).sum().backward()
+    assert output.grad is not None and output.grad.isfinite().all()
+
+
+def test_perceptual_frames_are_spread_random_and_repeatable() -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual_frames=4, network="alex"))
+    drawn = [loss._frames(16, torch.Generator().manual_seed(seed)).tolist() for seed in range(20)]
+    assert all(4 * part <= frame < 4 * part + 4 for frames in drawn for part, frame in enumerate(frames))
+    assert len({tuple(frames) for frames in drawn}) > 10
+    assert drawn[0] == loss._frames(16, torch.Generator().manual_seed(0)).tolist()
+    assert loss._frames(3, torch.Generator()).tolist() == [0, 1, 2]
+
+
+def test_without_perceptual_there_is_no_network() -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0.0))
+    assert loss.lpips is None and set(loss(clips(0), clips(1), torch.Generator())) == {"l1"}
+
+
+def test_negative_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="perceptual must not be negative, got -1"):
+        ReconstructionLossConfig(perceptual=-1)
