@@ -10,7 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -20,8 +20,11 @@ from evatok.data.packages import PackageError
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 ConfigT = TypeVar("ConfigT")
+_TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 # Why a value is not of a kind that it was never meant to be.
-_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
+_OTHER_KIND = re.compile(
+    r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path"
+)
 
 
 class WrongUse(ValueError):
@@ -91,7 +94,9 @@ def _overview(words: list[str]) -> int:
     if not words:
         print(text, file=sys.stderr)
         return WRONG_USE
-    return _complain(f"there is no command {' '.join(words)!r:.80}; there are {', '.join(COMMANDS)}", WRONG_USE)
+    return _complain(
+        f"there is no command {' '.join(words)!r:.80}; there are {', '.join(COMMANDS)}", WRONG_USE
+    )
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -117,40 +122,151 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"an assignment is whole numbers with commas between, such as 32,8,8,16, not {text!r}") from None
+        raise ValueError(
+            f"an assignment is whole numbers with commas between, such as 32,8,8,16, not {text!r}"
+        ) from None
+
+
+def _add_video(parser: ArgumentParser, output: str) -> None:
+    """Arguments of the commands that take a video."""
+    parser.add_argument("video", type=Path, help="a video of any length, in any container and codec that FFmpeg reads.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=output)
+    parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
+    lengths = parser.add_mutually_exclusive_group()
+    lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")
+    lengths.add_argument("--uniform", type=int, help="tokens of every block; without either, the tokenizer's default.")
+    parser.add_argument(
+        "--fit",
+        choices=["keep", "crop", "letterbox"],
+        default="keep",
+        help="how pictures are brought to the tokenizer's area: aspect ratio kept, centre square, square with bars.",
+    )
+    parser.add_argument("--fps", type=float, help="frame rate to resample to; without it, every frame is kept.")
+
+
+def _choices(given: Namespace) -> dict[str, Any]:
+    """What the commands that take a video hand on."""
+    return {name: given[name] for name in ("tokenizer", "assignment", "uniform", "fit", "fps")}
+
+
+def _add_encode(parser: ArgumentParser) -> None:
+    _add_video(parser, "the token file.")
+
+
+def _encode(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.files import bits_per_pixel, encode_file
+
+    tokens = encode_file(given.video, given.output, **_choices(given))
+    size = given.output.stat().st_size
+    print(f"{given.output}: {tokens!r}, {bits_per_pixel(tokens):.4f} bits/pixel, {size} bytes")
+
+
+def _add_decode(parser: ArgumentParser) -> None:
+    parser.add_argument("tokens", type=Path, help="a token file.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .m4v, .mov, .mkv or .webm.")
+    parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
+
+
+def _decode(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.files import decode_file
+
+    record = decode_file(given.tokens, given.output, given.tokenizer).videos[0]
+    print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
+
+
+def _add_reconstruct(parser: ArgumentParser) -> None:
+    _add_video(parser, "folder for reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens, metrics.json.")
+
+
+def _reconstruct(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.reconstruct import reconstruct_file, table
+
+    print(table([reconstruct_file(given.video, given.output, **_choices(given))]))
+    print(f"{given.output} holds reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens and metrics.json")
+
+
+def _add_demo(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder for what it writes.")
+    parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
+    parser.add_argument("--video", type=Path, help="a video of your own, of which the first 4 seconds are taken.")
+
+
+def _demo(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.demo import demo
+
+    print(demo(given.output, given.tokenizer, given.video))
+
+
+def _add_weights(parser: ArgumentParser) -> None:
+    pass
+
+
+def _weights(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.pretrained.weights import prepare_weights
+
+    for name, path in prepare_weights().items():
+        print(f"{name}: {path}")
+
+
+def _add_big_buck_bunny(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="gets train/ and validation/, shots in each; it must not exist yet.")
+    parser.add_argument("--height", type=int, default=270, help="of the shots in pixels.")
+
+
+def _big_buck_bunny(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.samples import CREDIT, prepare_big_buck_bunny
+
+    counts = prepare_big_buck_bunny(given.folder, given.height)
+    if not counts.train_shots:
+        raise FileExistsError(f"{given.folder} exists and holds no shots; choose another folder")
+    print(f"{given.folder}/train: {counts.train_shots} shots, {counts.train_frames} frames")
+    print(f"{given.folder}/validation: {counts.validation_shots} shots, {counts.validation_frames} frames")
+    print(CREDIT)
+
+
+def _add_config(parser: ArgumentParser, kind: type[ConfigT]) -> None:
+    """The values of a config, in YAML files or one by one."""
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
+    parser.add_class_arguments(kind, None)
+
+
+def _read_config(parser: ArgumentParser, given: Namespace, kind: type[ConfigT]) -> ConfigT:
+    try:
+        values = vars(parser.instantiate(given))
+        return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
 
 
 def _add_train_proxy(parser: ArgumentParser) -> None:
     from evatok.stages.proxy import ProxyConfig
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in `folder`.")
-    parser.add_class_arguments(ProxyConfig, None)
+    _add_config(parser, ProxyConfig)
 
 
 def _train_proxy(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.proxy import ProxyConfig, train_proxy
 
-    config = _config(ProxyConfig, parser, given)
-    print(f"The trained tokenizer is in {train_proxy(config, given.resume)}")
+    final = train_proxy(_read_config(parser, given, ProxyConfig), given.resume)
+    print(f"The trained tokenizer is in {final}")
 
 
 def _add_evaluate(parser: ArgumentParser) -> None:
     from evatok.stages.evaluate import EvaluationConfig
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
-    parser.add_class_arguments(EvaluationConfig, None)
+    _add_config(parser, EvaluationConfig)
 
 
 def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.evaluate import EvaluationConfig, evaluate
 
-    print(f"The numbers and what made them are in {evaluate(_config(EvaluationConfig, parser, given))}")
+    print(f"The numbers are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
 
 
 def _add_card(parser: ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer, with its training.json.")
-    parser.add_argument("--evaluation", required=True, help="an evaluation.json of the same weights.")
+    parser.add_argument("--tokenizer", required=True, help="folder of a trained tokenizer; gets the card, README.md.")
+    parser.add_argument("--evaluation", type=Path, required=True, help="evaluation.json that `evatok evaluate` wrote.")
 
 
 def _card(parser: ArgumentParser, given: Namespace) -> None:
@@ -159,16 +275,26 @@ def _card(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The card is {write_card(given.tokenizer, given.evaluation)}")
 
 
-def _config(kind: type[ConfigT], parser: ArgumentParser, given: Namespace) -> ConfigT:
-    """The config dataclass whose fields a command takes as its arguments."""
-    try:
-        values = vars(parser.instantiate(given))
-        return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-
-
+_VIDEO_CHOICES = "[--assignment 32,8,8,16 | --uniform 32] [--fit keep|crop|letterbox] [--fps N] [--tokenizer NAME]"
 COMMANDS = {
+    "demo": Command(
+        "reconstruct a real video at several lengths: table, picture, video",
+        "[-o demo] [--tokenizer NAME] [--video FILE]",
+        _add_demo,
+        _demo,
+    ),
+    "encode": Command(
+        "turn a video into a token file", f"VIDEO -o FILE.tokens {_VIDEO_CHOICES}", _add_encode, _encode
+    ),
+    "decode": Command(
+        "turn a token file back into a video", "FILE.tokens -o VIDEO [--tokenizer NAME]", _add_decode, _decode
+    ),
+    "reconstruct": Command(
+        "write a video's reconstruction, the two side by side, a picture and numbers",
+        f"VIDEO -o FOLDER {_VIDEO_CHOICES}",
+        _add_reconstruct,
+        _reconstruct,
+    ),
     "train proxy": Command(
         "train a proxy tokenizer, under uniformly random assignments (stage 1)",
         "--config FILE [--any.value X] [--resume]",
@@ -177,15 +303,23 @@ COMMANDS = {
         logging.INFO,
     ),
     "evaluate": Command(
-        "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",
+        "measure a tokenizer on held-out clips, by source and length",
         "--config FILE [--any.value X]",
         _add_evaluate,
         _evaluate,
     ),
     "card": Command(
-        "write the model card beside a tokenizer's weights",
-        "--tokenizer DIR --evaluation FILE",
+        "write a tokenizer's card from its training and an evaluation",
+        "--tokenizer FOLDER --evaluation FILE",
         _add_card,
         _card,
+    ),
+    "weights": Command("fetch the frozen networks now rather than on first need", "", _add_weights, _weights),
+    "data big-buck-bunny": Command(
+        "fetch the film and cut it into shots, for training and for validation",
+        "FOLDER [--height N]",
+        _add_big_buck_bunny,
+        _big_buck_bunny,
+        logging.INFO,
     ),
 }

@@ -1,0 +1,138 @@
+"""Figures of reconstructions with token bars: how many tokens each block of a video has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from evatok.data.files import replacing
+
+BLUE, INK, QUIET = "#3b6fb6", "#212529", "#6c757d"
+DOTS_PER_INCH = 200
+# More bars than this are drawn as one outline, and without numbers.
+FEW_BARS = 48
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `lengths_figure`: a title, pictures uint8 `(n, 3, H, W)`, tokens of a clip's blocks, and notes."""
+
+    title: str
+    frames: Tensor
+    blocks: Sequence[int]
+    notes: Sequence[str]
+
+
+def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: float = 9.0) -> Figure:
+    """The same moments of a video at several lengths, a column each, with token bars on one scale below.
+
+    Args:
+        moments: labels of the rows.
+        columns: one without `blocks` (the original) has no bars.
+        width: in inches; the height follows from the pictures.
+    """
+    rows, aspect = len(moments), columns[0].frames.shape[-2] / columns[0].frames.shape[-1]
+    margin, gap, title, bars, line = 0.32, 0.05, 0.26, 0.62, 0.165
+    cell = (width - margin - gap * len(columns)) / len(columns)
+    notes = line * max(len(column.notes) for column in columns) + 0.1
+    height = title + rows * (cell * aspect + gap) + bars + notes
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    most = max(max(column.blocks, default=1) for column in columns)
+    for number, column in enumerate(columns):
+        left = margin + number * (cell + gap)
+        middle = (left + cell / 2) / width
+        figure.text(
+            middle, 1 - 0.55 * title / height, column.title, ha="center", va="center", size=8.5, weight="bold", color=INK
+        )
+        for row, picture in enumerate(column.frames):
+            top = title + row * (cell * aspect + gap)
+            box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
+            _show(figure.add_axes(box), picture)
+        if column.blocks:
+            axes = figure.add_axes((left / width, notes / height, cell / width, (bars - 0.16) / height))
+            _block_bars(axes, column.blocks, most)
+        for line_number, note in enumerate(column.notes):
+            y = (notes - 0.1 - line * line_number) / height
+            figure.text(middle, y, note, ha="center", va="center", size=7.5, color=INK)
+    for row, moment in enumerate(moments):
+        y = 1 - (title + row * (cell * aspect + gap) + cell * aspect / 2) / height
+        figure.text(0.5 * margin / width, y, moment, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
+    return figure
+
+
+def moments_figure(
+    seconds: Sequence[float],
+    original: Tensor,
+    reconstruction: Tensor,
+    lengths: Sequence[int],
+    edges: Sequence[float],
+    caption: str,
+    *,
+    width: float = 9.0,
+) -> Figure:
+    """Moments of a video, the original above its reconstruction, and below them the tokens of every block over time.
+
+    Args:
+        seconds: when the pictures are shown; they are marked below the bars.
+        original: uint8 `(n, 3, H, W)`.
+        reconstruction: uint8 `(n, 3, H, W)`.
+        lengths: tokens of each block.
+        edges: seconds at which the blocks begin, and the end of the last one.
+        caption: a line above.
+        width: in inches; the height follows from the pictures.
+    """
+    aspect = original.shape[-2] / original.shape[-1]
+    margin, right, gap, title, bars, foot = 0.55, 0.08, 0.05, 0.3, 0.8, 0.42
+    cell = (width - margin - right - gap * (len(original) - 1)) / len(original)
+    height = title + 2 * (cell * aspect + gap) + bars + 0.12 + foot
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    figure.text(margin / width, 1 - 0.5 * title / height, caption, ha="left", va="center", size=8.5, color=INK)
+    for row, (label, frames) in enumerate((("original", original), ("reconstruction", reconstruction))):
+        top = title + row * (cell * aspect + gap)
+        for number, picture in enumerate(frames):
+            left = margin + number * (cell + gap)
+            box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
+            _show(figure.add_axes(box), picture)
+        y = 1 - (top + cell * aspect / 2) / height
+        figure.text(0.3 * margin / width, y, label, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
+    axes = figure.add_axes((margin / width, foot / height, (width - margin - right) / width, bars / height))
+    token_bars(axes, lengths, edges)
+    axes.plot(seconds, [0] * len(seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
+    return figure
+
+
+def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float]) -> None:
+    """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds."""
+    axes.stairs(lengths, edges, fill=True, color=BLUE)
+    if len(lengths) <= FEW_BARS:
+        axes.vlines(edges[1:-1], 0, max(lengths), color="white", linewidth=1)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(0, 1.15 * max(lengths))
+    axes.set_xlabel("seconds", size=7.5, color=QUIET, labelpad=1)
+    axes.set_ylabel("tokens\na block", size=7.5, color=QUIET)
+    axes.tick_params(labelsize=7, colors=QUIET, length=2)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#ced4da")
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes a figure to a PNG file, which appears whole or not at all."""
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def _block_bars(axes: Axes, blocks: Sequence[int], most: int) -> None:
+    bars = axes.bar(range(len(blocks)), blocks, width=0.86, color=BLUE)
+    axes.bar_label(bars, size=6, color=QUIET, padding=1)
+    axes.set_xlim(-0.6, len(blocks) - 0.4)
+    axes.set_ylim(0, most)
+    axes.set_axis_off()
+
+
+def _show(axes: Axes, picture: Tensor) -> None:
+    axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="lanczos", aspect="auto")
+    axes.set_axis_off()

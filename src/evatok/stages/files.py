@@ -1,0 +1,97 @@
+"""Video files to token files and back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evatok.assignment import Assignment, AssignmentSpace
+from evatok.data.fit import Mode
+from evatok.data.tokens import Tokens
+from evatok.data.video import write_video
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.saving import CheckpointError
+
+
+class FileError(ValueError):
+    """A file that cannot be read or written as asked; says which and why."""
+
+
+def encode_file(
+    source: Path,
+    target: Path,
+    tokenizer: str,
+    assignment: Sequence[int] | None = None,
+    uniform: int | None = None,
+    *,
+    fit: Mode = "keep",
+    fps: float | None = None,
+) -> Tokens:
+    """Writes the tokens of a video of any length to a file, and returns them; memory does not grow with the length.
+
+    Args:
+        source: a video, or a picture.
+        target: the token file, which appears whole or not at all.
+        tokenizer: a shipped name, a folder, or a hub's repository.
+        assignment: tokens of each block of a clip; None, and `uniform` None too: the tokenizer's default.
+        uniform: tokens of every block, instead of `assignment`.
+        fit: how pictures are brought to the tokenizer's area.
+        fps: frame rate to resample to; None keeps every frame.
+
+    Raises:
+        ValueError: whatever is wrong with the files, the tokenizer or the assignment.
+    """
+    check_target(target, source)
+    model = VideoTokenizer.from_pretrained(tokenizer)
+    tokens = model.encode(source, choose_assignment(model.config.space, assignment, uniform), fit=fit, fps=fps)
+    tokens.save(target)
+    return tokens
+
+
+def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tokens:
+    """Writes the video of a token file that holds one; returns the tokens. Memory does not grow with the length.
+
+    Args:
+        source: the token file.
+        target: the video (.mp4, .m4v, .mov, .mkv, .webm), which appears whole or not at all.
+        tokenizer: what made the tokens; None: the name that is written in them.
+
+    Raises:
+        ValueError: whatever is wrong with the files or the tokenizer, or if another tokenizer made the tokens.
+    """
+    check_target(target, source)
+    tokens = Tokens.load(source)
+    if len(tokens) != 1:
+        raise FileError(f"{source} holds {len(tokens)} videos; a file of one video can be decoded here")
+    try:
+        model = VideoTokenizer.from_pretrained(tokenizer or tokens.format.model)
+    except CheckpointError as error:
+        if tokenizer:
+            raise
+        made = f"{source} was made by the tokenizer {tokens.format.model!r}, which is not found by that name"
+        raise CheckpointError(f"{made}; say where it is with --tokenizer ({error})") from error
+    record = tokens.videos[0]
+    write_video(target, model.decode_stream(tokens), fps=record.fps, times=record.times)
+    return tokens
+
+
+def choose_assignment(
+    space: AssignmentSpace, assignment: Sequence[int] | None, uniform: int | None
+) -> Assignment | None:
+    """The one of the two that is given, checked; AssignmentError where the space does not have it."""
+    if uniform is not None:
+        return space.uniform(uniform)
+    return None if assignment is None else space.assignment(space.index(assignment))
+
+
+def check_target(target: Path, source: Path) -> None:
+    """FileError, before any work is done, where `target` could not be written or would replace `source`."""
+    if not target.parent.is_dir():
+        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise FileError(f"cannot write {target}: it is a folder")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise FileError(f"cannot write {target}: it is the input")
+
+
+def bits_per_pixel(tokens: Tokens) -> float:
+    """Bits of the tokens for each pixel of the source videos."""
+    return tokens.bits() / sum(video.frames * video.size[0] * video.size[1] for video in tokens.videos)
