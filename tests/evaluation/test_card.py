@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 
 from evatok.evaluation.card import write_card
@@ -87,7 +88,6 @@ def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> N
         "- 40%: videos of the folder `data/bbb/train` (film)",
         "- 35%: all Atari 2600 games, random play with seeds 0 to 3, rendered by the Arcade Learning Environment",
         "- 25%: photographs of scikit-image (the train list)",
-        '"average": 0.999',
         "uint8 RGB at 32x32",
         "- games: 5 clips of the games pong, breakout, random play with seed 100, rendered by",
         "93.8% of the codes are used, with a perplexity of 50. By tokens a block: 4: 50.0%, 30; 8: 75.0%, 41.",
@@ -97,6 +97,11 @@ def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> N
         "Credits: Some Film, CC-BY 3.0.",
     ):
         assert part in text
+
+
+def test_whole_config_can_be_taken_out_of_the_card(mini: VideoTokenizer, folder: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", write(folder, record(mini.checksum)), re.DOTALL)
+    assert yaml.safe_load(block) == CONFIG
 
 
 def test_table_has_a_row_for_each_length(mini: VideoTokenizer, folder: Path) -> None:

@@ -1,10 +1,11 @@
 """The model card: a README.md beside a tokenizer's weights, made from how it was trained and evaluated."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import yaml
 
 from evatok.data.files import write_text
 from evatok.evaluation.reconstruction import CodeUse, ReconstructionResult, Scores, strictly_ordered
@@ -197,10 +198,10 @@ def _training(training: TrainingRecord) -> str:
     table = _table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
     data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
-    config = json.dumps(training.config, indent=2)
+    config = yaml.safe_dump(training.config, sort_keys=False, default_flow_style=None, width=100)
     return (
         f"## Training\n\n{table}\n\nData, by their share of the clips:\n\n{data}\n\n"
-        f"<details><summary>The whole configuration</summary>\n\n```json\n{config}\n```\n\n</details>"
+        f"<details><summary>The whole configuration</summary>\n\n```yaml\n{config}```\n\n</details>"
     )
 
 
