@@ -9,6 +9,8 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +22,10 @@ from evatok.data.packages import PackageError
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 ConfigT = TypeVar("ConfigT")
+_RECONSTRUCTED = "reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens and metrics.json"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 # Why a value is not of a kind that it was never meant to be.
-_OTHER_KIND = re.compile(
-    r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path"
-)
+_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
 
 
 class WrongUse(ValueError):
@@ -45,6 +46,8 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (the process's own if None) and returns its exit code; errors are one sentence on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if find_spec("ruamel"):  # then printed configs explain their values
+        words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
         return _overview(words)
@@ -76,17 +79,10 @@ def _overview(words: list[str]) -> int:
         print(f"evatok {__version__}")
         return 0
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items()]
-    text = "\n".join(
-        [
-            "usage: evatok COMMAND ... | --help | --version",
-            "",
-            "EVATok: an adaptive-length video tokenizer.",
-            "",
-            *lines,
-            "",
-            "evatok COMMAND --help explains a command.",
-        ]
+    lines = "\n".join(f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items())
+    text = (
+        "usage: evatok COMMAND ... | --help | --version\n\nEVATok: an adaptive-length video tokenizer.\n\n"
+        f"{lines}\n\nevatok COMMAND --help explains a command."
     )
     if words in (["--help"], ["-h"]):
         print(text)
@@ -94,9 +90,7 @@ def _overview(words: list[str]) -> int:
     if not words:
         print(text, file=sys.stderr)
         return WRONG_USE
-    return _complain(
-        f"there is no command {' '.join(words)!r:.80}; there are {', '.join(COMMANDS)}", WRONG_USE
-    )
+    return _complain(f"there is no command {' '.join(words)!r:.80}; there are {', '.join(COMMANDS)}", WRONG_USE)
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -117,14 +111,14 @@ def _sentence(message: str) -> str:
     return " ".join(text.split())
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    """An assignment as it is typed: `32,8,8,16`."""
+def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    """An assignment as it is typed: `32,8,8,16`; the parser hands what came of it in again."""
+    if isinstance(text, tuple):
+        return text
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(
-            f"an assignment is whole numbers with commas between, such as 32,8,8,16, not {text!r}"
-        ) from None
+        raise ValueError(f"whole numbers with commas between, such as 32,8,8,16, are expected, not {text!r}") from None
 
 
 def _add_video(parser: ArgumentParser, output: str) -> None:
@@ -149,10 +143,6 @@ def _choices(given: Namespace) -> dict[str, Any]:
     return {name: given[name] for name in ("tokenizer", "assignment", "uniform", "fit", "fps")}
 
 
-def _add_encode(parser: ArgumentParser) -> None:
-    _add_video(parser, "the token file.")
-
-
 def _encode(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.files import bits_per_pixel, encode_file
 
@@ -174,15 +164,11 @@ def _decode(parser: ArgumentParser, given: Namespace) -> None:
     print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 
-def _add_reconstruct(parser: ArgumentParser) -> None:
-    _add_video(parser, "folder for reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens, metrics.json.")
-
-
 def _reconstruct(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.reconstruct import reconstruct_file, table
 
     print(table([reconstruct_file(given.video, given.output, **_choices(given))]))
-    print(f"{given.output} holds reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens and metrics.json")
+    print(f"{given.output} holds {_RECONSTRUCTED}")
 
 
 def _add_demo(parser: ArgumentParser) -> None:
@@ -195,10 +181,6 @@ def _demo(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.demo import demo
 
     print(demo(given.output, given.tokenizer, given.video))
-
-
-def _add_weights(parser: ArgumentParser) -> None:
-    pass
 
 
 def _weights(parser: ArgumentParser, given: Namespace) -> None:
@@ -261,12 +243,12 @@ def _add_evaluate(parser: ArgumentParser) -> None:
 def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.evaluate import EvaluationConfig, evaluate
 
-    print(f"The numbers are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
+    print(f"The numbers and what made them are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
 
 
 def _add_card(parser: ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", required=True, help="folder of a trained tokenizer; gets the card, README.md.")
-    parser.add_argument("--evaluation", type=Path, required=True, help="evaluation.json that `evatok evaluate` wrote.")
+    parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer, with its training.json.")
+    parser.add_argument("--evaluation", type=Path, required=True, help="an evaluation.json of the same weights.")
 
 
 def _card(parser: ArgumentParser, given: Namespace) -> None:
@@ -284,15 +266,21 @@ COMMANDS = {
         _demo,
     ),
     "encode": Command(
-        "turn a video into a token file", f"VIDEO -o FILE.tokens {_VIDEO_CHOICES}", _add_encode, _encode
+        "turn a video into a token file",
+        f"VIDEO -o FILE.tokens {_VIDEO_CHOICES}",
+        partial(_add_video, output="the token file."),
+        _encode,
     ),
     "decode": Command(
-        "turn a token file back into a video", "FILE.tokens -o VIDEO [--tokenizer NAME]", _add_decode, _decode
+        "turn a token file back into a video",
+        "FILE.tokens -o VIDEO [--tokenizer NAME]",
+        _add_decode,
+        _decode,
     ),
     "reconstruct": Command(
         "write a video's reconstruction, the two side by side, a picture and numbers",
         f"VIDEO -o FOLDER {_VIDEO_CHOICES}",
-        _add_reconstruct,
+        partial(_add_video, output=f"folder for {_RECONSTRUCTED}."),
         _reconstruct,
     ),
     "train proxy": Command(
@@ -303,18 +291,18 @@ COMMANDS = {
         logging.INFO,
     ),
     "evaluate": Command(
-        "measure a tokenizer on held-out clips, by source and length",
+        "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",
         "--config FILE [--any.value X]",
         _add_evaluate,
         _evaluate,
     ),
     "card": Command(
-        "write a tokenizer's card from its training and an evaluation",
+        "write the model card beside a tokenizer's weights",
         "--tokenizer FOLDER --evaluation FILE",
         _add_card,
         _card,
     ),
-    "weights": Command("fetch the frozen networks now rather than on first need", "", _add_weights, _weights),
+    "weights": Command("fetch the frozen networks now rather than on first need", "", lambda parser: None, _weights),
     "data big-buck-bunny": Command(
         "fetch the film and cut it into shots, for training and for validation",
         "FOLDER [--height N]",

@@ -45,9 +45,8 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
     for number, column in enumerate(columns):
         left = margin + number * (cell + gap)
         middle = (left + cell / 2) / width
-        figure.text(
-            middle, 1 - 0.55 * title / height, column.title, ha="center", va="center", size=8.5, weight="bold", color=INK
-        )
+        y = 1 - 0.55 * title / height
+        figure.text(middle, y, column.title, ha="center", va="center", size=8.5, weight="bold", color=INK)
         for row, picture in enumerate(column.frames):
             top = title + row * (cell * aspect + gap)
             box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
@@ -55,6 +54,9 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
         if column.blocks:
             axes = figure.add_axes((left / width, notes / height, cell / width, (bars - 0.16) / height))
             _block_bars(axes, column.blocks, most)
+        else:
+            y = (notes + 0.5 * (bars - 0.16)) / height
+            figure.text(middle, y, "tokens of each\nblock of a clip", ha="center", va="center", size=7.5, color=QUIET)
         for line_number, note in enumerate(column.notes):
             y = (notes - 0.1 - line * line_number) / height
             figure.text(middle, y, note, ha="center", va="center", size=7.5, color=INK)
@@ -86,12 +88,12 @@ def moments_figure(
         width: in inches; the height follows from the pictures.
     """
     aspect = original.shape[-2] / original.shape[-1]
-    margin, right, gap, title, bars, foot = 0.55, 0.08, 0.05, 0.3, 0.8, 0.42
+    margin, right, gap, title, bars, foot = 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
     cell = (width - margin - right - gap * (len(original) - 1)) / len(original)
     height = title + 2 * (cell * aspect + gap) + bars + 0.12 + foot
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     figure.text(margin / width, 1 - 0.5 * title / height, caption, ha="left", va="center", size=8.5, color=INK)
-    for row, (label, frames) in enumerate((("original", original), ("reconstruction", reconstruction))):
+    for row, (label, frames) in enumerate((("original", original), ("decoded", reconstruction))):
         top = title + row * (cell * aspect + gap)
         for number, picture in enumerate(frames):
             left = margin + number * (cell + gap)
@@ -113,7 +115,7 @@ def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float]) -> No
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1.15 * max(lengths))
     axes.set_xlabel("seconds", size=7.5, color=QUIET, labelpad=1)
-    axes.set_ylabel("tokens\na block", size=7.5, color=QUIET)
+    axes.set_ylabel("tokens a block", size=7.5, color=QUIET)
     axes.tick_params(labelsize=7, colors=QUIET, length=2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#ced4da")

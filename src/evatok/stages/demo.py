@@ -60,7 +60,9 @@ def _write_picture(
     path: Path, clip: Video, blocks: int, levels: Sequence[int], scores: Sequence[Scored], videos: Sequence[Tensor]
 ) -> None:
     moments = evenly(len(clip.frames), MOMENTS)
-    columns = [Column("original", clip.frames[moments], (), ())]
+    height, width = clip.frames.shape[-2:]
+    facts = [f"{len(clip.frames)} frames", f"{clip.fps:.4g} frames/s", f"{width} × {height}"]
+    columns = [Column("original", clip.frames[moments], (), facts)]
     for level, score, frames in zip(levels, scores, videos, strict=True):
         notes = [f"{score.tokens_per_second:.0f} tokens/s"]
         if score.psnr is not None:

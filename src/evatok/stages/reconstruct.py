@@ -61,19 +61,23 @@ class Scored:
     @classmethod
     def of(cls, tokens: Tokens, metrics: ReconstructionMetrics) -> "Scored":
         """The scores of one video's tokens after `compare` has run to its end."""
-        measured = metrics.compute() if metrics.resolutions else {}
-        quality = [measured.get(name) for name in ("psnr", "ssim", "lpips")]  # type: ignore[attr-defined]
-        where = "at the tokenizer's resolution, before any file is written"
-        protocol = f"{metrics.protocol}, {where}" if measured else "pictures are too small for SSIM and LPIPS"
+        psnr = ssim = lpips = None
+        protocol = "the pictures are too small for SSIM and LPIPS"
+        if metrics.resolutions:
+            means = metrics.compute()
+            psnr, ssim, lpips = means["psnr"], means["ssim"], means["lpips"]
+            protocol = f"{metrics.protocol}; at the tokenizer's resolution, before any file is written"
         return cls(
-            tokens.assignments[0],
-            tokens.videos[0].frames,
-            tokens.seconds,
-            tokens.num_tokens,
-            tokens.tokens_per_second(),
-            bits_per_pixel(tokens),
-            *quality,
-            protocol,
+            assignment=tokens.assignments[0],
+            frames=tokens.videos[0].frames,
+            seconds=tokens.seconds,
+            tokens=tokens.num_tokens,
+            tokens_per_second=tokens.tokens_per_second(),
+            bits_per_pixel=bits_per_pixel(tokens),
+            psnr=psnr,
+            ssim=ssim,
+            lpips=lpips,
+            protocol=protocol,
         )
 
 

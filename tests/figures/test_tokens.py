@@ -1,0 +1,44 @@
+"""Token bars and the figures that hold them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from evatok.figures.tokens import Column, lengths_figure, moments_figure, save_png, token_bars
+
+
+def test_bars_are_as_high_as_their_blocks_have_tokens() -> None:
+    axes = Figure().add_subplot()
+    token_bars(axes, [8, 32, 16], [0, 0.5, 1.0, 1.25])
+    (stairs,) = axes.patches
+    values, edges, _ = stairs.get_data()  # type: ignore[attr-defined]
+    assert list(values) == [8, 32, 16] and list(edges) == [0, 0.5, 1.0, 1.25]
+    assert axes.get_ylim()[1] > 32 and axes.get_xlim() == (0, 1.25)
+
+
+def test_lengths_share_one_scale(tmp_path: Path) -> None:
+    pictures = torch.full((2, 3, 20, 30), 90, dtype=torch.uint8)
+    columns = [
+        Column("original", pictures, (), ("a",)),
+        Column("4", pictures, (4,) * 4, ()),
+        Column("8", pictures, (8,) * 4, ()),
+    ]
+    figure = lengths_figure(["0 s", "1 s"], columns)
+    bars = [axes for axes in figure.axes if axes.containers]
+    assert [bar.get_height() for axes in bars for bar in axes.patches] == [4] * 4 + [8] * 4  # type: ignore[attr-defined]
+    assert {axes.get_ylim() for axes in bars} == {(0.0, 8.0)}
+    assert len([axes for axes in figure.axes if axes.images]) == 6
+    save_png(figure, tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").size[0] == 1800
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_moments_show_their_pictures(tmp_path: Path) -> None:
+    original = torch.full((2, 3, 20, 30), 200, dtype=torch.uint8)
+    figure = moments_figure([0.1, 0.6], original, original // 2, [4, 8], [0, 0.5, 1.0], "caption")
+    save_png(figure, tmp_path / "figure.png")
+    values = np.unique(np.asarray(Image.open(tmp_path / "figure.png").convert("RGB")))
+    assert {100, 200} <= set(values.tolist())

@@ -1,0 +1,165 @@
+"""The command line's own matters: help, versions, configs, and what it says about wrong arguments."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from evatok import __version__, cli
+from evatok.cli import COMMANDS, main
+from evatok.stages import proxy
+from evatok.stages.proxy import ProxyConfig
+from evatok.tokenizer.config import PRESETS
+from evatok.tokenizer.network import TokenizerNetwork
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+TINY = str(CONFIGS / "tiny" / "proxy.yaml")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ProxyConfig, bool]]:
+    """What `train_proxy` would have been called with."""
+    calls: list[tuple[ProxyConfig, bool]] = []
+
+    def record(config: ProxyConfig, resume: bool = False) -> Path:
+        calls.append((config, resume))
+        return Path(config.folder) / "final"
+
+    monkeypatch.setattr(proxy, "train_proxy", record)
+    return calls
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"evatok {__version__}\n"
+
+
+def test_overview_names_every_command_and_loads_nothing_heavy() -> None:
+    heavy = {"accelerate", "matplotlib", "tensorboard", "torchmetrics"}
+    code = f"import sys, evatok.cli; evatok.cli.main(['--help']); print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["nonsense"], ["data", "nonsense"]])
+def test_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == cli.WRONG_USE
+    out, err = capsys.readouterr()
+    assert out == "" and "train proxy" in err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*name.split(), "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: evatok {name}")
+
+
+def test_help_explains_values_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "proxy", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "weight of LPIPS; 0 leaves it out. (type: float, default: 1.0)" in said
+    assert "--data.train" in said and "sources of training clips" in said
+
+
+def test_printed_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str], trained: list) -> None:
+    assert main(["train", "proxy", "--config", TINY, "--loop.steps", "7", "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert "# number of updates." in printed or not find_spec("ruamel")
+    assert yaml.safe_load(printed)["loop"]["steps"] == 7
+    (tmp_path / "again.yaml").write_text(printed)
+    for path in (tmp_path / "again.yaml", TINY):
+        assert main(["train", "proxy", "--config", str(path), "--loop.steps", "7"]) == 0
+    assert trained[0] == trained[1]
+
+
+def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "proxy", "--config", TINY, "--folder", "runs/mine", "--model.quantizer.codes", "512", "--resume"]
+    words += ["--data.train", "[{folder: my/videos}, {games: [pong], seeds: [3, 5], weight: 0.5}]"]
+    assert main([*words, "--data.validation", "[{file: my/held_out.mp4}]"]) == 0
+    assert capsys.readouterr().out == "The trained tokenizer is in runs/mine/final\n"
+    ((config, resume),) = trained
+    folder, games = config.data.train
+    assert resume and config.folder == "runs/mine" and config.model.quantizer.codes == 512
+    assert (folder.folder, folder.weight) == ("my/videos", 1.0)
+    assert (games.games, games.seeds, games.weight) == (["pong"], (3, 5), 0.5)
+    assert [source.file for source in config.data.validation] == ["my/held_out.mp4"]
+    assert config.optimizer.kind == "muon"  # still from the file
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--loop.steps", "0"], ["steps must be at least 1, got 0"]),
+        (["--loop.steps", "x"], ["loop.steps", "int", "x"]),
+        (["--loop.stepz", "1"], ["--loop.stepz"]),
+        (["--loop.precision", "fp8"], ["loop.precision", "'bf16'", "fp8"]),
+        (["--model.encoder.width", "250"], ["width", "250"]),
+        (["--data.clips.frames", "12"], ["data.clips.frames must be the model's 16, got 12"]),
+        (["--data.train", "[]"], ["train names no source"]),
+        (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig", "foldr"]),
+        (["--data.train", "[{photographs: trains}]"], ["data.train", "'validation'", "trains"]),
+        (["--data.train", "[{folder: a, weight: -1}]"], ["weight of a source must be greater than 0, not -1.0"]),
+        (["more"], ["more"]),
+    ],
+)
+def test_wrong_values_of_a_config(
+    words: list[str], said: list[str], trained: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "proxy", "--config", TINY, *words]) == cli.WRONG_USE
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and all(word in err for word in said)
+    assert "class '" not in err and not trained
+
+
+def test_configs_of_the_paper_and_of_tiny(trained: list) -> None:
+    sizes = {}
+    for path in sorted(CONFIGS.glob("*/proxy*.yaml")):
+        assert main(["train", "proxy", "--config", str(path)]) == 0
+        config, _ = trained.pop()
+        with torch.device("meta"):
+            network = TokenizerNetwork(config.model)
+        sizes[path.stem] = sum(weight.numel() for weight in network.parameters())
+        if path.parent.name == "tiny":
+            assert config.model == PRESETS["tiny"]
+        else:
+            rate = config.optimizer
+            assert config.data.group * 8 * config.loop.accumulate == 128 and config.loop.steps == 400_000
+            assert (rate.kind, rate.lr, rate.lr * rate.final) == ("adamw", 1e-4, pytest.approx(1e-6))
+    assert set(sizes) == {"proxy", "proxy-ucf-k600", "proxy-webvid"}
+    assert 5e6 < sizes["proxy"] < 8e6
+    assert all(abs(sizes[name] / 145e6 - 1) < 0.05 for name in ("proxy-ucf-k600", "proxy-webvid"))
+
+
+def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evatok.stages import evaluate
+
+    monkeypatch.setattr(evaluate, "evaluate", lambda config: Path(config.folder) / "evaluation.json")
+    for path in CONFIGS.glob("*/evaluation*.yaml"):
+        assert main(["evaluate", "--config", str(path)]) == 0
+
+
+def test_weights_says_where_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from evatok.data.packages import PackageError
+    from evatok.pretrained import weights
+
+    monkeypatch.setattr(weights, "WEIGHTS", {"lpips-alex": lambda: Path("/cache/alex.safetensors")})
+    assert main(["weights"]) == 0
+    assert capsys.readouterr().out == "lpips-alex: /cache/alex.safetensors\n"
+
+    def fail() -> Path:
+        raise PackageError("could not fetch it")
+
+    monkeypatch.setattr(weights, "WEIGHTS", {"lpips-alex": fail})
+    assert main(["weights"]) == cli.FAILED
+    assert capsys.readouterr().err == "evatok: could not fetch it\n"
+
+
+def test_a_folder_that_is_no_film(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "big-buck-bunny", str(tmp_path)]) == cli.FAILED
+    assert "holds no shots" in capsys.readouterr().err
