@@ -40,9 +40,11 @@ class DataConfig:
 
     def open_validation(self) -> dict[str, ClipBatch]:
         """The fixed held-out clips by the names of their sources."""
-        batches = {}
+        batches: dict[str, ClipBatch] = {}
         for config in self.validation:
             source = open_source(config)
+            if source.name in batches:
+                raise ValueError(f"two validation sources are called {source.name}; give them names of their own")
             batches[source.name] = validation_clips(
                 source, self.validation_clips, self.validation_size, self.clips.frames
             )

@@ -1,6 +1,6 @@
 """What a training stage gives to the loop: the models that it trains, batches, losses, validation."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
@@ -25,7 +25,7 @@ class Trained(Generic[NetworkT]):
     Args:
         network: the model.
         optimizer: how it is updated.
-        average: decay of the moving average per step.
+        average: decay of the moving average per step, which it approaches: the average begins with a short memory.
     """
 
     def __init__(self, network: NetworkT, optimizer: OptimizerConfig, average: float) -> None:
@@ -33,7 +33,7 @@ class Trained(Generic[NetworkT]):
         self.model: nn.Module = network
         self.config = optimizer
         self.optimizers: list[Optimizer] = build_optimizers(network, optimizer)
-        self.averaging = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=False)
+        self.averaging = AveragedModel(network, multi_avg_fn=_moving_average(average), use_buffers=False)
 
     @property
     def average(self) -> NetworkT:
@@ -43,6 +43,17 @@ class Trained(Generic[NetworkT]):
     def restart_average(self) -> None:
         """Lets the average begin anew with the weights of the next step."""
         self.averaging.n_averaged.zero_()
+
+
+def _moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Updates averages by `decay`, or by less where fewer than about `9 / (1 - decay)` steps have been averaged."""
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], steps: Tensor | int) -> None:
+        now = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        torch._foreach_lerp_(list(averages), list(weights), 1 - now)
+
+    return update
 
 
 @dataclass(frozen=True)

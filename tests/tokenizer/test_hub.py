@@ -1,0 +1,46 @@
+"""Loading from and saving to a hub, with the hub's client replaced by a folder."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.saving import CheckpointError
+
+
+class FolderHub:
+    """As much of `huggingface_hub.HfApi` as is used, over a folder."""
+
+    root: Path
+
+    def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> str:
+        (self.root / repository).mkdir(parents=True, exist_ok=exist_ok)
+        return f"hub:{repository}:{'private' if private else 'public'}"
+
+    def upload_folder(self, *, repo_id: str, folder_path: str) -> None:
+        shutil.copytree(folder_path, self.root / repo_id, dirs_exist_ok=True)
+
+
+def test_pushed_and_loaded_by_its_id(mini: VideoTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FolderHub, "root", tmp_path, raising=False)
+    monkeypatch.setattr("huggingface_hub.HfApi", FolderHub)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(tmp_path / name))
+    assert mini.push_to_hub("someone/tokenizer", private=True) == "hub:someone/tokenizer:private"
+    assert sorted(path.name for path in (tmp_path / "someone/tokenizer").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    loaded = VideoTokenizer.from_pretrained("someone/tokenizer")
+    assert loaded.checksum == mini.checksum and loaded.name == "someone/tokenizer"
+
+
+def test_a_hub_without_an_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("cannot reach the hub\nand more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(CheckpointError, match=r"someone/thing .* the hub gave nothing: cannot reach the hub$"):
+        VideoTokenizer.from_pretrained("someone/thing")
