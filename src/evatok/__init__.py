@@ -1,4 +1,4 @@
-"""evatok: adaptive-length video tokenizer. What is imported here is the public interface; everything else may change."""
+"""evatok: adaptive-length video tokenizer. What is imported here is the public interface; all else may change."""
 
 from evatok.assignment import AssignmentError, AssignmentSpace
 from evatok.data.fit import Fit, plan_fit

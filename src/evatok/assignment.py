@@ -51,22 +51,16 @@ class AssignmentSpace:
     def check(self, assignment: Sequence[int]) -> Assignment:
         """The assignment as a tuple, if it is one of a clip of 1 to `blocks` blocks; else `AssignmentError`."""
         if not 1 <= len(assignment) <= self.blocks:
-            raise AssignmentError(
-                f"an assignment has 1 to {self.blocks} blocks, got {len(assignment)}: {assignment}"
-            )
+            raise AssignmentError(f"an assignment has 1 to {self.blocks} blocks, got {len(assignment)}: {assignment}")
         for block, k in enumerate(assignment):
             if k not in self.levels:
-                raise AssignmentError(
-                    f"block {block} of {tuple(assignment)} has {k} tokens; levels are {self.levels}"
-                )
+                raise AssignmentError(f"block {block} of {tuple(assignment)} has {k} tokens; levels are {self.levels}")
         return tuple(int(k) for k in assignment)
 
     def index(self, assignment: Sequence[int]) -> int:
         """Place of a full assignment in the enumeration, 0 to `len(self) - 1`."""
         if len(assignment) != self.blocks:
-            raise AssignmentError(
-                f"a full assignment has {self.blocks} blocks, got {len(assignment)}: {assignment}"
-            )
+            raise AssignmentError(f"a full assignment has {self.blocks} blocks, got {len(assignment)}: {assignment}")
         index = 0
         for k in self.check(assignment):
             index = index * len(self.levels) + self.levels.index(k)

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name is None:
         return _overview(words)
     command = COMMANDS[name]
-    logging.basicConfig(level=command.log_level, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("evatok").setLevel(command.log_level)
     try:
         parser = ArgumentParser(
             prog=f"evatok {name}",

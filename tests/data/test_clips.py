@@ -50,9 +50,7 @@ class Plain:
         return video
 
 
-def clips_of(
-    source: Plain, config: ClipSamplerConfig = SQUARE, seed: int = 0, group: int = 4
-) -> TrainingClips:
+def clips_of(source: Plain, config: ClipSamplerConfig = SQUARE, seed: int = 0, group: int = 4) -> TrainingClips:
     return TrainingClips([source], [1.0], config, group_size=group, seed=seed)
 
 

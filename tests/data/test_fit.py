@@ -23,9 +23,9 @@ def smooth(height: int, width: int) -> Tensor:
     """A picture (3, height, width) without detail, which survives resizing."""
     down = torch.linspace(0, 255, height).view(1, -1, 1)
     across = torch.linspace(0, 255, width).view(1, 1, -1)
-    return torch.cat(
-        [down.expand(1, height, width), across.expand(1, height, width), (down + across) / 2]
-    ).to(torch.uint8)
+    return torch.cat([down.expand(1, height, width), across.expand(1, height, width), (down + across) / 2]).to(
+        torch.uint8
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,7 @@ def test_keep_chooses_the_nearest_size(source: tuple[int, int], area: int, size:
 
 
 @given(sides, sides, st.integers(64, 5000), patches)
-def test_keep_is_no_worse_than_any_other_size(
-    height: int, width: int, area: int, patch: tuple[int, int]
-) -> None:
+def test_keep_is_no_worse_than_any_other_size(height: int, width: int, area: int, patch: tuple[int, int]) -> None:
     def error(size: tuple[int, int]) -> float:
         aspect = math.log(size[1] / size[0] * height / width)
         return abs(aspect) + abs(math.log(size[0] * size[1] / area))
@@ -62,9 +60,7 @@ def test_keep_is_no_worse_than_any_other_size(
 
 @settings(max_examples=60, deadline=None)
 @given(sides, sides, patches, st.sampled_from(["keep", "crop", "letterbox"]))
-def test_there_and_back_has_the_recorded_shapes(
-    height: int, width: int, patch: tuple[int, int], mode: str
-) -> None:
+def test_there_and_back_has_the_recorded_shapes(height: int, width: int, patch: tuple[int, int], mode: str) -> None:
     fit = plan_fit((height, width), area=1024, patch=patch, mode=mode)  # type: ignore[arg-type]
     model = fit.apply(smooth(height, width))
     assert model.dtype == torch.float32

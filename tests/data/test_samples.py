@@ -75,9 +75,7 @@ def test_too_long_shots_are_dropped(film: Path, tmp_path: Path, monkeypatch: pyt
     assert names == ["shot_0001.mp4", "shot_0004.mp4"]
 
 
-def test_nothing_is_left_when_the_work_breaks_off(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_when_the_work_breaks_off(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: Path, shot: Iterator[Tensor], fps: float) -> None:
         raise VideoError("the disk is full")
 

@@ -84,9 +84,7 @@ def test_bad_files_are_skipped_and_listed(folder: Path, caplog: pytest.LogCaptur
 
 def test_too_many_bad_files_stop_the_run(folder: Path) -> None:
     (folder / "zero.mp4").touch()
-    with pytest.raises(
-        TooManyBadVideos, match=r"1 of the 6 videos .* 16\.7%.* max_bad allows 10\.0%.*zero\.mp4"
-    ):
+    with pytest.raises(TooManyBadVideos, match=r"1 of the 6 videos .* 16\.7%.* max_bad allows 10\.0%.*zero\.mp4"):
         FolderSource(FolderConfig(str(folder), max_bad=0.1))
     assert len(FolderSource(FolderConfig(str(folder), max_bad=0.17))) == 5
 

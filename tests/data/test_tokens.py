@@ -34,9 +34,7 @@ def make(form: TokenFormat, frames: list[int], seed: int = 0, times: bool = Fals
             levels = torch.randint(len(form.levels), (here,), generator=generator).tolist()
             rows.append([form.levels[i] for i in levels] + [0] * (form.clip_blocks - here))
         stamps = torch.rand(n, generator=generator, dtype=torch.float64).cumsum(0) if times else None
-        videos.append(
-            VideoRecord(n, 29.97, (1080, 1920), FIT, None if stamps is None else stamps - stamps[0])
-        )
+        videos.append(VideoRecord(n, 29.97, (1080, 1920), FIT, None if stamps is None else stamps - stamps[0]))
     count = sum(map(sum, rows))
     ids = torch.randint(form.codebook_size, (count,), generator=generator)
     return Tokens(form, tuple(videos), ids, torch.tensor(rows))

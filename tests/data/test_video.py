@@ -43,9 +43,7 @@ def encode(
         stream.height, stream.width = video.shape[-2:]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if flags:
-            stream.set_display_rotation(
-                flags["turn"], hflip=bool(flags.get("hflip")), vflip=bool(flags.get("vflip"))
-            )
+            stream.set_display_rotation(flags["turn"], hflip=bool(flags.get("hflip")), vflip=bool(flags.get("vflip")))
         for number, picture in enumerate(video):
             array = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
             frame = av.VideoFrame.from_ndarray(array, format="rgb24")
@@ -187,9 +185,7 @@ def test_resampling_takes_the_nearest_frame_in_time(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_video(path, moving_bar(20), fps=25)
     whole = read_video(path).frames
-    slower = read_video(
-        path, fps=10
-    )  # 0.8 s: eight slots at 0, 0.1, …; frame 2.5 is a tie, the earlier one wins
+    slower = read_video(path, fps=10)  # 0.8 s: eight slots at 0, 0.1, …; frame 2.5 is a tie, the earlier one wins
     assert slower.times.tolist() == pytest.approx([number / 10 for number in range(8)])
     assert torch.equal(slower.frames, whole[[0, 2, 5, 7, 10, 12, 15, 17]])
     assert slower.fps == 10
@@ -326,9 +322,7 @@ def test_reader_decodes_as_it_goes_and_closes(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", moving_bar(20), fps=25)
     with VideoReader(tmp_path / "a.mp4") as reader:
         assert reader.info.size == (48, 64)
-        assert [time for (_, time), _ in zip(reader, range(3), strict=False)] == pytest.approx(
-            [0, 0.04, 0.08]
-        )
+        assert [time for (_, time), _ in zip(reader, range(3), strict=False)] == pytest.approx([0, 0.04, 0.08])
     assert list(reader) == []
 
 

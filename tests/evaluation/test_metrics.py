@@ -84,9 +84,7 @@ def test_scores_are_means_over_frames(lpips: LPIPS) -> None:
     torch.testing.assert_close(scores.lpips, torch.stack(distances))
 
 
-def test_scores_are_the_same_under_autocast_and_in_pieces(
-    lpips: LPIPS, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_are_the_same_under_autocast_and_in_pieces(lpips: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = clips(2, frames=3)
     whole = clip_scores(x, y, lpips)
     monkeypatch.setattr(metrics, "_PIXELS_AT_ONCE", 2 * 40 * 32)

@@ -28,9 +28,9 @@ def images() -> tuple[Tensor, Tensor, Tensor]:
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
 
     def waves(phase: float) -> Tensor:
-        return torch.stack(
-            [torch.sin(2 * math.pi * ((c + 1) * x + (2 * c + 1) * y) / 64 + phase) for c in range(3)]
-        )[None]
+        return torch.stack([torch.sin(2 * math.pi * ((c + 1) * x + (2 * c + 1) * y) / 64 + phase) for c in range(3)])[
+            None
+        ]
 
     a = waves(0)
     return a, (a + 0.2 * torch.cos(2 * math.pi * (5 * x - 3 * y) / 64)).clamp(-1, 1), waves(1)
@@ -65,9 +65,7 @@ def test_the_gradient_is_the_slope(lpips: LPIPS) -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("value", [0.0, 1.0, None])
-def test_identical_images_have_no_distance_and_no_gradient(
-    lpips: LPIPS, value: float | None, autocast: bool
-) -> None:
+def test_identical_images_have_no_distance_and_no_gradient(lpips: LPIPS, value: float | None, autocast: bool) -> None:
     x = images()[0] if value is None else torch.full((1, 3, 64, 64), value)
     x = x.clone().requires_grad_()
     y = x.detach().clone().requires_grad_()
@@ -121,9 +119,7 @@ def test_the_smallest_side(lpips: LPIPS) -> None:
         lpips(x[:, :, 1:], y[:, :, 1:])
 
 
-@pytest.mark.parametrize(
-    "bad", [torch.zeros(3, 64, 64), torch.zeros(1, 1, 64, 64), torch.zeros(1, 3, 64, 64).byte()]
-)
+@pytest.mark.parametrize("bad", [torch.zeros(3, 64, 64), torch.zeros(1, 1, 64, 64), torch.zeros(1, 3, 64, 64).byte()])
 def test_only_float_images(lpips: LPIPS, bad: Tensor) -> None:
     with pytest.raises(ValueError, match="images must be float"):
         lpips.features(bad)

@@ -71,7 +71,9 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, vid
 
 
 def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder: Path) -> None:
-    config = config_of(tmp_path / "run", video_folder, steps=40, validate_every=40, checkpoint_every=40, precision="bf16")
+    config = config_of(
+        tmp_path / "run", video_folder, steps=40, validate_every=40, checkpoint_every=40, precision="bf16"
+    )
     before = ProxyTask(config).validate(0).scalars
     tokenizer = VideoTokenizer.from_pretrained(train_proxy(config))
     task = ProxyTask(config)
@@ -90,7 +92,9 @@ def test_assignments_of_groups_are_uniform_over_the_space(tmp_path: Path, video_
     assert ((share - 0.5).abs() < 0.08).all()
 
 
-def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_is_named(
+    tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "evatok.losses.reconstruction.ReconstructionLoss.forward", lambda *_: {"l1": torch.tensor(torch.nan)}
     )

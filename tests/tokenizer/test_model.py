@@ -136,9 +136,7 @@ def test_floats_and_bytes_of_the_same_picture_give_the_same_tokens(mini: VideoTo
         ([1, 2], TypeError, "tensor or a path, got list"),
     ],
 )
-def test_wrong_videos_are_refused(
-    mini: VideoTokenizer, video: Tensor, error: type[Exception], said: str
-) -> None:
+def test_wrong_videos_are_refused(mini: VideoTokenizer, video: Tensor, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         mini.encode(video)
 
@@ -218,9 +216,7 @@ def test_checkpoints_that_do_not_fit_say_why(mini: VideoTokenizer, tmp_path: Pat
     weights = load_file(tmp_path / "model.safetensors")
     weights["decoder.surprise"] = weights.pop("quantizer.codebook")
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"missing \['quantizer.codebook'\], unknown \['decoder.surprise'\]"
-    ):
+    with pytest.raises(CheckpointError, match=r"missing \['quantizer.codebook'\], unknown \['decoder.surprise'\]"):
         VideoTokenizer.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):

@@ -1,5 +1,7 @@
 """Optimisers and their schedule."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.optim import AdamW, Muon
@@ -14,7 +16,7 @@ def test_rate_warms_up_and_follows_a_cosine_to_its_end() -> None:
     rates = [relative_rate(step, 110, CONFIG) for step in range(111)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
     assert rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert relative_rate(500, 110, CONFIG) == pytest.approx(0.1)
 
 

@@ -35,9 +35,7 @@ def pack(values: Tensor | np.ndarray, bits: int) -> bytes:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"values are {array.dtype} {array.shape}; they must be integers of shape (N,)")
     if array.size and (array.min() < 0 or int(array.max()) >> bits):
-        raise ValueError(
-            f"values lie in [{array.min()}, {array.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]"
-        )
+        raise ValueError(f"values lie in [{array.min()}, {array.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]")
     return b"".join(_pack_chunk(array[i : i + _CHUNK], bits) for i in range(0, array.size, _CHUNK))
 
 

@@ -142,9 +142,7 @@ class TrainingClips(Dataset[ClipBatch]):
             except VideoError:
                 continue
             return clip, label if label < 0 else first_class + label, key
-        raise VideoError(
-            f"{ATTEMPTS} draws in a row gave clips that cannot be read, the last from {source.name}"
-        )
+        raise VideoError(f"{ATTEMPTS} draws in a row gave clips that cannot be read, the last from {source.name}")
 
     def _cut(
         self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator

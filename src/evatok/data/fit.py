@@ -46,12 +46,7 @@ class Fit:
             object.__setattr__(self, name, value)
         for name, box, whole in (("box", self.box, self.source), ("inner", self.inner, self.size)):
             top, left, height, width = box
-            if (
-                min(top, left) < 0
-                or min(height, width) < 1
-                or top + height > whole[0]
-                or left + width > whole[1]
-            ):
+            if min(top, left) < 0 or min(height, width) < 1 or top + height > whole[0] or left + width > whole[1]:
                 raise ValueError(f"{name}: got {box}; it must lie inside a picture of {whole}")
 
     @property
@@ -101,9 +96,7 @@ class Fit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as JSON can hold it."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -157,9 +150,7 @@ def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") 
     side = unit * max(1, round(math.sqrt(area) / unit))
     if mode == "crop":
         edge = min(source)
-        return Fit(
-            mode, source, (side, side), (*_centred((edge, edge), source), edge, edge), (0, 0, side, side)
-        )
+        return Fit(mode, source, (side, side), (*_centred((edge, edge), source), edge, edge), (0, 0, side, side))
     if mode == "letterbox":
         scale = side / max(source)
         inner = max(1, round(height * scale)), max(1, round(width * scale))

@@ -131,9 +131,7 @@ class FolderSource:
             logger.warning("%s: skipped %d of %d files:%s", self.name, len(self.skipped), self._listed, lines)
         self._check_share()
         if not self._entries:
-            raise ValueError(
-                f"none of the {self._listed} files of {self._root} is usable: {self._first_bad()}"
-            )
+            raise ValueError(f"none of the {self._listed} files of {self._root} is usable: {self._first_bad()}")
 
     def _check_share(self) -> None:
         bad = len(self.skipped) + len(self.failed)

@@ -42,8 +42,7 @@ _FILM_PACKAGE = Package(
     megabytes=58,
 )
 _FILM = (
-    "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip"
-    "!moviepy_10_minutes/resources/bbb.mp4"
+    "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip!moviepy_10_minutes/resources/bbb.mp4"
 )
 
 # A cut is where a small picture, of values in [0, 1], changes by _CHANGE or more on the average, and _RISE
@@ -170,9 +169,7 @@ def _write(path: Path, shot: Iterator[Tensor], fps: float) -> None:
         return
     written = 0
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODING
-        )
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODING)
         stream.height, stream.width = opening[0].shape[1:]
         stream.pix_fmt = "yuv420p"
         for frame in chain(opening, shot):

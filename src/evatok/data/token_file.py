@@ -41,9 +41,7 @@ def write_tokens(form: TokenFormat, videos: Sequence[VideoRecord], ids: Tensor, 
     ]
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER:
-        raise ValueError(
-            f"a header of {len(text)} bytes is above {MAX_HEADER}; put the videos in several files"
-        )
+        raise ValueError(f"a header of {len(text)} bytes is above {MAX_HEADER}; put the videos in several files")
     packed = zlib.compress(text, 9)
     indices = torch.searchsorted(torch.tensor(form.levels), lengths[lengths > 0])
     body = b"".join(

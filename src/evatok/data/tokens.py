@@ -194,9 +194,7 @@ def _check_lengths(form: TokenFormat, videos: Sequence[VideoRecord], lengths: Te
     if not torch.equal(lengths != 0, mask):
         clip, block = (int(i) for i in ((lengths != 0) != mask).nonzero()[0])
         state = "exists" if mask[clip, block] else "is past the video's end"
-        raise ValueError(
-            f"lengths: block {block} of clip {clip} {state} but has {int(lengths[clip, block])} tokens"
-        )
+        raise ValueError(f"lengths: block {block} of clip {clip} {state} but has {int(lengths[clip, block])} tokens")
     wrong = lengths[mask][~torch.isin(lengths[mask], torch.tensor(form.levels))]
     if len(wrong):
         raise ValueError(f"lengths have a block of {int(wrong[0])} tokens; the levels are {form.levels}")

@@ -191,9 +191,7 @@ def read_video(
     return video
 
 
-def read_clip(
-    path: StrPath, start: int, count: int, step: int = 1, *, size: tuple[int, int] | None = None
-) -> Tensor:
+def read_clip(path: StrPath, start: int, count: int, step: int = 1, *, size: tuple[int, int] | None = None) -> Tensor:
     """Read frames number start, start + step, … : (count, 3, H, W) uint8, as a plain decode counts them.
 
     Where the container lists every frame at one constant distance (MP4 and its kin), decoding starts at the
@@ -203,9 +201,7 @@ def read_clip(
     Raises VideoError if the video cannot be read or ends too early; ValueError: arguments that make no sense.
     """
     if start < 0 or count < 1 or step < 1:
-        raise ValueError(
-            f"start, count, step: got {start}, {count}, {step}; start is at least 0, the others 1"
-        )
+        raise ValueError(f"start, count, step: got {start}, {count}, {step}; start is at least 0, the others 1")
     size = None if size is None else _checked_size(size)
     wanted = range(start, start + count * step, step)
     with VideoFile(path) as file:
@@ -223,9 +219,7 @@ def read_clip(
             file.reopen()
         clip = _take(file, enumerate(file.frames()), wanted, size)
         if len(clip) < count:
-            raise file.error(
-                f"it ends before frame number {wanted[-1]} (counted from 0), which was asked for"
-            )
+            raise file.error(f"it ends before frame number {wanted[-1]} (counted from 0), which was asked for")
         return torch.stack(clip)
 
 

@@ -55,9 +55,7 @@ def write_video(
     encoder = _ENCODERS.get(target.suffix.lower())
     if encoder is None:
         known = ", ".join(_ENCODERS)
-        raise VideoError(
-            f"cannot write video '{target}': its name ends in '{target.suffix}', not in one of {known}"
-        )
+        raise VideoError(f"cannot write video '{target}': its name ends in '{target.suffix}', not in one of {known}")
     if not 0 <= crf <= 51:
         raise ValueError(f"crf: got {crf}; it may be 0 to 51")
     rate = _as_fraction(checked_fps(fps))
@@ -86,14 +84,10 @@ def _pictures(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
         if piece.dtype != torch.uint8:
             raise TypeError(f"frames: got {piece.dtype}; they are uint8")
         if piece.ndim not in (3, 4) or piece.shape[-3] != 3:
-            raise ValueError(
-                f"frames: got the shape {tuple(piece.shape)}; it may be (3, H, W) or (n, 3, H, W)"
-            )
+            raise ValueError(f"frames: got the shape {tuple(piece.shape)}; it may be (3, H, W) or (n, 3, H, W)")
         size = piece.shape[-2:] if size is None else size
         if piece.shape[-2:] != size:
-            raise ValueError(
-                f"frames: got the size {tuple(piece.shape[-2:])} after {tuple(size)}; all have one size"
-            )
+            raise ValueError(f"frames: got the size {tuple(piece.shape[-2:])} after {tuple(size)}; all have one size")
         yield from piece if piece.ndim == 4 else (piece,)
 
 

@@ -46,9 +46,7 @@ class Segments:
         ahead = self.queries.first_block - self.keys.first_block
         for clip, (queries, keys) in enumerate(zip(self.queries.lengths, self.keys.lengths, strict=True)):
             if len(keys) != ahead + len(queries):
-                raise ValueError(
-                    f"clip {clip} has {ahead + len(queries)} blocks of queries but {len(keys)} of keys"
-                )
+                raise ValueError(f"clip {clip} has {ahead + len(queries)} blocks of queries but {len(keys)} of keys")
 
     @cached_property
     def runs(self) -> "tuple[SegmentRun, ...]":

@@ -51,9 +51,7 @@ def _pooling_side(cells: int, positions: int) -> Tensor:
         upper = torch.minimum(edges[1:, None], torch.arange(1, positions + 1))
         lower = torch.maximum(edges[:-1, None], torch.arange(positions))
         return (upper - lower).clamp(min=0) * cells / positions
-    centre = ((torch.arange(cells, dtype=torch.float64) + 0.5) * positions / cells - 0.5).clamp(
-        0, positions - 1
-    )
+    centre = ((torch.arange(cells, dtype=torch.float64) + 0.5) * positions / cells - 0.5).clamp(0, positions - 1)
     return (1 - (centre[:, None] - torch.arange(positions)).abs()).clamp(min=0)
 
 

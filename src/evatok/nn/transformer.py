@@ -80,9 +80,7 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x: Tensor, layout: Layout, angles: Tensor, earlier: KeyValues | None
-    ) -> tuple[Tensor, KeyValues]:
+    def forward(self, x: Tensor, layout: Layout, angles: Tensor, earlier: KeyValues | None) -> tuple[Tensor, KeyValues]:
         """Elements `(N, width)` to the attention's output `(N, width)`, and all keys and values seen so far."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         memory = KeyValues(Packed(rotate(k, angles), layout), Packed(v, layout)).after(earlier)
@@ -106,9 +104,7 @@ class CrossAttention(nn.Module):
         q = self.q(x).unflatten(-1, (self.heads, -1))
         k, v = self.kv(reference.packed.values).unflatten(-1, (2, self.heads, -1)).unbind(1)
         layout_kv = reference.packed.layout
-        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(
-            earlier
-        )
+        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(earlier)
         return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
 
 
@@ -130,16 +126,12 @@ class TransformerLayer(nn.Module):
         self.up = nn.Linear(width, config.mlp_ratio * width, bias=False)
         self.down = nn.Linear(config.mlp_ratio * width, width, bias=False)
 
-    def forward(
-        self, x: Located, reference: Located, earlier: LayerMemory | None
-    ) -> tuple[Located, LayerMemory]:
+    def forward(self, x: Located, reference: Located, earlier: LayerMemory | None) -> tuple[Located, LayerMemory]:
         """Elements after the layer, and what the blocks that follow need of it."""
         values, layout = x.packed.values, x.packed.layout
         update, own = self.own(self.norm_own(values), layout, x.angles, earlier and earlier.own)
         values = values + update
-        update, cross = self.cross(
-            self.norm_cross(values), layout, x.angles, reference, earlier and earlier.cross
-        )
+        update, cross = self.cross(self.norm_cross(values), layout, x.angles, reference, earlier and earlier.cross)
         values = values + update
         values = values + self.down(F.gelu(self.up(self.norm_mlp(values)), approximate="tanh"))
         return Located(x.packed.with_values(values), x.angles), LayerMemory(own, cross)

@@ -108,9 +108,7 @@ class LPIPS(nn.Module):
     def distance(self, x: list[Tensor], y: list[Tensor]) -> Tensor:
         """Return the distance ``(N,)``, float32, of two lists of :meth:`features`."""
         with torch.autocast(x[0].device.type, enabled=False):
-            parts = [
-                (a - b).square().mean((2, 3)) @ head for a, b, head in zip(x, y, self.heads, strict=True)
-            ]
+            parts = [(a - b).square().mean((2, 3)) @ head for a, b, head in zip(x, y, self.heads, strict=True)]
             return torch.stack(parts).sum(0)
 
     def _check(self, x: Tensor) -> None:

@@ -45,8 +45,6 @@ def _leaves(tree: Any, name: str) -> list[tuple[str, np.ndarray]]:
     if isinstance(tree, np.ndarray):
         return [(name, tree)]
     if not isinstance(tree, dict):
-        raise pickle.UnpicklingError(
-            f"{name or 'the top'} is neither a dictionary nor an array: {type(tree)}"
-        )
+        raise pickle.UnpicklingError(f"{name or 'the top'} is neither a dictionary nor an array: {type(tree)}")
     start = f"{name}/" if name else ""
     return [leaf for key, value in tree.items() for leaf in _leaves(value, f"{start}{key}")]

@@ -53,7 +53,8 @@ class ProxyConfig:
         codebook: start and upkeep of the codebook.
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
-        average: decay per step of the moving average of the weights, which is what is validated and saved; it starts lower.
+        average: decay per step of the moving average of the weights, which is what is validated and saved; it
+            starts lower.
     """
 
     folder: str

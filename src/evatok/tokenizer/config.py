@@ -64,9 +64,7 @@ class TokenizerConfig:
         for name in ("levels", "patch", "default_assignment"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.patch) != 3 or min(self.patch) < 1:
-            raise ValueError(
-                f"patch must be three positive integers (frames, height, width), got {self.patch}"
-            )
+            raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
         if self.side < 1:
             raise ValueError(f"side must be at least 1, got {self.side}")
         if self.default_assignment not in self.space:

@@ -34,9 +34,7 @@ class Picture:
     def token_coordinates(self, layout: Layout) -> Tensor:
         """Coordinates `(N, 3)` of the 1D tokens of a layout: block, and the centre of each token's cell."""
         centres = [
-            cell_centres(self.token_grid(tokens), self.extent)
-            for lengths in layout.lengths
-            for tokens in lengths
+            cell_centres(self.token_grid(tokens), self.extent) for lengths in layout.lengths for tokens in lengths
         ]
         return torch.cat((layout.block[:, None].float(), torch.cat(centres)), 1)
 

@@ -69,9 +69,7 @@ class VideoTokenizer(TokenizerNetwork):
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
         saving.write(Path(folder), self.config, self.state_dict(), dtype)
 
-    def push_to_hub(
-        self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32
-    ) -> str:
+    def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
         """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
         from tempfile import TemporaryDirectory
 
@@ -216,9 +214,7 @@ class VideoTokenizer(TokenizerNetwork):
             TokenMismatch: if another model made the tokens.
         """
         if len({(record.frames, record.size, str(record.fit)) for record in tokens.videos}) > 1:
-            raise ValueError(
-                "the videos differ in frames, size or fit: decode them one by one, `for video in tokens`"
-            )
+            raise ValueError("the videos differ in frames, size or fit: decode them one by one, `for video in tokens`")
         self._check_tokens(tokens)
         return torch.stack([torch.stack(list(self.decode_stream(video))) for video in tokens])
 
@@ -231,9 +227,7 @@ class VideoTokenizer(TokenizerNetwork):
             TokenMismatch: if another model made the tokens.
         """
         if len(tokens) != 1:
-            raise ValueError(
-                f"decode_stream takes one video, got {len(tokens)}; iterate: `for video in tokens`"
-            )
+            raise ValueError(f"decode_stream takes one video, got {len(tokens)}; iterate: `for video in tokens`")
         self._check_tokens(tokens)
         record, left = tokens.videos[0], tokens.videos[0].frames
         fit = Fit.from_dict(record.fit)
@@ -246,9 +240,7 @@ class VideoTokenizer(TokenizerNetwork):
 
     def _decode_clips(self, tokens: Tokens, clips: range, size: tuple[int, int]) -> Tensor:
         """Frames `(clips, F, 3, h, w)` in [-1, 1] of consecutive clips with the same number of blocks."""
-        layout = Layout(
-            tuple(tuple(k for k in row if k) for row in tokens.lengths[clips.start : clips.stop].tolist())
-        )
+        layout = Layout(tuple(tuple(k for k in row if k) for row in tokens.lengths[clips.start : clips.stop].tolist()))
         ids = torch.cat([tokens.clip_ids(clip) for clip in clips]).to(self.device, torch.int64)
         video, _ = self.decode_blocks(ids, layout, size)
         return video.clamp(-1, 1).cpu()

@@ -58,9 +58,7 @@ class TokenizerNetwork(nn.Module):
         losses = self.quantizer.losses(quantized) if quantize else {}
         return Reconstruction(decoded, quantized, layout, losses)
 
-    def encode_blocks(
-        self, video: Tensor, layout: Layout, earlier: Memory | None = None
-    ) -> tuple[Tensor, Memory]:
+    def encode_blocks(self, video: Tensor, layout: Layout, earlier: Memory | None = None) -> tuple[Tensor, Memory]:
         """Ids `(N,)` int64 of the tokens of a layout's blocks; `earlier` and its successor as in `Encoder`."""
         features, memory = self.encoder(video, layout, earlier)
         return self.quantizer(features.values).ids, memory

@@ -43,9 +43,7 @@ def find(name: str | Path) -> Path:
     if str(name) in shipped():
         return Path(str(files("evatok") / "weights" / str(name)))
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"{name} is no folder and no shipped tokenizer; shipped are: {', '.join(shipped())}"
-        )
+        raise CheckpointError(f"{name} is no folder and no shipped tokenizer; shipped are: {', '.join(shipped())}")
     return _download(str(name))
 
 
@@ -78,9 +76,7 @@ def read_config(folder: Path) -> TokenizerConfig:
         entries = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
-    kind, version = (
-        (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
-    )
+    kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
     if kind != "evatok.VideoTokenizer":
         raise CheckpointError(f"{folder / CONFIG} is no tokenizer's config: its kind is {kind!r}")
     if version != FORMAT:

@@ -96,9 +96,7 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) ->
         step_scheduler_with_optimizer=False,
     )
     for name, trained in task.trained.items():
-        log.info(
-            "%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6
-        )
+        log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         trained.model = accelerator.prepare_model(trained.model)
         trained.optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in trained.optimizers]
         trained.averaging.to(accelerator.device)
@@ -124,9 +122,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _run(
-    task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, state: _State
-) -> None:
+def _run(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, state: _State) -> None:
     first = state.progress.steps
     batches = _batches(task, config, accelerator, first)
     bar = tqdm(
@@ -156,9 +152,7 @@ def _run(
     bar.close()
 
 
-def _batches(
-    task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int
-) -> Iterator[BatchT]:
+def _batches(task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int) -> Iterator[BatchT]:
     """This process's share of the batches from step `first` on: every process takes each n-th."""
     each = config.accumulate * accelerator.num_processes
     start, stop = first * each + accelerator.process_index, config.steps * each
@@ -209,9 +203,7 @@ def _generator(config: LoopConfig, accelerator: Accelerator, step: int, number: 
 def _validate(task: Task[BatchT], accelerator: Accelerator, done: int) -> None:
     if accelerator.is_main_process:
         validation = task.validate(done)
-        accelerator.log(
-            {f"validation/{name}": value for name, value in validation.scalars.items()}, step=done
-        )
+        accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
         for tracker in accelerator.trackers:
             for name, picture in validation.pictures.items():
                 tracker.log_images({name: picture[None].numpy()}, step=done, dataformats="NCHW")
