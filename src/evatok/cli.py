@@ -10,7 +10,6 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,8 +45,8 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (the process's own if None) and returns its exit code; errors are one sentence on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if find_spec("ruamel"):  # then printed configs explain their values
-        words = ["--print_config=comments" if word == "--print_config" else word for word in words]
+    # A printed config explains its values.
+    words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
         return _overview(words)

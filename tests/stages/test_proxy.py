@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from evatok.data.clips import ClipSamplerConfig
 from evatok.data.folders import FolderConfig
+from evatok.data.sources import SourceConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
@@ -22,7 +23,7 @@ from tests.conftest import MINI
 
 
 def config_of(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
-    sources = [FolderConfig(folder=str(videos))]
+    sources: list[SourceConfig] = [FolderConfig(folder=str(videos))]
     clips = ClipSamplerConfig(sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], steps=[1], step_weights=[1.0])
     return ProxyConfig(
         folder=str(folder),

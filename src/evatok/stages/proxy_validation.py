@@ -1,10 +1,10 @@
 """Validation of a proxy tokenizer: held-out clips at every uniform length, by source."""
 
-import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
 from evatok.evaluation.reconstruction import evaluate_reconstruction, reconstruct
+from evatok.figures.frames import reconstruction_sheet
 from evatok.losses.reconstruction import ReconstructionLoss
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
@@ -38,8 +38,10 @@ def validate(
 
 
 def _picture(network: TokenizerNetwork, config: TokenizerConfig, batch: ClipBatch) -> Tensor:
-    """`(3, H, W)` uint8: a column a clip, the middle frame of the original above those of rising lengths."""
-    clips = batch.video[:CLIPS_SHOWN].to(network.quantizer.codebook.device)
-    videos = [clips] + [reconstruct(network, clips, config.space.uniform(level)).video for level in config.levels]
-    frames = torch.stack([video[:, config.clip_frames // 2] for video in videos])
-    return frames.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2).cpu()
+    """`(3, H, W)` uint8: middle frames of a few originals above their reconstructions at every uniform length."""
+    clips, middle = batch.video[:CLIPS_SHOWN].to(network.quantizer.codebook.device), config.clip_frames // 2
+    shown = {
+        str(level): reconstruct(network, clips, config.space.uniform(level)).video[:, middle].cpu()
+        for level in config.levels
+    }
+    return reconstruction_sheet(clips[:, middle].cpu(), shown)
