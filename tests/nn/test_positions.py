@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evatok.nn.positions import Rotary, cell_centres, nearest_grid, pooling_matrix, rotate
+from evatok.nn.positions import Rotary, cell_centres, nearest_grid, patch_offsets, pooling_matrix, rotate
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,9 @@ def test_rotary_products_depend_on_differences_of_coordinates_alone() -> None:
 def test_rotary_needs_a_head_it_can_divide() -> None:
     with pytest.raises(ValueError, match="multiple of 16, got 24"):
         Rotary(24)
+
+
+def test_offsets_are_places_within_a_patch_where_cells_are_finer() -> None:
+    assert patch_offsets((1, 4), (2, 2)).tolist() == [[0, -0.25], [0, 0.25], [0, -0.25], [0, 0.25]]
+    assert not patch_offsets((2, 2), (2, 4)).any()
+    assert patch_offsets((2, 1), (1, 1)).tolist() == [[-0.25, 0], [0.25, 0]]

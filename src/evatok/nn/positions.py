@@ -55,6 +55,23 @@ def _pooling_side(cells: int, positions: int) -> Tensor:
     return (1 - (centre[:, None] - torch.arange(positions)).abs()).clamp(min=0)
 
 
+@lru_cache(maxsize=4096)
+def patch_offsets(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """How far below and right of their patch's centre cells lie, `(cells, 2)` float32 in sides of a patch.
+
+    0 along a side where cells are no finer than patches.
+    """
+    down, across = (_side_offsets(cells[axis], grid[axis]) for axis in range(2))
+    return torch.cartesian_prod(down, across).view(-1, 2).float()
+
+
+def _side_offsets(cells: int, positions: int) -> Tensor:
+    if cells <= positions:
+        return torch.zeros(cells, dtype=torch.float64)
+    centre = (torch.arange(cells, dtype=torch.float64) + 0.5) * positions / cells
+    return centre - centre.floor() - 0.5
+
+
 class PositionEmbedding(nn.Module):
     """A linear map of the Fourier features of coordinates and, where asked, of the level.
 

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from evatok.nn.packed import Layout, Packed
-from evatok.nn.positions import PositionEmbedding, Rotary, cell_centres, nearest_grid, pooling_matrix
+from evatok.nn.positions import (
+    PositionEmbedding,
+    Rotary,
+    cell_centres,
+    nearest_grid,
+    patch_offsets,
+    pooling_matrix,
+)
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
 
@@ -82,6 +89,7 @@ class Encoder(nn.Module):
         self.patches = Patches(config)
         self.patch_position = PositionEmbedding(width, with_level=False)
         self.query_position = PositionEmbedding(width, with_level=True)
+        self.slopes = nn.Linear(width, 2 * width, bias=False)
         self.rotary = Rotary(width // config.encoder.heads)
         self.transformer = Transformer(config.encoder)
         self.out = nn.Linear(width, config.quantizer.dim)
@@ -114,15 +122,24 @@ class Encoder(nn.Module):
         )
         return features.with_values(self.out(features.values)), memory
 
-    @staticmethod
-    def _pool(grid: Tensor, picture: Picture, layout: Layout) -> Tensor:
+    def _pool(self, grid: Tensor, picture: Picture, layout: Layout) -> Tensor:
         """Queries `(N, width)` from the grids `(B, blocks, h * w, width)` of their own blocks."""
         pooled = []
         for run in layout.runs:
             clips = grid[run.first_clip : run.first_clip + run.clips]
-            blocks = []
-            for block, tokens in enumerate(run.lengths):
-                matrix = pooling_matrix(picture.token_grid(tokens), picture.grid).to(clips)
-                blocks.append(torch.einsum("kn,bnd->bkd", matrix, clips[:, block]))
+            blocks = [
+                self._pool_block(clips[:, block], picture.token_grid(tokens), picture.grid)
+                for block, tokens in enumerate(run.lengths)
+            ]
             pooled.append(torch.cat(blocks, 1).flatten(0, 1))
         return torch.cat(pooled)
+
+    def _pool_block(self, features: Tensor, cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+        """Queries `(B, cells, width)` from features `(B, h * w, width)` of a grid of patches.
+
+        Where cells are finer than patches, interpolation alone makes neighbours nearly equal, and so would be their
+        tokens. A learned slope, times the cell's place within its patch, tells them apart.
+        """
+        pooled = torch.einsum("kn,bnd->bkd", pooling_matrix(cells, grid).to(features), features)
+        offsets = patch_offsets(cells, grid).to(features)
+        return pooled + torch.einsum("kc,bkcd->bkd", offsets, self.slopes(pooled).unflatten(-1, (2, -1)))
