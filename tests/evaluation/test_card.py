@@ -125,6 +125,11 @@ def test_machine_is_named_where_known(mini: VideoTokenizer, folder: Path) -> Non
     assert "1.5 minutes on 2 CPU cores" in write(folder, record(mini.checksum))
 
 
+def test_remarks_are_shown(mini: VideoTokenizer, folder: Path) -> None:
+    (folder / "training.json").write_text(json.dumps({**TRAINING, "remarks": "The schedule was shortened."}))
+    assert "\nThe schedule was shortened.\n" in write(folder, record(mini.checksum))
+
+
 def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:
     text = write(folder, record(mini.checksum, longest_lpips=0.31))
     assert "More tokens are not better here: games, 4 to 8: LPIPS 0.3000 to 0.3100." in text

@@ -37,6 +37,7 @@ class TrainingRecord:
         seed: of everything random.
         config: the stage's config, as `asdict` gives it.
         machine: what it ran on, in words such as "2 CPU cores"; None where nobody said.
+        remarks: what a reader must know of how it went, such as settings that were changed on the way.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class TrainingRecord:
     seed: int
     config: dict[str, Any]
     machine: str | None = None
+    remarks: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -198,9 +200,10 @@ def _training(training: TrainingRecord) -> str:
     table = _table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
     data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
+    remarks = f"{training.remarks}\n\n" if training.remarks else ""
     config = yaml.safe_dump(training.config, sort_keys=False, default_flow_style=None, width=100)
     return (
-        f"## Training\n\n{table}\n\nData, by their share of the clips:\n\n{data}\n\n"
+        f"## Training\n\n{table}\n\n{remarks}Data, by their share of the clips:\n\n{data}\n\n"
         f"<details><summary>The whole configuration</summary>\n\n```yaml\n{config}```\n\n</details>"
     )
 
