@@ -18,6 +18,7 @@ from evatok.data.photographs import PhotographsConfig
 from evatok.data.samples import CREDIT
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.record import EvaluationRecord
+from evatok.figures.frames import resized
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages import evaluate as stage
@@ -150,9 +151,10 @@ def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> Non
     assert {"noise/ssim/8", "noise/l1/8", "noise/codes", "codes/used", "codes/perplexity/8"} <= set(found.scalars)
 
     picture = found.pictures["noise"]
-    assert picture.shape == (3, 3 * 32, 4 * 32) and picture.dtype == torch.uint8
-    assert torch.equal(picture[:, :32, 32:64], clips.video[1, 8])
-    assert torch.equal(picture[:, 32:64, 32:64], decoded[1, 8])
+    # Rows: original, 4 and 8 tokens; columns: label and four clips, 96 pixels each with gaps of 4.
+    assert picture.shape == (3, 3 * 96 + 2 * 4, 5 * 96 + 4 * 4) and picture.dtype == torch.uint8
+    assert torch.equal(picture[:, :96, 200:296], resized(clips.video[1, 8], 96))
+    assert torch.equal(picture[:, 100:196, 200:296], resized(decoded[1, 8], 96))
 
 
 def test_validation_without_sources(mini: VideoTokenizer) -> None:
