@@ -10,18 +10,9 @@ from torch import Tensor
 from evatok.cli import main
 from evatok.data.tokens import Tokens
 from evatok.data.video import read_video, write_video
-from evatok.nn.transformer import TransformerConfig
-from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
+from tests.conftest import MINI
 
-CONFIG = TokenizerConfig(
-    levels=(4, 8),
-    side=32,
-    encoder=TransformerConfig(32, 1, 2),
-    decoder=TransformerConfig(32, 1, 2),
-    quantizer=QuantizerConfig(codes=64),
-    default_assignment=(8, 4, 4, 4),
-)
 FRAMES = 37
 
 
@@ -35,7 +26,7 @@ def moving(frames: int, height: int = 40, width: int = 56) -> Tensor:
 
 def save_tokenizer(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
-    VideoTokenizer(CONFIG).save_pretrained(folder)
+    VideoTokenizer(MINI).save_pretrained(folder)
     return folder
 
 

@@ -7,26 +7,9 @@ import torch
 
 from evatok.data.fit import Fit
 from evatok.evaluation.metrics import ReconstructionMetrics
-from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.reconstruct import Scored, block_edges, compare, evenly, filled_together, table
-from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
-
-CONFIG = TokenizerConfig(
-    levels=(4, 8),
-    side=32,
-    encoder=TransformerConfig(32, 1, 2),
-    decoder=TransformerConfig(32, 1, 2),
-    quantizer=QuantizerConfig(codes=64),
-    default_assignment=(8, 4, 4, 4),
-)
-
-
-@pytest.fixture(scope="module")
-def model() -> VideoTokenizer:
-    torch.manual_seed(0)
-    return VideoTokenizer(CONFIG).eval()
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +20,17 @@ def metrics() -> ReconstructionMetrics:
 
 @pytest.mark.parametrize(("fit", "size"), [("keep", (48, 64)), ("crop", (48, 48)), ("letterbox", (48, 64))])
 def test_compare_gives_every_frame_beside_its_original(
-    model: VideoTokenizer, metrics: ReconstructionMetrics, fit: str, size: tuple[int, int]
+    mini: VideoTokenizer, metrics: ReconstructionMetrics, fit: str, size: tuple[int, int]
 ) -> None:
     video = torch.randint(256, (21, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    tokens = model.encode(video[None], fit=fit, fps=7)  # type: ignore[arg-type]
+    tokens = mini.encode(video[None], fit=fit, fps=7)  # type: ignore[arg-type]
     metrics.reset()
-    pairs = list(compare(model, tokens, video, metrics))
+    pairs = list(compare(mini, tokens, video, metrics))
     original, made = (torch.cat(list(clips)) for clips in zip(*pairs, strict=True))
     left = (64 - size[1]) // 2
     assert torch.equal(original, video[..., left : left + size[1]])
     # Rounding to whole pixel values before a fit is undone rather than after changes little.
-    assert (made.int() - model.decode(tokens)[0].int()).abs().max() <= 3
+    assert (made.int() - mini.decode(tokens)[0].int()).abs().max() <= 3
     seen = Fit.from_dict(tokens.videos[0].fit)
     if min(seen.inner[2:]) >= 32:
         assert metrics.compute()["frames"] == 21 and metrics.resolutions == {seen.inner[2:]}
@@ -55,10 +38,10 @@ def test_compare_gives_every_frame_beside_its_original(
         assert not metrics.resolutions
 
 
-def test_scores_of_a_hand_made_case(model: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
+def test_scores_of_a_hand_made_case(mini: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
     """A reconstruction that is off by 16 everywhere has 20 log10(255 / 16) dB."""
     video = torch.full((5, 3, 32, 32), 100, dtype=torch.uint8)
-    tokens = model.encode(video[None], (8, 4, 4, 4), fps=5)
+    tokens = mini.encode(video[None], (8, 4, 4, 4), fps=5)
     metrics.reset()
     metrics.update(video[None], video[None] + 16)
     scored = Scored.of(tokens, metrics)
@@ -71,16 +54,16 @@ def test_scores_of_a_hand_made_case(model: VideoTokenizer, metrics: Reconstructi
     assert "32x32" in protocol and "tokenizer's resolution" in protocol
 
 
-def test_pictures_too_small_to_measure(model: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
+def test_pictures_too_small_to_measure(mini: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
     video = torch.zeros(4, 3, 8, 128, dtype=torch.uint8)
-    tokens = model.encode(video[None])
+    tokens = mini.encode(video[None])
     metrics.reset()
-    assert [len(clip) for clip, _ in compare(model, tokens, video, metrics)] == [4]
+    assert [len(clip) for clip, _ in compare(mini, tokens, video, metrics)] == [4]
     assert table([Scored.of(tokens, metrics)]).splitlines()[1].split()[4:] == ["-", "-", "-"]
 
 
-def test_edges_of_blocks(model: VideoTokenizer) -> None:
-    tokens = model.encode(torch.zeros(1, 10, 3, 32, 32, dtype=torch.uint8), fps=4)
+def test_edges_of_blocks(mini: VideoTokenizer) -> None:
+    tokens = mini.encode(torch.zeros(1, 10, 3, 32, 32, dtype=torch.uint8), fps=4)
     assert block_edges(tokens) == [0.0, 1.0, 2.0, 2.5]
 
 
