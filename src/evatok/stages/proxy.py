@@ -13,6 +13,7 @@ from evatok.data.files import write_text
 from evatok.data.fit import to_signed
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.stages.data import DataConfig
+from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.codebook_use import CodebookUse
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
@@ -112,16 +113,20 @@ class ProxyTask:
         self.use.end_window()
 
     def _features(self, network: TokenizerNetwork, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        return unit_features(network, to_signed(batch.video), self._lengths(batch, generator))
+        return unit_features(network, self._video(batch), self._lengths(batch, generator))
 
     def losses(self, step: int, batch: ClipBatch, generator: torch.Generator) -> dict[str, dict[str, Tensor]]:
         """Reconstruction and quantizer losses of a group under one random assignment."""
-        video, lengths = to_signed(batch.video), self._lengths(batch, generator)
+        video, lengths = self._video(batch), self._lengths(batch, generator)
         quantize = step >= self.config.codebook.warmup
         output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
         if quantize:
             self.use.count(output, self.space.levels)
-        return {"tokenizer": self.loss(output.video, video, generator) | output.losses}
+        return {"tokenizer": self.loss.to(video.device)(output.video, video, generator) | output.losses}
+
+    def _video(self, batch: ClipBatch) -> Tensor:
+        """A batch's clips in [-1, 1], where the model is."""
+        return to_signed(batch.video.to(self.trained["tokenizer"].network.device))
 
     def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         return self.space.sample(generator).expand(len(batch), -1)
@@ -132,10 +137,8 @@ class ProxyTask:
 
     def validate(self, step: int) -> Validation:
         """Reconstruction of held-out clips at every uniform length, by the averaged weights."""
-        from evatok.stages.proxy_validation import validate
-
         network = self.trained["tokenizer"].average
-        return validate(network, self.config.model, self.validation, self.loss)
+        return validate(network, self.config.model, self.validation, self.loss.to(network.device))
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
