@@ -90,6 +90,8 @@ class Encoder(nn.Module):
         self.patch_position = PositionEmbedding(width, with_level=False)
         self.query_position = PositionEmbedding(width, with_level=True)
         self.slopes = nn.Linear(width, 2 * width, bias=False)
+        # Steep from the start: tokens of one patch that begin nearly equal stay so.
+        nn.init.normal_(self.slopes.weight, std=4 * width**-0.5)
         self.rotary = Rotary(width // config.encoder.heads)
         self.transformer = Transformer(config.encoder)
         self.out = nn.Linear(width, config.quantizer.dim)
