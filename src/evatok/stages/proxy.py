@@ -91,8 +91,7 @@ class ProxyTask:
         self.space = config.model.space
         self.trained = {"tokenizer": Trained(VideoTokenizer(config.model), config.optimizer, config.average)}
         self.loss = ReconstructionLoss(config.loss)
-        self.batches = config.data.open_training(config.loop.seed)
-        self.validation = config.data.open_validation()
+        self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
     def before_step(self, step: int, batches: list[ClipBatch], generator: torch.Generator) -> None:
