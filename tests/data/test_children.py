@@ -94,7 +94,7 @@ def test_children_live_on_and_end_with_their_consumer() -> None:
     assert len(set(pids)) <= 2 and os.getpid() not in pids
     results = in_children(call, ["square 2", "sleep 300"], [600, 600], GIB, 2)
     assert next(results) == (0, 4)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert multiprocessing.active_children() == []
 
 

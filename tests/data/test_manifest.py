@@ -63,7 +63,10 @@ def test_what_is_no_manifest_is_said_to_be_none(tmp_path: Path) -> None:
     assert not is_manifest(path)
     with pytest.raises(ManifestError, match="not marked as one"):
         read_manifest(path)
-    for version, said in (("2", "is a manifest of version 2; this evatok reads version 1"), ("1", "its rows are wrong")):
+    for version, said in (
+        ("2", "is a manifest of version 2; this evatok reads version 1"),
+        ("1", "its rows are wrong"),
+    ):
         table = pyarrow.table({"path": ["a.mp4"]}).replace_schema_metadata({"evatok.manifest": version})
         pyarrow.parquet.write_table(table, path)
         assert is_manifest(path)

@@ -93,12 +93,12 @@ def test_an_error_names_some_and_counts_all(tmp_path: Path) -> None:
 def test_episodes_of_one_seed_are_the_same(tmp_path: Path) -> None:
     pong = GamesConfig(["pong", "boxing"], seeds=(0, 4))
     check(pong, GamesConfig(["pong", "boxing"], seeds=(4, 6)))
-    with pytest.raises(OverlapError, match="1 videos .*games:pong/3 is games:pong/3"):
+    with pytest.raises(OverlapError, match=r"1 videos .*games:pong/3 is games:pong/3"):
         check(pong, GamesConfig(["pong"], seeds=(3, 5), frames=100))
 
 
 @pytest.mark.skipif(find_spec("skimage") is None, reason="needs scikit-image")
 def test_paths_over_one_photograph_are_the_same(tmp_path: Path) -> None:
     check(PhotographsConfig("train"), PhotographsConfig("validation"))
-    with pytest.raises(OverlapError, match="64 videos .*photographs:coffee/0 is photographs:coffee/0"):
+    with pytest.raises(OverlapError, match=r"64 videos .*photographs:coffee/0 is photographs:coffee/0"):
         check(PhotographsConfig(["coins.png", "coffee.png"]), PhotographsConfig("validation"))

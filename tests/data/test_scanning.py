@@ -166,17 +166,12 @@ def test_a_scan_that_is_killed_leaves_a_journal_and_no_process(folder: Path, tmp
     assert scan_to(folder, tmp_path / "m.parquet", ScanConfig(processes=2)) == whole
 
 
-def test_limits_become_reasons(folder: Path, tmp_path: Path) -> None:
-    write_video(folder / "large.mp4", torch.zeros(2, 3, 2160, 3840, dtype=torch.uint8), fps=10)
-    manifest = scan_to(folder, tmp_path / "m.parquet", ScanConfig(1))
-    assert {"large.mp4", "a.mp4"} <= {row.path for row in manifest.good}
-    if sys.platform == "linux":
-        narrow = scan_to(folder, tmp_path / "m.parquet", ScanConfig(1, Limits(memory=2**25)))
-        (lost,) = {row.path for row in narrow.bad} - {row.path for row in manifest.bad}
-        assert lost == "large.mp4"
-    slow = Limits(seconds=1e-4, bytes_per_second=1e12)
-    rows = {row.path: row for row in scan_to(folder, tmp_path / "m.parquet", ScanConfig(1, slow)).rows}
-    assert rows["large.mp4"].reason == "reading it takes longer than 0 s"
+def test_a_time_that_is_over_becomes_a_reason(folder: Path, tmp_path: Path) -> None:
+    """Then the parent reads the file's digest: the child is gone."""
+    slow = ScanConfig(1, Limits(seconds=1e-4, bytes_per_second=1e12))
+    rows = {row.path: row for row in scan_to(folder, tmp_path / "m.parquet", slow).rows}
+    assert rows["a.mp4"].reason == "reading it takes longer than 0 s"
+    assert rows["a.mp4"].sha256 == hashlib.sha256((folder / "a.mp4").read_bytes()).hexdigest()
 
 
 def test_one_video_and_none(folder: Path, tmp_path: Path) -> None:
@@ -229,9 +224,7 @@ def test_a_folder_takes_its_manifest_as_an_index(
         FolderSource(FolderConfig(str(folder), index=str(tmp_path / "m.parquet")))
 
 
-def test_a_file_that_is_not_the_scanned_one_any_more_is_refused(
-    scanned: tuple[Path, Manifest], tmp_path: Path
-) -> None:
+def test_a_file_that_is_not_the_scanned_one_any_more_is_refused(scanned: tuple[Path, Manifest], tmp_path: Path) -> None:
     folder, _ = scanned
     source = FolderSource(FolderConfig(str(folder), index=str(tmp_path / "m.parquet"), max_bad=1))
     size = (folder / "a.mp4").stat().st_size

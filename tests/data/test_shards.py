@@ -125,9 +125,7 @@ def test_the_plan_tells_sizes_before_anything_is_written(folder: Path, tmp_path:
     ]
 
 
-def test_what_does_not_fit_is_refused_beforehand(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit_is_refused_beforehand(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Place, "free_space", lambda self: 12_345)
     with pytest.raises(OSError, match=r"shards has 0\.0 MB left, and the shards need 0\.\d MB"):
         plan_shards(folder, str(tmp_path / "shards"), SMALL, ONE)
@@ -222,9 +220,7 @@ def test_a_source_of_shards_gives_what_the_folder_gives(folder: Path, tmp_path: 
         ShardsSource(ShardsConfig(memory, min_frames=21))
 
 
-def test_training_sees_the_same_clips_from_a_folder_and_from_shards(
-    folder: Path, tmp_path: Path, memory: str
-) -> None:
+def test_training_sees_the_same_clips_from_a_folder_and_from_shards(folder: Path, tmp_path: Path, memory: str) -> None:
     """And with workers, and when it begins in the middle: a clip is a matter of seed and step alone."""
     scan_to(folder, tmp_path / "m.parquet", ONE)
     made(tmp_path / "m.parquet", memory)
@@ -285,7 +281,7 @@ def test_a_shard_that_is_cut_short_or_gone_fails_its_videos_alone(folder: Path, 
     assert 2 <= len(source.failed) <= 4
     for index in range(len(source)):
         files.pipe(f"{memory}/{rows[source.describe(index).key].shard}", b"")
-    with pytest.raises(TooManyBadVideos, match="videos of memory://.* are bad"):
+    with pytest.raises(TooManyBadVideos, match=r"videos of memory://.* are bad"):
         for index in range(len(source)):
             with pytest.raises(VideoError):
                 source.read(index, 0, 4, 1)
@@ -319,7 +315,7 @@ def test_a_video_in_memory_reads_like_a_file(tmp_path: Path, suffix: str) -> Non
         wanted = expected[start : start + count * step : step]
         assert torch.equal(read_clip(data, start, count, step), wanted)
         assert torch.equal(read_clip(path, start, count, step), wanted)
-    with pytest.raises(VideoError, match="cannot read video 'somewhere/a.* ends"):
+    with pytest.raises(VideoError, match=r"cannot read video 'somewhere/a.* ends"):
         read_clip(data, 20, 8)
     with pytest.raises(VideoError, match=r"'x\.mp4': the file is empty"):
         read_clip(VideoBytes("x.mp4", b""), 0, 1)

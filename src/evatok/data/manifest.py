@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from evatok.data.storage import Place, place_and_name
+from evatok.data.storage import place_and_name
 
 VERSION = 1
 SHARDS_MANIFEST = "manifest.parquet"  # its name in a folder of shards

@@ -17,21 +17,24 @@ def refuse_overlap(training: Sequence[ClipSource], validation: Sequence[ClipSour
     The same are: one file, by whatever path; copies of a file, where both were scanned; a game's episode of one
     seed; a photograph.
     """
-    held_out: dict[str, tuple[int, int]] = {}
-    for number, source in enumerate(validation):
+    held_out = [
+        (_shown(source, video), source.identities(video)) for source in validation for video in range(len(source))
+    ]
+    names = {name for _, identities in held_out for name in identities}
+    trained: dict[str, str] = {}
+    for source in training if names else ():
         for video in range(len(source)):
-            held_out |= dict.fromkeys(source.identities(video), (number, video))
-    shared: dict[tuple[int, int], str] = {}
-    for source in training if held_out else ():
-        for video in range(len(source)):
-            for found in {held_out[name] for name in source.identities(video) if name in held_out}:
-                shared.setdefault(found, f"{source.name}:{source.describe(video).key}")
-    if shared:
-        pairs = [
-            f"{validation[number].name}:{validation[number].describe(video).key} is {trained}"
-            for (number, video), trained in shared.items()
-        ]
-        raise OverlapError(
-            f"{len(shared)} videos of validation are in training: {'; '.join(pairs[:SHOWN])}"
-            f"{'; ...' if len(pairs) > SHOWN else ''}"
-        )
+            for name in names.intersection(source.identities(video)):
+                trained.setdefault(name, _shown(source, video))
+    pairs = []
+    for shown, identities in held_out:
+        same = next((trained[name] for name in identities if name in trained), None)
+        if same is not None:
+            pairs.append(f"{shown} is {same}")
+    if pairs:
+        more = "; ..." if len(pairs) > SHOWN else ""
+        raise OverlapError(f"{len(pairs)} videos of validation are in training: {'; '.join(pairs[:SHOWN])}{more}")
+
+
+def _shown(source: ClipSource, video: int) -> str:
+    return f"{source.name}:{source.describe(video).key}"

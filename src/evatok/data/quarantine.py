@@ -35,9 +35,7 @@ class Quarantine:
         ValueError: none is left.
     """
 
-    def __init__(
-        self, name: str, place: str, listed: int, skipped: tuple[SkippedVideo, ...], max_bad: float
-    ) -> None:
+    def __init__(self, name: str, place: str, listed: int, skipped: tuple[SkippedVideo, ...], max_bad: float) -> None:
         self._name, self._place, self._listed, self._max_bad = name, place, listed, max_bad
         self.skipped = skipped
         self.failed: dict[str, str] = {}

@@ -12,7 +12,6 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -153,7 +152,7 @@ def _shards_of(rows: Iterable[ManifestRow], shard_size: int) -> Iterator[Shard]:
     """Distribute videos, in order of their content's digest: neighbours then have nothing in common."""
     number, size = 0, 0
     members: list[ManifestRow] = []
-    for position, row in enumerate(sorted(rows, key=lambda row: (str(row.sha256), row.path))):
+    for row in sorted(rows, key=lambda row: (str(row.sha256), row.path)):
         needed = _member_size(row.bytes) + _member_size(len(_description(row)))
         if members and size + needed + len(END) > shard_size:
             yield Shard(_name(number), size + len(END), tuple(members))

@@ -277,9 +277,7 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return False, d < 0, a < 0
 
 
-def _to_tensor(
-    frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter, threads: int
-) -> Tensor:
+def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter, threads: int) -> Tensor:
     """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
     across, upside_down, mirrored = orientation(frame)
     if size is None:
