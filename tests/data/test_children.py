@@ -102,4 +102,4 @@ def test_limits_are_checked() -> None:
     assert Limits(seconds=10, bytes_per_second=1000).seconds_for(5000) == 15
     for wrong in ({"memory": 0}, {"seconds": -1.0}, {"bytes_per_second": 0.0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be greater than 0"):
-            Limits(**wrong)  # type: ignore[arg-type]
+            Limits(**wrong)

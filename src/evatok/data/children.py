@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -72,7 +72,7 @@ def in_children(
     seconds: Sequence[float],
     memory: int,
     processes: int,
-) -> Iterator[tuple[int, ResultT | Failure]]:
+) -> Generator[tuple[int, ResultT | Failure]]:
     """Call `function` on each task in child processes; gives each task's number and result as they come.
 
     A child that dies, takes longer than the task's `seconds` or needs more than `memory` gives a Failure, and so

@@ -70,7 +70,7 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
 def decode_whole(source: VideoSource) -> Decoded:
     """Decode a video to its end. VideoError where a frame of it cannot be had, as `read_clip` would find."""
     with VideoFile(source, threads=1) as file:
-        count, first = 0, None
+        count, damaged, first = 0, 0, None
         kinds: set[object] = set()
         for frame in file.frames():
             first = first or frame
@@ -79,8 +79,11 @@ def decode_whole(source: VideoSource) -> Decoded:
                 file.picture(frame, None)
                 kinds.add(kind)
             count += 1
+            damaged += frame.is_corrupt
         if first is None:
             raise file.error("it holds no frame")
+        if damaged and not file.broadcast:
+            raise file.error(f"{damaged} of its {count} frames are damaged")
         clock = file.clock()
         if clock is not None and clock.frames != count:
             raise file.error(f"{count} frames can be decoded, and its index lists {clock.frames}")

@@ -162,12 +162,17 @@ class VideoFile:
     def close(self) -> None:
         self._container.close()
 
+    @property
+    def broadcast(self) -> bool:
+        """Whether this is a broadcast stream, which may have losses; decoders hide them."""
+        return str(self._container.format.name) == "mpegts"
+
     def frames(self) -> Iterator[VideoFrame]:
         """Decode from where the file stands to its end."""
         try:
             for packet in self._container.demux(self._stream):
-                # Broadcast streams have losses that decoders hide; elsewhere this is a file's cut-off end.
-                if packet.is_corrupt and self._container.format.name != "mpegts":
+                # Elsewhere than in a broadcast this is a file's cut-off end.
+                if packet.is_corrupt and not self.broadcast:
                     yield from self._stream.codec_context.decode(None)
                     raise self.error("it breaks off in the middle of a frame")
                 yield from packet.decode()
