@@ -17,12 +17,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from evatok import __version__
 from evatok.data.packages import PackageError
+from evatok.training.stopping import Stopped
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+# 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
+FAILED, WRONG_USE, STOPPED, INTERRUPTED = 1, 2, 75, 130
 ConfigT = TypeVar("ConfigT")
 _RECONSTRUCTED = "reconstruction.mp4, side_by_side.mp4, picture.png, tokens.tokens and metrics.json"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
+_OPTION = re.compile(r"(?<=^--)\w[\w.-]*")
 # Why a value is not of a kind that it was never meant to be.
 _OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
 
@@ -45,6 +48,8 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (the process's own if None) and returns its exit code; errors are one sentence on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Options are spelled with either of - and _.
+    words = [_OPTION.sub(lambda found: found[0].replace("-", "_"), word) for word in words]
     # A printed config explains its values.
     words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
@@ -66,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(done.code or 0)
     except (ArgumentError, WrongUse) as error:
         return _complain(f"{_sentence(str(error))} (see evatok {name} --help)", WRONG_USE)
+    except Stopped as error:
+        return _complain(f"{error}; the same command with --resume goes on", STOPPED)
     except (ValueError, OSError, PackageError, FloatingPointError) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
@@ -239,7 +246,7 @@ def _scan(parser: ArgumentParser, given: Namespace) -> None:
 def _add_shards(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="a folder of videos, which is scanned first, or a scan's manifest.")
     parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
-    parser.add_argument("--shard-size", type=int, default=2**30, help="bytes of a shard at most.")
+    parser.add_argument("--shard_size", type=int, default=2**30, help="bytes of a shard at most.")
     _add_scan_config(parser)
 
 
@@ -303,6 +310,22 @@ def _card(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The card is {write_card(given.tokenizer, given.evaluation)}")
 
 
+def _add_selfcheck(parser: ArgumentParser) -> None:
+    parser.add_argument("--video", type=Path, help="whose first 16 frames are learned; without it, a made-up clip.")
+
+
+def _selfcheck(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.selfcheck import selfcheck, setup
+
+    facts = setup()
+    width = max(map(len, facts))
+    print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()), flush=True)
+    learned = selfcheck(given.video)
+    if not learned.passed:
+        raise ValueError(str(learned))
+    print(learned)
+
+
 _VIDEO_CHOICES = "[--assignment 32,8,8,16 | --uniform 32] [--fit keep|crop|letterbox] [--fps N] [--tokenizer NAME]"
 COMMANDS = {
     "demo": Command(
@@ -331,7 +354,7 @@ COMMANDS = {
     ),
     "train proxy": Command(
         "train a proxy tokenizer, under uniformly random assignments (stage 1)",
-        "--config FILE [--any.value X] [--resume]",
+        "--config FILE [--any.value X] [--init-from NAME] [--resume]",
         _add_train_proxy,
         _train_proxy,
         logging.INFO,
@@ -347,6 +370,12 @@ COMMANDS = {
         "--tokenizer FOLDER --evaluation FILE",
         _add_card,
         _card,
+    ),
+    "selfcheck": Command(
+        "tell a broken setup from hard data: print the setup, learn one clip by heart within minutes",
+        "[--video FILE]",
+        _add_selfcheck,
+        _selfcheck,
     ),
     "weights": Command("fetch the frozen networks now rather than on first need", "", lambda parser: None, _weights),
     "data scan": Command(

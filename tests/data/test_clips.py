@@ -89,10 +89,10 @@ def test_an_item_is_a_function_of_seed_and_number() -> None:
 def test_workers_change_neither_order_nor_content() -> None:
     clips = clips_of(Plain("plain", [40, 50]))
     state = torch.get_rng_state()
-    alone = list(loader(clips, 0, 7))
-    together = list(loader(clips, 0, 7, workers=2))
-    resumed = list(loader(clips, 4, 7, workers=2))
-    every_third = list(loader(clips, 1, 7, stride=3))
+    alone = list(loader(clips, range(7)))
+    together = list(loader(clips, range(7), workers=2))
+    resumed = list(loader(clips, range(4, 7), workers=2))
+    every_third = list(loader(clips, range(1, 7, 3)))
     assert torch.equal(torch.get_rng_state(), state)
     assert len(alone) == len(together) == 7
     for index, batch in enumerate(alone):

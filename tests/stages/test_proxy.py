@@ -1,51 +1,27 @@
 """Stage 1 on mini videos: it learns, resumes to the same weights, and leaves a tokenizer."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from evatok.data.clips import ClipSamplerConfig
-from evatok.data.folders import FileConfig, FolderConfig
-from evatok.data.sources import SourceConfig
-from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
+from evatok.stages.proxy import ProxyTask, train_proxy
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
-from evatok.training.loop import LoopConfig
-from evatok.training.optimizers import OptimizerConfig
+from evatok.training.task import Item
 from tests.conftest import MINI
-
-
-def config_of(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
-    train: list[SourceConfig] = [FolderConfig(folder=str(videos))]
-    validation: list[SourceConfig] = [FileConfig(file=str(videos.parent / "held_out.mkv"))]
-    clips = ClipSamplerConfig(sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], steps=[1], step_weights=[1.0])
-    return ProxyConfig(
-        folder=str(folder),
-        data=DataConfig(
-            train=train, validation=validation, clips=clips, group=2, validation_clips=2, validation_size=(32, 32)
-        ),
-        model=MINI,
-        loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),
-        codebook=CodebookConfig(warmup=3, window=2),
-        optimizer=OptimizerConfig(kind="muon", lr=3e-3, warmup=2),
-        average=0.9,
-        loop=replace(
-            LoopConfig(steps=8, accumulate=2, precision="no", log_every=2, validate_every=8, checkpoint_every=4),
-            **loop,
-        ),
-    )
+from tests.runs import mini_config
 
 
 def test_resumed_training_ends_with_the_same_weights(tmp_path: Path, video_folder: Path) -> None:
-    whole = train_proxy(config_of(tmp_path / "whole", video_folder))
-    config = config_of(tmp_path / "parts", video_folder)
+    whole = train_proxy(mini_config(tmp_path / "whole", video_folder))
+    config = mini_config(tmp_path / "parts", video_folder)
     train_proxy(config)
     last = checkpoints(tmp_path / "parts" / "checkpoints")
     assert [path.name for path in last] == ["step_00000004", "step_00000008"]
@@ -64,7 +40,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path: Path, video_folde
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, video_folder: Path) -> None:
-    config = config_of(tmp_path / "run", video_folder, steps=1)
+    config = mini_config(tmp_path / "run", video_folder, steps=1)
     with pytest.raises(ValueError, match="no checkpoint to resume"):
         train_proxy(config, resume=True)
     train_proxy(config)
@@ -73,7 +49,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, vid
 
 
 def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder: Path) -> None:
-    config = config_of(
+    config = mini_config(
         tmp_path / "run", video_folder, steps=40, validate_every=40, checkpoint_every=40, precision="bf16"
     )
     before = ProxyTask(config).validate(0).scalars
@@ -86,7 +62,7 @@ def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder
 
 
 def test_assignments_of_groups_are_uniform_over_the_space(tmp_path: Path, video_folder: Path) -> None:
-    task = ProxyTask(config_of(tmp_path / "run", video_folder))
+    task = ProxyTask(mini_config(tmp_path / "run", video_folder))
     batch = task.batches[0]
     drawn = [task._lengths(batch, torch.Generator().manual_seed(seed)) for seed in range(400)]
     assert all((rows == rows[0]).all() and len(rows) == 2 for rows in drawn)
@@ -98,16 +74,56 @@ def test_a_loss_that_is_not_finite_is_named(
     tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evatok.losses.reconstruction.ReconstructionLoss.forward", lambda *_: {"l1": torch.tensor(torch.nan)}
+        "evatok.losses.reconstruction.ReconstructionLoss.forward",
+        lambda _, output, *__: {"l1": output.mean() * torch.nan},
     )
-    with pytest.raises(FloatingPointError, match="loss l1 of tokenizer is nan at step 0"):
-        train_proxy(config_of(tmp_path / "run", video_folder))
+    with pytest.raises(FloatingPointError, match=r"at step 0 loss/l1 is nan, with the clips videos:0.mp4@\d"):
+        train_proxy(mini_config(tmp_path / "run", video_folder))
 
 
 def test_config_refuses_clips_of_another_length(tmp_path: Path, video_folder: Path) -> None:
-    config = config_of(tmp_path, video_folder)
+    config = mini_config(tmp_path, video_folder)
     data = replace(config.data, clips=replace(config.data.clips, frames=12))
     with pytest.raises(ValueError, match="must be the model's 16, got 12"):
         replace(config, data=data)
     with pytest.raises(ValueError, match="names no source"):
         DataConfig()
+
+
+def test_fine_tuning_starts_where_the_checkpoint_ended(tmp_path: Path, video_folder: Path) -> None:
+    config = mini_config(tmp_path / "first", video_folder)
+    ended = ProxyTask(replace(config, init_from=str(train_proxy(config)))).validate(0).scalars
+    again = replace(config, folder=str(tmp_path / "again"), init_from=str(tmp_path / "first" / "final"))
+    task = ProxyTask(again)
+    start = deepcopy(task.trained["tokenizer"].network.state_dict())
+    final = load_file(tmp_path / "first" / "final" / "model.safetensors")
+    assert all(torch.equal(start[name], final[name]) for name in final)
+    log = tmp_path / "again" / "log"
+    train_proxy(again)
+    [events] = log.rglob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(events)).Reload()
+    first = {
+        name: accumulator.Scalars(name)[0] for name in accumulator.Tags()["scalars"] if name.startswith("validation/")
+    }
+    assert first and all(event.step == 0 for event in first.values())
+    assert {name: event.value for name, event in first.items()} == pytest.approx(
+        {f"validation/{name}": value for name, value in ended.items()}, rel=1e-4
+    )
+
+
+def test_fine_tuning_keeps_the_codebook_and_quantizes_from_the_first_step(tmp_path: Path, video_folder: Path) -> None:
+    config = mini_config(tmp_path / "first", video_folder)
+    task = ProxyTask(replace(config, init_from=str(train_proxy(config))))
+    items = [Item(task.batches[0], 0)]
+    before = task.trained["tokenizer"].network.quantizer.codebook.detach().clone()
+    task.before_step(0, items, torch.Generator())
+    assert torch.equal(task.trained["tokenizer"].network.quantizer.codebook, before)
+    assert "commitment" in task.losses(0, items[0])["tokenizer"]
+
+
+def test_fine_tuning_another_model_is_refused(tmp_path: Path, video_folder: Path) -> None:
+    config = mini_config(tmp_path / "first", video_folder)
+    folder = tmp_path / "other"
+    VideoTokenizer(replace(MINI, side=64)).save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"other is another model: side is 64 there and 32 in `model`"):
+        train_proxy(replace(config, init_from=str(folder)))

@@ -1,5 +1,6 @@
 """Clips out of sources: seeded random groups for training, and fixed ones for validation."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -208,17 +209,16 @@ def validation_clips(
     return ClipBatch(torch.stack(clips), torch.tensor(labels), keys)
 
 
-def loader(
-    dataset: Dataset[ClipBatch], start: int, stop: int, workers: int = 0, stride: int = 1
-) -> Iterator[ClipBatch]:
-    """Items `start`, `start + stride`, ... below `stop`, in order, made by that many processes (0: this)."""
+def loader(dataset: Dataset[ClipBatch], items: Sequence[int], workers: int = 0) -> Iterator[ClipBatch]:
+    """Items of a dataset, in the order given, made by that many processes (0: this)."""
     batches: DataLoader[ClipBatch] = DataLoader(
         dataset,
         batch_size=None,
-        sampler=range(start, stop, stride),
+        sampler=items,
         num_workers=workers,
         collate_fn=_unchanged,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_outlive_a_warning,
         generator=torch.Generator(),  # its own: the loader would otherwise draw from the global one
     )
     yield from batches
@@ -226,6 +226,11 @@ def loader(
 
 def _unchanged(batch: Any) -> Any:
     return batch
+
+
+def _outlive_a_warning(worker: int) -> None:
+    """SIGTERM often goes to every process of a job; the run's own still needs batches until it has saved."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def crop_and_resize(video: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from evatok.data.clips import ClipBatch
 from evatok.data.files import write_text
 from evatok.data.fit import to_signed
+from evatok.data.processes import gathered, place
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy_validation import validate
@@ -20,7 +21,8 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Progress, Trained, Validation
+from evatok.training.task import Item, Progress, Trained, Validation
+from evatok.training.update import NotFinite
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class ProxyConfig:
         codebook: start and upkeep of the codebook.
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
+        init_from: tokenizer whose weights training starts with (a shipped name, a folder, a hub's repository), codebook
+            included, so that there is no warm-up without quantization; `model` must be its config. None: from scratch.
         average: decay per step of the moving average of the weights, which is what is validated and saved; it
             starts lower.
     """
@@ -65,6 +69,7 @@ class ProxyConfig:
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    init_from: str | None = None
     average: float = 0.999
 
     def __post_init__(self) -> None:
@@ -79,8 +84,26 @@ class ProxyConfig:
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
     """Trains a proxy tokenizer; returns the folder of the result, which `VideoTokenizer.from_pretrained` reads."""
     torch.manual_seed(config.loop.seed)
-    train(ProxyTask(config), config.loop, Path(config.folder), resume)
+    task = ProxyTask(config)
+    train(task, config.loop, Path(config.folder), resume, validate_first=config.init_from is not None)
     return Path(config.folder) / "final"
+
+
+def _network(config: ProxyConfig) -> VideoTokenizer:
+    """The tokenizer as it is before the first step."""
+    network = VideoTokenizer(config.model)
+    if config.init_from is not None:
+        start = VideoTokenizer.from_pretrained(config.init_from)
+        _check_same(config.init_from, start.config, config.model)
+        network.load_state_dict(start.state_dict())
+    return network
+
+
+def _check_same(name: str, found: TokenizerConfig, wanted: TokenizerConfig) -> None:
+    pairs = {key: (value, asdict(wanted)[key]) for key, value in asdict(found).items()}
+    differing = [f"{key} is {a} there and {b} in `model`" for key, (a, b) in pairs.items() if a != b]
+    if differing:
+        raise ValueError(f"init_from {name} is another model: {'; '.join(differing)}")
 
 
 class ProxyTask:
@@ -89,35 +112,40 @@ class ProxyTask:
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
         self.space = config.model.space
-        self.trained = {"tokenizer": Trained(VideoTokenizer(config.model), config.optimizer, config.average)}
+        self.warmup = config.codebook.warmup if config.init_from is None else 0
+        self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.average)}
         self.loss = ReconstructionLoss(config.loss)
         self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
-    def before_step(self, step: int, batches: list[ClipBatch], generator: torch.Generator) -> None:
+    def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         """Draws the codebook after the warm-up, and unused codes after every window."""
-        since = step - self.config.codebook.warmup
+        since = step - self.warmup
         if since < 0 or since % self.config.codebook.window:
             return
         tokenizer = self.trained["tokenizer"]
         network = tokenizer.network
-        features = torch.cat([self._features(network, batch, generator) for batch in batches])
-        if since == 0:
+        features = _all_items([self._features(network, item) for item in items])
+        features = features[features.isfinite().all(1)]
+        if not len(features):
+            raise NotFinite(f"at step {step} the encoder's features are not finite")
+        self.use.end_window()
+        if since == 0 and self.config.init_from is None:
             network.quantizer.draw(features, generator)
             tokenizer.restart_average()
-        else:
-            drawn = network.quantizer.redraw_unused(self.use.counts.sum(0), features, generator)
+        elif since:
+            drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
             with torch.no_grad():
                 tokenizer.average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
-        self.use.end_window()
 
-    def _features(self, network: TokenizerNetwork, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        return unit_features(network, self._video(batch), self._lengths(batch, generator))
+    def _features(self, network: TokenizerNetwork, item: Item[ClipBatch]) -> Tensor:
+        return unit_features(network, self._video(item.batch), self._lengths(item.batch, item.generator())).cpu()
 
-    def losses(self, step: int, batch: ClipBatch, generator: torch.Generator) -> dict[str, dict[str, Tensor]]:
+    def losses(self, step: int, item: Item[ClipBatch]) -> dict[str, dict[str, Tensor]]:
         """Reconstruction and quantizer losses of a group under one random assignment."""
-        video, lengths = self._video(batch), self._lengths(batch, generator)
-        quantize = step >= self.config.codebook.warmup
+        generator = item.generator()
+        video, lengths = self._video(item.batch), self._lengths(item.batch, generator)
+        quantize = step >= self.warmup
         output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
         if quantize:
             self.use.count(output, self.space.levels)
@@ -145,10 +173,22 @@ class ProxyTask:
         record = asdict(progress) | {"seed": self.config.loop.seed, "config": asdict(self.config)}
         write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
 
+    def gather(self) -> None:
+        """Brings the counts of the codebook's use to the main process."""
+        self.use.gather()
+
     def state_dict(self) -> dict[str, Any]:
-        """Counts of the codebook's use."""
+        """Counts of the codebook's use, of all processes after `gather`."""
         return {"counts": self.use.counts, "window": self.use.window}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back the counts."""
+        """Takes back the counts of all processes, which the main one goes on with."""
         self.use.counts, self.use.window = state["counts"], state["window"]
+        if place()[0]:
+            self.use.counts.zero_()
+
+
+def _all_items(features: list[Tensor]) -> Tensor:
+    """The features of every process's items, in the items' order, which is the same for any number of processes."""
+    processes = gathered(features)
+    return torch.cat([each for items in zip(*processes, strict=True) for each in items])

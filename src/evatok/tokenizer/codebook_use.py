@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from evatok.data.processes import gathered, place
 from evatok.tokenizer.encoder import token_levels
 from evatok.tokenizer.network import Reconstruction
 
@@ -21,8 +22,14 @@ class CodebookUse:
         self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
 
     def end_window(self) -> None:
-        """Makes the current window the last complete one."""
-        self.window, self.counts = self.counts, torch.zeros_like(self.counts)
+        """Makes the current window, of all processes, the last complete one; all must call it."""
+        self.window = sum_over_processes(self.counts)
+        self.counts.zero_()
+
+    def gather(self) -> None:
+        """Brings the counts of all processes to the first one; all must call it."""
+        counts = sum_over_processes(self.counts)
+        self.counts = counts if place()[0] == 0 else torch.zeros_like(counts)
 
     def report(self, levels: tuple[int, ...]) -> dict[str, float]:
         """Share of codes used and perplexity over the last complete window, in all and by level."""
@@ -35,6 +42,11 @@ class CodebookUse:
                 numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
                 numbers[f"codes/perplexity/{level}"] = perplexity(counts)
         return numbers
+
+
+def sum_over_processes(counts: Tensor) -> Tensor:
+    """The sum of all processes' counts, on every one of them; all must call it."""
+    return torch.stack(gathered(counts)).sum(0)
 
 
 def perplexity(counts: Tensor) -> float:

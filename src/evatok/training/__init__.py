@@ -1,1 +1,1 @@
-"""The one loop under every training stage: optimisers, schedules, averages, checkpoints, resume."""
+"""The one loop under every training stage: optimisers, schedules, averages, checkpoints, resume, processes."""

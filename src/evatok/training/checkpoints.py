@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 _NAME = re.compile(r"step_(\d+)$")
 
 
@@ -23,15 +25,56 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=checkpoint_step)
 
 
-def write_checkpoint(folder: Path, step: int, keep: int, write: Callable[[Path], None]) -> Path:
-    """Lets `write` fill a temporary folder, renames it to `step_N`, and removes all but the last `keep`."""
-    final, temporary = folder / f"step_{step:08d}", folder / f".step_{step:08d}.partial"
-    for path in (temporary, final):
-        if path.exists():
-            shutil.rmtree(path)
-    temporary.mkdir(parents=True)
-    write(temporary)
-    os.replace(temporary, final)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
-    return final
+class CheckpointWriter:
+    """One checkpoint under way: a temporary folder is filled, takes its name when it is whole, and old ones go.
+
+    Args:
+        folder: of the run's checkpoints.
+        step: that this one is of.
+        keep: how many checkpoints are kept, this one included.
+    """
+
+    def __init__(self, folder: Path, step: int, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+        self.final = folder / f"step_{step:08d}"
+        self.temporary = folder / f".{self.final.name}.partial"
+
+    def open(self) -> None:
+        """Makes the temporary folder, and clears away what a killed process left."""
+        for left in self.folder.glob(".step_*"):
+            shutil.rmtree(left)
+        self.temporary.mkdir(parents=True)
+
+    def fill(self, write: Callable[[Path], object]) -> None:
+        """Lets `write` fill the temporary folder.
+
+        Raises:
+            OSError: it cannot be written; the sentence says why, and which checkpoint is the last one now.
+        """
+        try:
+            write(self.temporary)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            # torch and safetensors have errors of their own for a disk that is full.
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            left = checkpoints(self.folder)
+            last = f"the last good one is {left[-1]}" if left else "there is no earlier one"
+            raise OSError(f"cannot write checkpoint {self.final}: {_first_line(error)}; {last}") from error
+
+    def close(self) -> None:
+        """Gives the checkpoint its name and removes all but the last `keep`."""
+        _remove(self.final)
+        os.replace(self.temporary, self.final)
+        for old in checkpoints(self.folder)[: -self.keep]:
+            _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a checkpoint, which is gone by name before it is by content: never half of one is seen."""
+    if folder.exists():
+        nameless = folder.with_name(f".{folder.name}.removed")
+        os.replace(folder, nameless)
+        shutil.rmtree(nameless)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

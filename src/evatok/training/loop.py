@@ -1,26 +1,31 @@
 """The one training loop: accelerate for devices, precision and processes; checkpoints, resume, trackers."""
 
 import logging
+import os
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from statistics import fmean
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor
+from accelerate.utils import DistributedDataParallelKwargs
 from tqdm import tqdm
 
 from evatok.data.clips import loader
-from evatok.training.checkpoints import checkpoints, write_checkpoint
-from evatok.training.optimizers import relative_rate, set_rate
-from evatok.training.task import Progress, Task, Trained
+from evatok.data.processes import gathered
+from evatok.training.checkpoints import CheckpointWriter, checkpoints
+from evatok.training.stopping import Stopped, StopSignal
+from evatok.training.task import BatchT, Item, Progress, Task
+from evatok.training.update import NotFinite, anywhere, drop_gradients, update
 
 log = logging.getLogger(__name__)
-BatchT = TypeVar("BatchT", bound=Sized)
+SKIPS_IN_A_ROW = 10  # steps that are not finite, after which `skip` gives up
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class LoopConfig:
     Args:
         steps: number of updates.
         accumulate: batches whose gradients are added up for an update, on each process.
+        nonfinite: what follows a loss or a gradient that is not finite: `stop` ends the run, `skip` leaves the step
+            out. It never reaches the weights.
         precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32) or `no` for float32.
         seed: of everything random.
         workers: processes that make batches; 0 makes them in the training process.
@@ -42,6 +49,7 @@ class LoopConfig:
 
     steps: int = 400_000
     accumulate: int = 1
+    nonfinite: Literal["stop", "skip"] = "stop"
     precision: Literal["bf16", "no"] = "bf16"
     seed: int = 0
     workers: int = 0
@@ -78,37 +86,57 @@ class _State:
         self.progress = Progress(**state["progress"])
 
 
-def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) -> None:
+def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *, validate_first: bool = False) -> None:
     """Trains a task's models in `folder`, from the start or from the last checkpoint there.
+
+    Args:
+        task: what is trained.
+        config: how long and how.
+        folder: of the run.
+        resume: whether to go on from the last checkpoint in the folder.
+        validate_first: whether the models are good before the first step, so that validation begins there.
 
     Raises:
         ValueError: if the folder holds a run and `resume` is False, or `resume` is True and there is none.
-        FloatingPointError: if a loss is not finite; it says which one, at which step.
+        NotFinite: if a loss or a gradient is not finite and `config.nonfinite` is `stop`, or `skip` has left out
+            `SKIPS_IN_A_ROW` steps one after another.
+        Stopped: after SIGTERM; a checkpoint has been written.
+        OSError: if something cannot be written; the last complete checkpoint is as it was.
     """
     _check_folder(folder, resume)
-    tracker = [] if config.tracker == "none" else [config.tracker]
-    # The precision of an earlier run in this process, in a notebook say, must not bind this one.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        mixed_precision=config.precision,
-        log_with=tracker,
-        project_dir=folder,
-        step_scheduler_with_optimizer=False,
-    )
+    accelerator = _accelerator(config, folder)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
-        trained.model = accelerator.prepare_model(trained.model)
-        trained.optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in trained.optimizers]
+        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
         trained.averaging.to(accelerator.device)
     state = _State(task)
     accelerator.register_for_checkpointing(state)
     accelerator.init_trackers("log")
     if resume:
         accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
-    _run(task, config, folder, accelerator, state)
+    elif validate_first:
+        _validate(task, accelerator, 0)
+    with StopSignal() as stop:
+        _run(task, config, folder, accelerator, state.progress, stop)
     if accelerator.is_main_process:
         task.save(folder / "final", state.progress)
     accelerator.end_training()
+
+
+def _accelerator(config: LoopConfig, folder: Path) -> Accelerator:
+    # The precision of an earlier run in this process, in a notebook say, must not bind this one.
+    AcceleratorState._reset_state()
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return Accelerator(
+        # Several processes without a GPU would otherwise not know of each other.
+        cpu=several and not torch.accelerator.is_available(),
+        mixed_precision=config.precision,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=folder,
+        step_scheduler_with_optimizer=False,
+        # A stage may leave some weights out of a step, as the codebook before it is drawn.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -122,87 +150,80 @@ def _check_folder(folder: Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _run(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, state: _State) -> None:
-    first = state.progress.steps
-    batches = _batches(task, config, accelerator, first)
-    bar = tqdm(
-        total=config.steps,
-        initial=first,
-        unit="step",
-        disable=not accelerator.is_main_process,
-        smoothing=0.05,
-    )
-    meter = _Meter()
-    for step in range(first, config.steps):
-        chunk = list(islice(batches, config.accumulate))
-        losses = _update(task, config, accelerator, step, chunk)
-        meter.add(losses, sum(map(len, chunk)) * accelerator.num_processes, state.progress)
-        done = step + 1
-        bar.update()
-        if done % config.log_every == 0 or done == config.steps:
-            numbers = meter.read()
-            bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
-            accelerator.log(numbers | task.report(step), step=done)
-        if done % config.validate_every == 0 or done == config.steps:
-            _validate(task, accelerator, done)
-            meter.restart()
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            _checkpoint(config, folder, accelerator, done)
-            meter.restart()
-    bar.close()
+def _run(
+    task: Task[BatchT],
+    config: LoopConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    progress: Progress,
+    stop: StopSignal,
+) -> None:
+    first = progress.steps
+    items = _items(task, config, accelerator, first)
+    meter, skips = _Meter(), 0
+    with tqdm(
+        total=config.steps, initial=first, unit="step", disable=not accelerator.is_main_process, smoothing=0.05
+    ) as bar:
+        for step in range(first, config.steps):
+            chunk = list(islice(items, config.accumulate))
+            task.before_step(step, chunk, _generator(config, step))
+            try:
+                losses, skips = update(task, accelerator, step, config.steps, chunk), 0
+            except NotFinite as error:
+                skips = _skip(task, config, error, skips)
+                losses, progress.skipped = {}, progress.skipped + 1
+            meter.add(losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes, progress)
+            done = step + 1
+            stopped = anywhere(stop.received, accelerator)
+            last = stopped or done == config.steps
+            bar.update()
+            if done % config.log_every == 0 or last:
+                numbers = meter.read()
+                bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
+                accelerator.log(numbers | task.report(step), step=done)
+            if not stopped and (done % config.validate_every == 0 or last):
+                _validate(task, accelerator, done)
+                meter.restart()
+            if done % config.checkpoint_every == 0 or last:
+                _checkpoint(task, config, folder, accelerator, done)
+                meter.restart()
+            if stopped:
+                raise Stopped(f"stopped at step {done} of {config.steps}; everything is saved in {folder}")
 
 
-def _batches(task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int) -> Iterator[BatchT]:
+def _items(task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int) -> Iterator[Item[BatchT]]:
     """This process's share of the batches from step `first` on: every process takes each n-th."""
-    each = config.accumulate * accelerator.num_processes
-    start, stop = first * each + accelerator.process_index, config.steps * each
-    return iter(loader(task.batches, start, stop, config.workers, stride=accelerator.num_processes))  # type: ignore[arg-type]
+    stride = accelerator.num_processes
+    each = config.accumulate * stride
+    numbers = range(first * each + accelerator.process_index, config.steps * each, stride)
+    batches: Iterator[Any] = loader(task.batches, numbers, config.workers)  # type: ignore[arg-type]
+    for number, batch in zip(numbers, batches, strict=True):
+        yield Item(batch, _seed(config.seed, 1, number))
 
 
-def _update(
-    task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, step: int, chunk: list[BatchT]
-) -> dict[str, float]:
-    """One update of all models; returns the losses' means over the chunk."""
-    task.before_step(step, chunk, _generator(config, accelerator, step, 0))
-    total: dict[str, float] = {}
-    for number, batch in enumerate(chunk, start=1):
-        with accelerator.autocast():
-            losses = task.losses(step, batch, _generator(config, accelerator, step, number))
-        for model, terms in losses.items():
-            accelerator.backward(_sum(model, terms, step) / len(chunk))
-            for name, value in terms.items():
-                key = f"loss/{name}" if len(losses) == 1 else f"loss/{model}/{name}"
-                total[key] = total.get(key, 0.0) + value.item() / len(chunk)
-    for trained in task.trained.values():
-        _apply(trained, config, accelerator, step)
-    return total
+def _generator(config: LoopConfig, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(config.seed, 0, step))
 
 
-def _sum(model: str, terms: dict[str, Tensor], step: int) -> Tensor:
-    for name, value in terms.items():
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"loss {name} of {model} is {value.item()} at step {step}")
-    return torch.stack(list(terms.values())).sum()
+def _seed(*numbers: int) -> int:
+    """One seed out of several numbers: randomness depends on the run's seed and the place in it alone."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _apply(trained: Trained[Any], config: LoopConfig, accelerator: Accelerator, step: int) -> None:
-    accelerator.clip_grad_norm_(trained.model.parameters(), trained.config.clip)
-    for optimizer in trained.optimizers:
-        set_rate(optimizer, relative_rate(step, config.steps, trained.config))
-        optimizer.step()
-        optimizer.zero_grad()
-    trained.averaging.update_parameters(trained.network)
-
-
-def _generator(config: LoopConfig, accelerator: Accelerator, step: int, number: int) -> torch.Generator:
-    """Randomness that depends on seed, step, process and batch alone, so that a resumed run repeats it."""
-    mixed = hash((config.seed, step, accelerator.process_index, number)) % 2**63
-    return torch.Generator().manual_seed(mixed)
+def _skip(task: Task[Any], config: LoopConfig, error: NotFinite, skips: int) -> int:
+    """Leaves a step out, if the config lets it; returns how many that makes in a row."""
+    if config.nonfinite == "stop":
+        raise error
+    if skips + 1 == SKIPS_IN_A_ROW:
+        raise NotFinite(f"{SKIPS_IN_A_ROW} steps in a row are not finite; the last: {error}") from error
+    log.warning("skipped: %s", error)
+    drop_gradients(task)
+    return skips + 1
 
 
 def _validate(task: Task[BatchT], accelerator: Accelerator, done: int) -> None:
+    validation = task.validate(done)
     if accelerator.is_main_process:
-        validation = task.validate(done)
         accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
         for tracker in accelerator.trackers:
             for name, picture in validation.pictures.items():
@@ -212,24 +233,30 @@ def _validate(task: Task[BatchT], accelerator: Accelerator, done: int) -> None:
     accelerator.wait_for_everyone()
 
 
-def _checkpoint(config: LoopConfig, folder: Path, accelerator: Accelerator, done: int) -> None:
-    def write(temporary: Path) -> None:
-        accelerator.save_state(str(temporary))
-
-    write_checkpoint(folder / "checkpoints", done, config.keep, write)
+def _checkpoint(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, done: int) -> None:
+    writer = CheckpointWriter(folder / "checkpoints", done, config.keep)
+    task.gather()
+    if accelerator.is_main_process:
+        writer.open()
+    accelerator.wait_for_everyone()
+    writer.fill(lambda temporary: accelerator.save_state(str(temporary)))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        writer.close()
 
 
 class _Meter:
-    """Means of losses and the rate of clips since it was last read; adds to the run's progress."""
+    """Means of losses over steps and processes, and the rate of clips, since it was last read; counts progress."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
         self.steps, self.clips, self.seconds, self.since = 0, 0, 0.0, time.perf_counter()
 
     def add(self, losses: dict[str, float], clips: int, progress: Progress) -> None:
+        """Adds a step; `losses` is empty for one that was skipped."""
         now = time.perf_counter()
         seconds, self.since = now - self.since, now
-        self.seconds, self.steps, self.clips = self.seconds + seconds, self.steps + 1, self.clips + clips
+        self.seconds, self.steps, self.clips = self.seconds + seconds, self.steps + bool(losses), self.clips + clips
         progress.seconds, progress.steps, progress.clips = (
             progress.seconds + seconds,
             progress.steps + 1,
@@ -243,7 +270,9 @@ class _Meter:
         self.since = time.perf_counter()
 
     def read(self) -> dict[str, float]:
-        means = {name: value / self.steps for name, value in self.sums.items()}
+        """The means over all processes, which must all call it."""
+        everywhere = gathered({name: value / self.steps for name, value in self.sums.items()})
+        means = {name: fmean(each[name] for each in everywhere) for name in self.sums}
         means["clips/s"] = self.clips / self.seconds
         self.sums, self.steps, self.clips, self.seconds = {}, 0, 0, 0.0
         return means

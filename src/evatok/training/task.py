@@ -1,6 +1,6 @@
 """What a training stage gives to the loop: the models that it trains, batches, losses, validation."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -13,8 +13,32 @@ from torch.utils.data import Dataset
 
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
 
-BatchT = TypeVar("BatchT", bound=Sized)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+class Batch(Protocol):
+    """What the loop knows of a batch: how many clips it has, and where each comes from."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the clips."""
+
+    def __len__(self) -> int: ...
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+
+
+@dataclass(frozen=True)
+class Item(Generic[BatchT]):
+    """A batch, and the seed of what is drawn for it, which no number of processes and no resume changes."""
+
+    batch: BatchT
+    seed: int
+
+    def generator(self) -> torch.Generator:
+        """A new generator, the same each time."""
+        return torch.Generator().manual_seed(self.seed)
 
 
 class Trained(Generic[NetworkT]):
@@ -66,11 +90,19 @@ class Validation:
 
 @dataclass
 class Progress:
-    """How far a run is, over all its resumes: steps, clips and seconds of training without validation."""
+    """How far a run is, over all its resumes.
+
+    Args:
+        steps: steps behind it, skipped ones included.
+        clips: clips seen, by all processes.
+        seconds: of training, without validation.
+        skipped: steps left out because something in them was not finite.
+    """
 
     steps: int = 0
     clips: int = 0
     seconds: float = 0.0
+    skipped: int = 0
 
 
 class Task(Protocol, Generic[BatchT]):
@@ -84,17 +116,20 @@ class Task(Protocol, Generic[BatchT]):
     def batches(self) -> Dataset[BatchT]:
         """Item `i` is the batch of micro step `i`, a function of the seed and `i` alone."""
 
-    def before_step(self, step: int, batches: list[BatchT], generator: torch.Generator) -> None:
-        """Whatever a step needs before its losses."""
+    def before_step(self, step: int, items: list[Item[BatchT]], generator: torch.Generator) -> None:
+        """Whatever a step needs before its losses; `items` are this process's, `generator` is alike in all of them."""
 
-    def losses(self, step: int, batch: BatchT, generator: torch.Generator) -> dict[str, dict[str, Tensor]]:
+    def losses(self, step: int, item: Item[BatchT]) -> dict[str, dict[str, Tensor]]:
         """Weighted losses by model and by name; a model's are added up and minimised over its own weights."""
 
     def report(self, step: int) -> dict[str, float]:
         """Numbers to log beside the losses."""
 
     def validate(self, step: int) -> Validation:
-        """Numbers and pictures on held-out data, by the averaged weights."""
+        """Numbers and pictures on held-out data, by the averaged weights; every process does its share."""
+
+    def gather(self) -> None:
+        """Brings to the main process what processes remember apart from each other; a checkpoint follows."""
 
     def save(self, folder: Path, progress: "Progress") -> None:
         """Writes what the stage is for, by the averaged weights, into a folder."""

@@ -1,0 +1,22 @@
+"""Processes that work on one thing together: which of them this is, and what all of them hold."""
+
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+ValueT = TypeVar("ValueT")
+
+
+def place() -> tuple[int, int]:
+    """Number of this process, from 0 on, and how many there are; (0, 1) where there is no process group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def gathered(value: ValueT) -> list[ValueT]:
+    """What each process gives, in their order, on every one of them. All must call it; tensors must be on the CPU."""
+    count = place()[1]
+    if count == 1:
+        return [value]
+    values: list[Any] = [None] * count
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,131 @@
+"""Training runs small enough for tests, in this process or in one that can be killed.
+
+`python -m tests.runs CONFIG.yaml [--stall WHERE N MARK] [--any.value X]` runs `evatok train proxy` on a config and, if
+asked to, stands still before step N, or in the middle of writing the checkpoint of step N: from when it makes the file
+MARK until somebody removes that.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from evatok.cli import main
+from evatok.data.clips import ClipSamplerConfig
+from evatok.data.folders import FileConfig, FolderConfig
+from evatok.data.sources import SourceConfig
+from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.stages.data import DataConfig
+from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.training.checkpoints import checkpoints
+from evatok.training.loop import LoopConfig
+from evatok.training.optimizers import OptimizerConfig
+from tests.conftest import MINI
+
+
+def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
+    """A run of 8 steps of 2 groups of 2 clips, which draws its codebook at step 3; validates on `held_out.mkv`."""
+    train: list[SourceConfig] = [FolderConfig(folder=str(videos))]
+    validation: list[SourceConfig] = [FileConfig(file=str(videos.parent / "held_out.mkv"))]
+    clips = ClipSamplerConfig(sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], steps=[1], step_weights=[1.0])
+    return ProxyConfig(
+        folder=str(folder),
+        data=DataConfig(
+            train=train, validation=validation, clips=clips, group=2, validation_clips=2, validation_size=(32, 32)
+        ),
+        model=MINI,
+        loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),
+        codebook=CodebookConfig(warmup=3, window=2),
+        optimizer=OptimizerConfig(kind="muon", lr=3e-3, warmup=2),
+        average=0.9,
+        loop=replace(
+            LoopConfig(steps=8, accumulate=2, precision="no", log_every=2, validate_every=8, checkpoint_every=4),
+            **loop,
+        ),
+    )
+
+
+def write_config(config: ProxyConfig, path: Path) -> Path:
+    """The config as a YAML file."""
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
+    return path
+
+
+def differing_files(run: Path, other: Path) -> list[str]:
+    """Names of the files of two runs' last checkpoints, and of their results, that are not alike to the last bit.
+
+    The global generators' states are left out: nothing is drawn from them.
+    """
+    folders = [(checkpoints(each / "checkpoints")[-1], each / "final") for each in (run, other)]
+    wrong = []
+    for here, there in zip(*folders, strict=True):
+        for name in sorted({path.name for folder in (here, there) for path in folder.iterdir()}):
+            if not name.startswith(("training.json", "random_states")) and not _alike(
+                _load(here / name), _load(there / name)
+            ):
+                wrong.append(f"{here.name}/{name}")
+    return wrong
+
+
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return json.loads(path.read_text()) if path.suffix == ".json" else torch.load(path, weights_only=False)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two things out of checkpoints are equal; seconds are not compared."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a if key != "seconds")
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, torch.Tensor | np.ndarray):
+        return a.shape == b.shape and bool((a == b).all())
+    return bool(a == b)
+
+
+def _stand_still(mark: Path) -> None:
+    mark.touch()
+    while mark.exists():
+        time.sleep(0.05)
+
+
+def _stall_at_step(wanted: int, mark: Path) -> None:
+    before_step = ProxyTask.before_step
+
+    def stalled(self: ProxyTask, step: int, *others: Any) -> None:
+        if step == wanted:
+            _stand_still(mark)
+        before_step(self, step, *others)
+
+    ProxyTask.before_step = stalled  # type: ignore[method-assign, assignment]
+
+
+def _stall_in_checkpoint(wanted: int, mark: Path) -> None:
+    save_state = Accelerator.save_state
+
+    def stalled(self: Accelerator, folder: str) -> None:
+        save_state(self, folder)
+        if f"{wanted:08d}" in folder:
+            weights = Path(folder) / "model.safetensors"
+            weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+            _stand_still(mark)
+
+    Accelerator.save_state = stalled
+
+
+if __name__ == "__main__":
+    config, *words = sys.argv[1:]
+    if words[:1] == ["--stall"]:
+        where, number, mark = words[1:4]
+        words = words[4:]
+        {"step": _stall_at_step, "checkpoint": _stall_in_checkpoint}[where](int(number), Path(mark))
+    sys.exit(main(["train", "proxy", "--config", config, *words]))
