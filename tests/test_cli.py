@@ -102,7 +102,7 @@ def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.
         (["--model.encoder.width", "250"], ["width", "250"]),
         (["--data.clips.frames", "12"], ["data.clips.frames must be the model's 16, got 12"]),
         (["--data.train", "[]"], ["train names no source"]),
-        (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig", "foldr"]),
+        (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig, ShardsConfig", "foldr"]),
         (["--data.train", "[{photographs: trains}]"], ["data.train", "'validation'", "trains"]),
         (["--data.train", "[{folder: a, weight: -1}]"], ["weight of a source must be greater than 0, not -1.0"]),
         (["more"], ["more"]),
@@ -163,3 +163,21 @@ def test_weights_says_where_they_are(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_folder_that_is_no_film(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "big-buck-bunny", str(tmp_path)]) == cli.FAILED
     assert "holds no shots" in capsys.readouterr().err
+
+
+def test_data_commands_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nothing").mkdir()
+    nothing, manifest, gone = str(tmp_path / "nothing"), str(tmp_path / "m.parquet"), str(tmp_path / "gone")
+    for words, code, said in (
+        (["scan", gone, "-o", manifest], cli.FAILED, "there is no folder or video"),
+        (["scan", nothing, "-o", manifest], cli.FAILED, "no video files in"),
+        (["scan", nothing, "-o", manifest, "--processes", "0"], cli.WRONG_USE, "processes must be at least 1, got 0"),
+        (["scan", nothing, "-o", manifest, "--memory", "0"], cli.WRONG_USE, "memory must be greater than 0, got 0"),
+        (["shards", nothing, gone], cli.FAILED, "no video files in"),
+        (["shards", nothing, gone, "--shard-size", "0"], cli.FAILED, "size of a shard must be at least 1 byte, got 0"),
+        (["shards", nothing], cli.WRONG_USE, "destination"),
+    ):
+        assert main(["data", *words]) == code
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and said in err
+    assert [path.name for path in tmp_path.iterdir()] == ["nothing"]

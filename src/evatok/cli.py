@@ -213,6 +213,52 @@ def _big_buck_bunny(parser: ArgumentParser, given: Namespace) -> None:
     print(CREDIT)
 
 
+def _add_scan_config(parser: ArgumentParser) -> None:
+    parser.add_argument("--processes", type=int, help="videos decoded at a time; without it, as many as CPUs.")
+    parser.add_argument("--memory", type=float, default=4.0, help="GiB that decoding a video may take.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="that any video may take; larger ones get more.")
+
+
+def _scan_config(given: Namespace) -> Any:
+    from evatok.data.children import Limits
+    from evatok.data.scanning import ScanConfig
+
+    try:
+        return ScanConfig(given.processes, Limits(int(given.memory * 2**30), given.seconds))
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+def _add_scan(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a folder, whose subfolders are classes, or a video.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the manifest, a Parquet file.")
+    _add_scan_config(parser)
+
+
+def _scan(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.manifest import summary
+    from evatok.data.scanning import scan_to
+
+    manifest = scan_to(given.source, given.output, _scan_config(given))
+    print(f"{given.output}: {summary(manifest)}")
+
+
+def _add_shards(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a folder of videos, which is scanned first, or a scan's manifest.")
+    parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
+    parser.add_argument("--shard_size", type=int, default=2**30, help="bytes of a shard at most.")
+    _add_scan_config(parser)
+
+
+def _shards(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.sharding import plan_shards, write_shards
+
+    plan = plan_shards(given.source, given.destination, given.shard_size, _scan_config(given))
+    print(plan)
+    write_shards(plan)
+    print(f"{plan.place} is complete")
+
+
 def _add_config(parser: ArgumentParser, kind: type[ConfigT]) -> None:
     """The values of a config, in YAML files or one by one."""
     parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
@@ -332,6 +378,18 @@ COMMANDS = {
         _selfcheck,
     ),
     "weights": Command("fetch the frozen networks now rather than on first need", "", lambda parser: None, _weights),
+    "data scan": Command(
+        "decode every video of a folder completely: which are good, and why others are not",
+        "FOLDER -o MANIFEST.parquet [--processes N]",
+        _add_scan,
+        _scan,
+    ),
+    "data shards": Command(
+        "pack the good videos of a folder into tar files that training reads, here or in an object store",
+        "FOLDER|MANIFEST DESTINATION [--shard-size BYTES]",
+        _add_shards,
+        _shards,
+    ),
     "data big-buck-bunny": Command(
         "fetch the film and cut it into shots, for training and for validation",
         "FOLDER [--height N]",

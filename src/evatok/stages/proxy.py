@@ -115,8 +115,7 @@ class ProxyTask:
         self.warmup = config.codebook.warmup if config.init_from is None else 0
         self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.average)}
         self.loss = ReconstructionLoss(config.loss)
-        self.batches = config.data.open_training(config.loop.seed)
-        self.validation = config.data.open_validation()
+        self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
