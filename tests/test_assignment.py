@@ -74,3 +74,14 @@ def test_samples_are_uniform_and_follow_their_generator() -> None:
     again = space.sample(torch.Generator().manual_seed(0), 4000)
     assert torch.equal(drawn, again)
     assert space.sample(torch.Generator()).shape == (2,)
+
+
+def test_prefixes_are_numbered_by_length_and_each_assignment_has_its_own() -> None:
+    space = AssignmentSpace((1, 2, 4), 3)
+    assert space.prefix_starts == (0, 3, 12, 39)
+    numbers = [space.prefix(prefix) for prefix in ((1,), (4,), (1, 1), (4, 4), (1, 1, 1), (4, 4, 4))]
+    assert numbers == [0, 2, 3, 11, 12, 38]
+    assert space.prefixes.shape == (27, 3)
+    for index in range(len(space)):
+        assignment = space.assignment(index)
+        assert space.prefixes[index].tolist() == [space.prefix(assignment[: t + 1]) for t in range(3)]

@@ -8,6 +8,7 @@ lexicographic order of the levels, so assignments that share a prefix have conse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -98,6 +99,27 @@ class AssignmentSpace:
             first = first * len(self.levels) + self.levels.index(k)
         count = len(self.levels) ** (self.blocks - len(prefix))
         return range(first * count, (first + 1) * count)
+
+    @cached_property
+    def prefix_starts(self) -> tuple[int, ...]:
+        """Where the prefixes of 1, 2, ... blocks begin among all prefixes, and at the end the number of prefixes.
+
+        Prefixes are numbered by length, within a length in the order of the enumeration: 5 + 25 + 125 + 625 of them
+        for five levels and four blocks.
+        """
+        return tuple(accumulate((len(self.levels) ** (t + 1) for t in range(self.blocks)), initial=0))
+
+    def prefix(self, prefix: Sequence[int]) -> int:
+        """Number of a prefix of 1 to `blocks` blocks among all prefixes."""
+        within = self.with_prefix(prefix).start // len(self.levels) ** (self.blocks - len(prefix))
+        return self.prefix_starts[len(self.check(prefix)) - 1] + within
+
+    @cached_property
+    def prefixes(self) -> Tensor:
+        """Number of the prefix of 1, 2, ... blocks of every assignment, `(len(self), blocks)` int64."""
+        index = torch.arange(len(self))[:, None]
+        shorter = len(self.levels) ** torch.arange(self.blocks - 1, -1, -1)
+        return torch.tensor(self.prefix_starts[:-1]) + index // shorter
 
     def sample(self, generator: torch.Generator, count: int | None = None) -> Tensor:
         """Uniformly random assignments: `(blocks,)` int64, or `(count, blocks)`."""

@@ -287,6 +287,20 @@ def _train_proxy(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The trained tokenizer is in {final}")
 
 
+def _add_search(parser: ArgumentParser) -> None:
+    from evatok.stages.search import SearchConfig
+
+    _add_config(parser, SearchConfig)
+
+
+def _search(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.search import SearchConfig, search
+
+    config = _read_config(parser, given, SearchConfig)
+    table = search(config)
+    print(f"{config.folder}: {len(table)} clips under {len(table.space)} assignments each")
+
+
 def _add_evaluate(parser: ArgumentParser) -> None:
     from evatok.stages.evaluate import EvaluationConfig
 
@@ -358,6 +372,12 @@ COMMANDS = {
         _add_train_proxy,
         _train_proxy,
         logging.INFO,
+    ),
+    "search": Command(
+        "measure every clip under every assignment of lengths (stage 2); the same command again goes on",
+        "--config FILE [--any.value X]",
+        _add_search,
+        _search,
     ),
     "evaluate": Command(
         "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",

@@ -173,10 +173,8 @@ class _VideoDrawer:
         return int(np.searchsorted(self._up_to, rng.integers(self._up_to[-1]), side="right"))
 
 
-def validation_clips(
-    source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
-) -> ClipBatch:
-    """A fixed set of clips, spread evenly over a source's videos: largest centre crops.
+class FixedClips(Dataset[ClipBatch]):
+    """A fixed list of single clips, spread evenly over a source's videos: largest centre crops.
 
     Args:
         source: where the clips come from.
@@ -186,27 +184,54 @@ def validation_clips(
         step: distance between them in frames.
         seed: decides at which frame of its video a clip starts.
 
-    Returns:
-        A ClipBatch whose labels are those of the source.
+    Raises:
+        ValueError: no video is long enough.
+    """
+
+    def __init__(
+        self, source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
+    ) -> None:
+        self._span = (frames - 1) * step + 1
+        self._usable = [video for video in range(len(source)) if source.describe(video).frames >= self._span]
+        if not self._usable:
+            raise ValueError(f"{source.name} has no video of at least {self._span} frames")
+        self._source, self._count, self._size, self._frames = source, count, size, frames
+        self._step, self._seed = step, seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> ClipBatch:
+        """Clip `number`: a ClipBatch of one, whose label is that of the source; VideoError if it cannot be read."""
+        video = self._usable[int((number + 0.5) * len(self._usable) / self._count)]
+        entry = self._source.describe(video)
+        start = int(np.random.default_rng([self._seed, number]).integers(entry.frames - self._span + 1))
+        frames = self._source.read(video, start, self._frames, self._step)
+        clip = crop_and_resize(frames, centre_box(entry.size, self._size), self._size)
+        key = f"{self._source.name}:{entry.key}@{start}+{self._step}"
+        return ClipBatch(clip[None], torch.tensor([entry.label]), [key])
+
+
+def validation_clips(
+    source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
+) -> ClipBatch:
+    """All of `FixedClips` in one batch.
 
     Raises:
         ValueError: no video is long enough.
         VideoError: a clip cannot be read.
     """
-    span = (frames - 1) * step + 1
-    usable = [video for video in range(len(source)) if source.describe(video).frames >= span]
-    if not usable:
-        raise ValueError(f"{source.name} has no video of at least {span} frames")
-    clips, labels, keys = [], [], []
-    for number in range(count):
-        video = usable[int((number + 0.5) * len(usable) / count)]
-        entry = source.describe(video)
-        start = int(np.random.default_rng([seed, number]).integers(entry.frames - span + 1))
-        box = centre_box(entry.size, size)
-        clips.append(crop_and_resize(source.read(video, start, frames, step), box, size))
-        labels.append(entry.label)
-        keys.append(f"{source.name}:{entry.key}@{start}+{step}")
-    return ClipBatch(torch.stack(clips), torch.tensor(labels), keys)
+    clips = FixedClips(source, count, size, frames, step, seed)
+    return joined([clips[number] for number in range(count)])
+
+
+def joined(batches: Sequence[ClipBatch]) -> ClipBatch:
+    """Batches of clips of one size as one."""
+    return ClipBatch(
+        torch.cat([batch.video for batch in batches]),
+        torch.cat([batch.labels for batch in batches]),
+        [key for batch in batches for key in batch.keys],
+    )
 
 
 def loader(dataset: Dataset[ClipBatch], items: Sequence[int], workers: int = 0) -> Iterator[ClipBatch]:

@@ -1,0 +1,1 @@
+"""Proxy reward and the rules that pick an assignment from a table of qualities (paper, section 3)."""

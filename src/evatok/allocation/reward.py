@@ -1,0 +1,74 @@
+"""The proxy reward of an assignment: its quality less its length, both standardised (paper, section 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ProxyReward:
+    """`w_q · Q − w_l · L` with `Q = −(LPIPS − lpips_mean) / lpips_std` and `L = (tokens − tokens_mean) / tokens_std`.
+
+    The formula as printed in the paper lacks the minus sign of Q; quality rises as LPIPS falls.
+
+    Args:
+        lpips_mean: mean LPIPS over clips and assignments.
+        lpips_std: standard deviation of the same.
+        tokens_mean: mean tokens of a clip over assignments.
+        tokens_std: standard deviation of the same.
+    """
+
+    lpips_mean: float
+    lpips_std: float
+    tokens_mean: float
+    tokens_std: float
+
+    def __post_init__(self) -> None:
+        for name in ("lpips_std", "tokens_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @classmethod
+    def fit(cls, lpips: Tensor, tokens: Tensor) -> "ProxyReward":
+        """Means and deviations of a table.
+
+        Args:
+            lpips: of every clip under every assignment, `(clips, assignments)`.
+            tokens: of every assignment, `(assignments,)`.
+
+        Raises:
+            ValueError: the table has a value that is not finite, or nothing in it differs.
+        """
+        if not torch.isfinite(lpips).all():
+            raise ValueError("the table of LPIPS holds values that are not finite")
+        values, lengths = lpips.double(), tokens.double()
+        return cls(
+            values.mean().item(),
+            values.std(correction=0).item(),
+            lengths.mean().item(),
+            lengths.std(correction=0).item(),
+        )
+
+    def __call__(self, lpips: Tensor, tokens: Tensor, w_q: float, w_l: float | None = None) -> Tensor:
+        """Rewards `(clips, assignments)` float64; `w_l` is `2 − w_q` if not given.
+
+        Raises:
+            ValueError: a weight is negative, or both are 0.
+        """
+        w_l = 2 - w_q if w_l is None else w_l
+        if w_q < 0 or w_l < 0 or w_q + w_l == 0:
+            raise ValueError(f"weights must not be negative, and not both 0: got w_q {w_q}, w_l {w_l}")
+        quality = -(lpips.double() - self.lpips_mean) / self.lpips_std
+        return w_q * quality - w_l * (tokens.double() - self.tokens_mean) / self.tokens_std
+
+    def price(self, w_q: float, w_l: float | None = None) -> float:
+        """What a token costs in LPIPS at these weights: the reward picks what has the least LPIPS + price · tokens.
+
+        Raises:
+            ValueError: quality has no weight, so that no price is high enough.
+        """
+        w_l = 2 - w_q if w_l is None else w_l
+        if not w_q > 0:
+            raise ValueError(f"w_q must be positive to have a price, got {w_q}")
+        return w_l / w_q * self.lpips_std / self.tokens_std

@@ -1,0 +1,92 @@
+"""The walk over all prefixes of assignments: what each block of a clip costs in quality under each.
+
+Block `t` of a reconstruction depends on the lengths of blocks up to `t` alone. So the walk goes depth first through
+the tree of prefixes and computes every block once for every prefix: 780 blocks for five levels and four blocks, where
+625 assignments one by one take 2500. It hands down the keys and values of earlier blocks, and takes all clips of a
+batch along: every call has one shape, and memory grows with the depth of the tree alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evatok.data.fit import to_bytes, to_signed
+from evatok.nn.packed import Layout
+from evatok.pretrained.lpips import LPIPS
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import Memory, TokenizerNetwork
+
+
+@dataclass(frozen=True)
+class BlockValues:
+    """Errors of each block of clips under each prefix, `(clips, prefixes)` float32, numbered as `AssignmentSpace` does.
+
+    Args:
+        mse: mean squared error of the block's pixels on the scale 0 to 255.
+        lpips: mean LPIPS of the block's frames.
+    """
+
+    mse: Tensor
+    lpips: Tensor
+
+
+@torch.no_grad()
+def search_clips(network: TokenizerNetwork, config: TokenizerConfig, clips: Tensor, lpips: LPIPS) -> BlockValues:
+    """Every block of full clips under every prefix, in float32.
+
+    Args:
+        network: the tokenizer, in evaluation mode.
+        config: its config.
+        clips: uint8 `(B, F, 3, H, W)` on the tokenizer's device.
+        lpips: the metric, on the same device.
+    """
+    originals = [_Block.of(block, lpips) for block in clips.split(config.block_frames, 1)]
+    mse = torch.empty(len(clips), config.space.prefix_starts[-1], device=clips.device)
+    values = BlockValues(mse, torch.empty_like(mse))
+    with torch.autocast(clips.device.type, enabled=False):
+        for prefix, decoded in _walk(network, config, originals, ()):
+            place = config.space.prefix(prefix)
+            original = originals[len(prefix) - 1]
+            shown = to_bytes(decoded)
+            values.mse[:, place] = (shown.float() - original.frames.float()).square().flatten(1).mean(1)
+            features = lpips.features(to_signed(shown).flatten(0, 1))
+            values.lpips[:, place] = lpips.distance(original.features, features).view(len(clips), -1).mean(1)
+    return values
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block of the original clips: uint8 `(B, 4, 3, H, W)`, the same in [-1, 1], and its frames' LPIPS features."""
+
+    frames: Tensor
+    signed: Tensor
+    features: list[Tensor]
+
+    @classmethod
+    def of(cls, frames: Tensor, lpips: LPIPS) -> "_Block":
+        signed = to_signed(frames)
+        return cls(frames, signed, lpips.features(signed.flatten(0, 1)))
+
+
+def _walk(
+    network: TokenizerNetwork,
+    config: TokenizerConfig,
+    originals: list[_Block],
+    prefix: tuple[int, ...],
+    encoded: Memory | None = None,
+    decoded: Memory | None = None,
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """Every prefix that continues `prefix`, with its last block decoded; what has been seen is handed down."""
+    number = len(prefix)
+    block = originals[number].signed
+    size = (block.shape[-2], block.shape[-1])
+    for level in config.levels:
+        layout = Layout.uniform(len(block), 1, level, number)
+        ids, after_encoder = network.encode_blocks(block, layout, encoded)
+        frames, after_decoder = network.decode_blocks(ids, layout, size, decoded)
+        longer = (*prefix, level)
+        yield longer, frames
+        if len(longer) < len(originals):
+            yield from _walk(network, config, originals, longer, after_encoder, after_decoder)
