@@ -15,6 +15,7 @@ from evatok.data.sources import SourceConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
+from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig
@@ -82,6 +83,19 @@ def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder
     after = task.validate(40).scalars
     improved = [name for name in before if "l1" in name]
     assert improved and all(after[name] < before[name] for name in improved)
+
+
+def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Path) -> None:
+    config = config_of(tmp_path / "run", video_folder, steps=30, validate_every=30, checkpoint_every=30)
+    config = replace(config, model=replace(MINI, quantizer=FSQConfig((8, 5, 5))))
+    before = ProxyTask(config).validate(0).scalars
+    tokenizer = VideoTokenizer.from_pretrained(train_proxy(config))
+    task = ProxyTask(config)
+    task.trained["tokenizer"].average.load_state_dict(tokenizer.state_dict())
+    after = task.validate(30).scalars
+    improved = [name for name in before if "l1" in name]
+    assert improved and all(after[name] < before[name] for name in improved)
+    assert tokenizer.config.quantizer == FSQConfig((8, 5, 5))
 
 
 def test_assignments_of_groups_are_uniform_over_the_space(tmp_path: Path, video_folder: Path) -> None:

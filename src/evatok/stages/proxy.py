@@ -18,6 +18,7 @@ from evatok.tokenizer.codebook_use import CodebookUse
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
+from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Progress, Trained, Validation
@@ -101,15 +102,18 @@ class ProxyTask:
         if since < 0 or since % self.config.codebook.window:
             return
         tokenizer = self.trained["tokenizer"]
-        network = tokenizer.network
-        features = torch.cat([self._features(network, batch, generator) for batch in batches])
+        network, averaged = tokenizer.network, tokenizer.average.quantizer
+        # Only a codebook is drawn; the codes of finite scalar quantization are fixed.
+        if isinstance(network.quantizer, VectorQuantizer) and isinstance(averaged, VectorQuantizer):
+            features = torch.cat([self._features(network, batch, generator) for batch in batches])
+            if since == 0:
+                network.quantizer.draw(features, generator)
+            else:
+                drawn = network.quantizer.redraw_unused(self.use.counts.sum(0), features, generator)
+                with torch.no_grad():
+                    averaged.codebook[drawn] = network.quantizer.codebook[drawn]
         if since == 0:
-            network.quantizer.draw(features, generator)
             tokenizer.restart_average()
-        else:
-            drawn = network.quantizer.redraw_unused(self.use.counts.sum(0), features, generator)
-            with torch.no_grad():
-                tokenizer.average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
         self.use.end_window()
 
     def _features(self, network: TokenizerNetwork, batch: ClipBatch, generator: torch.Generator) -> Tensor:
