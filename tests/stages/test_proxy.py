@@ -13,6 +13,7 @@ from evatok.data.clips import ClipSamplerConfig
 from evatok.data.folders import FolderConfig
 from evatok.data.sources import SourceConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.nn import transformer
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
 from evatok.tokenizer.config import FSQConfig
@@ -83,6 +84,27 @@ def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder
     after = task.validate(40).scalars
     improved = [name for name in before if "l1" in name]
     assert improved and all(after[name] < before[name] for name in improved)
+
+
+def test_compiled_layers_train_to_the_same_weights(
+    tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[int] = []
+
+    def compile_layers(network: torch.nn.Module) -> None:
+        compiled.append(1)
+        transformer.compile_layers(network, backend="aot_eager")
+
+    monkeypatch.setattr("evatok.training.loop.compile_layers", compile_layers)
+    torch._dynamo.reset()
+    weights = [
+        load_file(train_proxy(config_of(tmp_path / str(on), video_folder, steps=4, compile=on)) / "model.safetensors")
+        for on in (False, True)
+    ]
+    torch._dynamo.reset()
+    assert len(compiled) == 1
+    for name, expected in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected, atol=1e-3, rtol=1e-3)
 
 
 def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Path) -> None:

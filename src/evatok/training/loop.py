@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evatok.data.clips import loader
+from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import checkpoints, write_checkpoint
 from evatok.training.optimizers import relative_rate, set_rate
 from evatok.training.task import Progress, Task, Trained
@@ -30,6 +31,7 @@ class LoopConfig:
     Args:
         steps: number of updates.
         accumulate: batches whose gradients are added up for an update, on each process.
+        compile: compiles what transformer layers do between their attentions (`compile_layers`).
         precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32) or `no` for float32.
         seed: of everything random.
         workers: processes that make batches; 0 makes them in the training process.
@@ -42,6 +44,7 @@ class LoopConfig:
 
     steps: int = 400_000
     accumulate: int = 1
+    compile: bool = False
     precision: Literal["bf16", "no"] = "bf16"
     seed: int = 0
     workers: int = 0
@@ -97,6 +100,8 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool) ->
     )
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
+        if config.compile:
+            compile_layers(trained.network)
         trained.model = accelerator.prepare_model(trained.model)
         trained.optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in trained.optimizers]
         trained.averaging.to(accelerator.device)
