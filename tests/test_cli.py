@@ -13,7 +13,7 @@ from evatok import __version__, cli
 from evatok.cli import COMMANDS, main
 from evatok.stages import proxy
 from evatok.stages.proxy import ProxyConfig
-from evatok.tokenizer.config import PRESETS
+from evatok.tokenizer.config import PRESETS, FSQConfig
 from evatok.tokenizer.network import TokenizerNetwork
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -91,6 +91,15 @@ def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.
     assert config.optimizer.kind == "muon"  # still from the file
 
 
+def test_the_other_quantizer_from_a_file_and_from_the_command_line(tmp_path: Path, trained: list) -> None:
+    (tmp_path / "fsq.yaml").write_text(
+        "model:\n  quantizer: {class_path: evatok.FSQConfig, init_args: {fsq: [8, 6, 5]}}\n"
+    )
+    for words in (["--config", str(tmp_path / "fsq.yaml")], ["--model.quantizer.fsq", "[8, 6, 5]"]):
+        assert main(["train", "proxy", "--config", TINY, *words]) == 0
+    assert trained[0] == trained[1] and trained[0][0].model.quantizer == FSQConfig((8, 6, 5))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -100,6 +109,8 @@ def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.
         (["--loop.stepz", "1"], ["--loop.stepz"]),
         (["--loop.precision", "fp8"], ["loop.precision", "'bf16'", "fp8"]),
         (["--model.encoder.width", "250"], ["width", "250"]),
+        (["--model.quantizer.dim", "x"], ["model.quantizer", "dim", "int", "x"]),
+        (["--model.quantizer.fsq", "[8, 2]"], ["fsq must be one or more numbers of at least 3, got (8, 2)"]),
         (["--data.clips.frames", "12"], ["data.clips.frames must be the model's 16, got 12"]),
         (["--data.train", "[]"], ["train names no source"]),
         (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig, ShardsConfig", "foldr"]),

@@ -27,7 +27,7 @@ _RECONSTRUCTED = "reconstruction.mp4, side_by_side.mp4, picture.png, tokens.toke
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 _OPTION = re.compile(r"(?<=^--)\w[\w.-]*")
 # Why a value is not of a kind that it was never meant to be.
-_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
+_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Subclasses are disabled")
 
 
 class WrongUse(ValueError):
@@ -108,8 +108,10 @@ def _complain(sentence: str, code: int) -> int:
 def _sentence(message: str) -> str:
     """What jsonargparse says over many lines, in one sentence."""
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message).replace("typing.", "")
-    text = re.sub(r'^Parser key "(.+?)":\s*', r"\1: ", text)
+    text = re.sub(r'Parser key "(.+?)":\s*', r"\1: ", text)
     if "Does not validate against any of the Union" in text:
+        text = re.sub(r"- Problem with given class_path .*:\n\s*", "- ", text)
+        text = re.sub(r"NestedArg\(key='(.*)', val='(.*)'\)", r"{\1: \2}", text)
         bullets = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
         kinds = re.search(r"Subtypes: \[(.*)\]", text)
         why = " or ".join(bullet for bullet in bullets if not _OTHER_KIND.match(bullet))

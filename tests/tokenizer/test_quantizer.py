@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from vector_quantize_pytorch import VectorQuantize
 
 from evatok.tokenizer.codebook_use import perplexity
 from evatok.tokenizer.config import QuantizerConfig
@@ -27,6 +28,17 @@ def test_takes_the_nearest_direction_and_passes_the_gradient_through(quantizer: 
     through = torch.autograd.grad((quantized.values * weight).sum(), features)[0]
     plain = torch.autograd.grad((F.normalize(features, dim=1) * weight).sum(), features)[0]
     torch.testing.assert_close(through, plain)
+
+
+def test_forward_equals_an_independent_implementation() -> None:
+    ours = VectorQuantizer(QuantizerConfig(codes=64, dim=6))
+    theirs = VectorQuantize(dim=6, codebook_size=64, use_cosine_sim=True, rotation_trick=False).eval()
+    theirs._codebook.embed.copy_(F.normalize(ours.codebook.detach(), dim=1)[None])
+    features = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
+    quantized = ours(features)
+    values, ids, _ = theirs(features[None])
+    assert torch.equal(quantized.ids, ids[0]) and len(ids.unique()) > 50
+    torch.testing.assert_close(quantized.values, values[0])
 
 
 def test_losses_pull_features_and_codes_together(quantizer: VectorQuantizer) -> None:

@@ -3,21 +3,27 @@
 A *segment* is one block of one clip: its queries are the block's elements, its keys those of the clip's blocks up to
 and including that block. That is all the causality there is in the tokenizer (paper, section 3).
 
-Backends stand side by side and agree with a dense mask. On a CPU exact slices need no mask and no padding: every
-segment is a plain attention, and segments of equal shape are stacked into one call.
+Backends stand side by side and agree with a dense mask. On a CPU, and in float32, exact slices need no mask and no
+padding: every segment is a plain attention, and segments of equal shape are stacked into one call. In half precision
+on a GPU all segments are one call of a kernel for sequences of unequal lengths, whatever their mix.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from inspect import signature
 from itertools import accumulate, groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 from evatok.nn.packed import Layout
+
+# With one split a segment's result does not depend on its neighbours. Older versions have no such argument.
+_ONE_SPLIT: dict[str, Any] = {"num_splits": 1} if "num_splits" in signature(varlen_attn).parameters else {}
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,59 @@ def attend(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     Returns:
         `(N, heads, dim)`, of the type of `q`.
     """
+    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
+        return _attend_varlen(q, k, v, segments)
     return _attend_slices(q, k, v, segments)
+
+
+class VarlenTables(NamedTuple):
+    """What a kernel for sequences of unequal lengths must know of segments, in the queries' own order.
+
+    Args:
+        queries: where each segment's queries begin, and the end; int32 `(segments + 1,)`.
+        keys: where each segment's keys begin among the gathered ones, and the end; int32 `(segments + 1,)`.
+        gathered: the keys of all segments one after the other, as places among the packed ones; int64.
+        most_queries: of one segment.
+        most_keys: of one segment.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    gathered: Tensor
+    most_queries: int
+    most_keys: int
+
+
+@lru_cache(maxsize=16)  # the layers of a pass share their tables
+def varlen_tables(segments: Segments, device: torch.device) -> VarlenTables:
+    """The tables of segments on a device; they are copied there without waiting for it."""
+    runs = [zip(run.lengths, run.prefixes, strict=True) for run in segments.runs for _ in range(run.clips)]
+    counts = [counts for run in runs for counts in run]
+    queries, keys = torch.tensor(counts).unbind(1)
+    ends = keys.cumsum(0)
+    first = [start for start, row in zip(segments.keys.starts, segments.queries.lengths, strict=False) for _ in row]
+    shift = torch.tensor(first) - (ends - keys)
+    tables = (
+        F.pad(queries.cumsum(0), (1, 0)).int(),
+        F.pad(ends, (1, 0)).int(),
+        torch.arange(int(ends[-1])) + shift.repeat_interleave(keys),
+    )
+    moved = [table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table for table in tables]
+    return VarlenTables(moved[0], moved[1], moved[2], int(queries.max()), int(keys.max()))
+
+
+def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+    """One kernel for all segments: queries as they lie, keys and values gathered into each segment's prefix."""
+    tables = varlen_tables(segments, q.device)
+    k, v = k.index_select(0, tables.gathered), v.index_select(0, tables.gathered)
+    return _varlen_kernel(q, k, v, tables)
+
+
+def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Tensor:
+    """Attention within sequences; without further arguments none of torch's versions masks anything."""
+    longest = tables.most_queries, tables.most_keys
+    attended = varlen_attn(q, k, v, tables.queries, tables.keys, *longest, **_ONE_SPLIT)
+    return cast(Tensor, attended)
 
 
 def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:

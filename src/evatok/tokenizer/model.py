@@ -83,11 +83,6 @@ class VideoTokenizer(TokenizerNetwork):
         return str(url)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.quantizer.codebook.device
-
-    @property
     def checksum(self) -> str:
         """Sixteen hexadecimal digits that change with any weight."""
         version = sum(weight._version for weight in self.parameters())

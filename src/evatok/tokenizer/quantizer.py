@@ -18,9 +18,10 @@ class Quantized:
     """Features `(N, dim)` as codes.
 
     Args:
-        values: the normalised codes `(N, dim)` float32, with the features' gradient passed straight through.
+        values: the codes `(N, dim)` float32, with the features' gradient passed straight through.
         ids: the codes' numbers `(N,)` int64.
-        features: the normalised features before quantization `(N, dim)` float32.
+        features: the features before quantization `(N, dim)` float32, brought to where codes lie: unit length for a
+            codebook, a box for finite scalar quantization.
     """
 
     values: Tensor
