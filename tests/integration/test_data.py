@@ -14,10 +14,10 @@ from evatok.data.video import probe, write_video
 
 ROOT = Path(__file__).parent.parent.parent
 # So that training takes seconds: two steps, of few clips.
-SHORT = (
-    "--loop.steps 2 --loop.workers 0 --loop.validate_every 2 --loop.checkpoint_every 2 --loop.log_every 1 "
-    "--loop.precision no --data.group 2 --data.validation_clips 2 --loss.perceptual_frames 1"
-).split()
+SHORT = [
+    *("--loop.steps=2", "--loop.workers=0", "--loop.validate_every=2", "--loop.checkpoint_every=2"),
+    *("--loop.precision=no", "--data.group=2", "--data.validation_clips=2", "--loss.perceptual_frames=1"),
+]
 
 
 def commands() -> list[list[str]]:

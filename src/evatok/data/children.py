@@ -87,7 +87,7 @@ def in_children(
         processes: number of children at a time.
 
     Raises:
-        RuntimeError: a child died before its first task.
+        ChildProcessError: a child died before its first task.
     """
     todo = deque(range(len(tasks)))
     children: dict[Connection, _Child] = {}
@@ -159,7 +159,7 @@ class _Child:
         self._process.join()
         code = self._process.exitcode
         if not self._started:
-            raise RuntimeError(f"a child process died when it was started (exit code {code})")
+            raise ChildProcessError(f"a child process died when it was started (exit code {code})")
         if code == -signal.SIGALRM:
             return _End(f"reading it takes longer than {self._seconds:.0f} s", blamed=True)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -19,6 +19,10 @@ from evatok.data.listing import Listed, videos_of
 from evatok.data.manifest import Decoded, Manifest, ManifestRow, write_manifest
 from evatok.data.video_file import VideoError, VideoFile, VideoSource, orientation
 
+# Of a picture. 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet in
+# training.
+MOST_PIXELS = 2**26
+
 
 @dataclass(frozen=True)
 class ScanConfig:
@@ -68,14 +72,19 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
 
 
 def decode_whole(source: VideoSource) -> Decoded:
-    """Decode a video to its end. VideoError where a frame of it cannot be had, as `read_clip` would find."""
+    """Decode a video to its end. VideoError where a frame of it cannot be had, as `read_clip` would find.
+
+    Pictures of more than `MOST_PIXELS` count as such: they are hardly ever meant.
+    """
     with VideoFile(source, threads=1) as file:
+        _check_size(file, *file.coded_size)
         count, damaged, first = 0, 0, None
         kinds: set[object] = set()
         for frame in file.frames():
             first = first or frame
             # Converting one frame of a kind shows that all can be.
             if (kind := _kind(frame)) not in kinds:
+                _check_size(file, frame.height, frame.width)
                 file.picture(frame, None)
                 kinds.add(kind)
             count += 1
@@ -89,6 +98,11 @@ def decode_whole(source: VideoSource) -> Decoded:
             raise file.error(f"{count} frames can be decoded, and its index lists {clock.frames}")
         info = file.info(first)
     return Decoded(count, info.fps, info.size, info.codec)
+
+
+def _check_size(file: VideoFile, height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise file.error(f"its pictures of {width}x{height} pixels are too large")
 
 
 def _kind(frame: VideoFrame) -> object:
@@ -180,6 +194,8 @@ def _look_at(path: str) -> _Found:
     try:
         return _Found(sha256, decode_whole(path))
     except VideoError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise error.__cause__ from None
         return _Found(sha256, reason=error.reason)
 
 

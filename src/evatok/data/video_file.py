@@ -163,6 +163,11 @@ class VideoFile:
         self._container.close()
 
     @property
+    def coded_size(self) -> tuple[int, int]:
+        """(height, width) that the file promises, before rotation; 0 where it does not say."""
+        return self._stream.height, self._stream.width
+
+    @property
     def broadcast(self) -> bool:
         """Whether this is a broadcast stream, which may have losses; decoders hide them."""
         return str(self._container.format.name) == "mpegts"
