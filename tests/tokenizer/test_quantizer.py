@@ -62,6 +62,23 @@ def test_entropy_prefers_sure_tokens_and_an_even_use(quantizer: VectorQuantizer)
     assert entropies["even"] < entropies["unsure"] < entropies["one code"] + 1e-6
 
 
+def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, entropy=1.0, temperature=0.5))
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    distances = (F.normalize(features, dim=1)[:, None] - quantizer.codes()).square().sum(2)
+    probability = (-distances / 0.5).softmax(1)
+    mean = probability.mean(0)
+    expected = torch.special.entr(probability).sum(1).mean() - torch.special.entr(mean).sum()
+    found = quantizer.losses(quantizer(features))["entropy"]
+    torch.testing.assert_close(found, expected)
+    for wanted, got in zip(
+        torch.autograd.grad(expected, (features, quantizer.codebook)),
+        torch.autograd.grad(found, (features, quantizer.codebook)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         quantized = quantizer(torch.tensor([[1.0, 0.001]], dtype=torch.bfloat16))

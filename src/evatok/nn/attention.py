@@ -9,6 +9,7 @@ on a GPU all segments are one call of a kernel for sequences of unequal lengths,
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from inspect import signature
@@ -163,56 +164,53 @@ def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Ten
 
 def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     """Exact slices, one call for all segments of equal shape: no mask and no padding."""
-    queries = [_by_block(q[run.queries], run) for run in segments.runs]
-    keys = [_prefixes(k[run.keys], run) for run in segments.runs]
-    values = [_prefixes(v[run.keys], run) for run in segments.runs]
+    # The fused CPU kernel's backward pass is three to four times slower than matrix products in bfloat16. Products
+    # copy what is not contiguous: done once, before the prefixes are cut.
+    products = q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16
+    attention = _by_products if products else F.scaled_dot_product_attention
+    queries = [_by_head(q[run.queries], run, products).split(run.lengths, 2) for run in segments.runs]
+    keys = [_Prefixes.apply(_by_head(k[run.keys], run, products), *run.prefixes) for run in segments.runs]
+    values = [_Prefixes.apply(_by_head(v[run.keys], run, products), *run.prefixes) for run in segments.runs]
     attended = [list(run_queries) for run_queries in queries]
     for stack in segments.stacks:
-        parts = _attention(
-            *(
-                _joined([pieces[run][block] for run, block in stack]).transpose(1, 2)
-                for pieces in (queries, keys, values)
-            )
+        parts = attention(
+            *(_joined([pieces[run][block] for run, block in stack]) for pieces in (queries, keys, values))
         )
-        split = parts.transpose(1, 2).split([segments.runs[run].clips for run, _ in stack])
+        split = parts.split([segments.runs[run].clips for run, _ in stack])
         for (run, block), part in zip(stack, split, strict=True):
-            attended[run][block] = part
-    return torch.cat([torch.cat(parts, 1).flatten(0, 1) for parts in attended])
+            attended[run][block] = part.transpose(1, 2)
+    return _joined([_joined(parts, 1).flatten(0, 1) for parts in attended])
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Plain attention over `(clips, heads, length, dim)`."""
-    if q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16:
-        # The fused CPU kernel's backward pass is three to four times slower than matrix products in bfloat16.
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return scores.softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
 
 
 class _Prefixes(torch.autograd.Function):
-    """Views of growing prefixes. Their gradients are added up in one buffer, not in one of full length for each."""
+    """Views of growing prefixes of `(clips, heads, length, dim)`; the last one is everything.
+
+    Their gradients are added up in one buffer, not in one of full length for each.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, *lengths: int) -> tuple[Tensor, ...]:
         ctx.lengths = lengths
-        return tuple(values[:, :length] for length in lengths)
+        return tuple(values[:, :, :length] for length in lengths)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         total = gradients[-1].clone()
         for length, gradient in zip(ctx.lengths[:-1], gradients[:-1], strict=True):
-            total[:, :length] += gradient
+            total[:, :, :length] += gradient
         return total, *(None for _ in ctx.lengths)
 
 
-def _prefixes(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
-    """What each block of a run sees of its keys; the last block sees all of them."""
-    return _Prefixes.apply(values.unflatten(0, (run.clips, -1)), *run.prefixes)
+def _by_head(values: Tensor, run: SegmentRun, contiguous: bool) -> Tensor:
+    """A run's elements `(N, heads, dim)` as `(clips, heads, length, dim)`."""
+    view = values.unflatten(0, (run.clips, -1)).transpose(1, 2)
+    return view.contiguous() if contiguous else view
 
 
-def _by_block(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
-    return values.unflatten(0, (run.clips, -1)).split(run.lengths, 1)
-
-
-def _joined(views: list[Tensor]) -> Tensor:
-    return views[0] if len(views) == 1 else torch.cat(views)
+def _joined(views: Sequence[Tensor], axis: int = 0) -> Tensor:
+    return views[0] if len(views) == 1 else torch.cat(tuple(views), axis)

@@ -85,8 +85,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Elements `(N, width)` to their queries, keys and values, each `(N, heads, head_dim)`."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        return rotate(q, angles), rotate(k, angles), v
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k = rotate(qkv[:, :2], angles[:, :, None]).unbind(1)
+        return q, k, qkv[:, 2]
 
 
 class CrossAttention(nn.Module):
@@ -183,6 +184,13 @@ def _for_any_number(compiled: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _in_layer_precision(x: Located) -> Located:
+    """Angles in the precision of what they turn, once for all layers."""
+    kind = x.packed.values.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.packed.values.dtype
+    return Located(x.packed, x.angles.to(dtype))
+
+
 class Transformer(nn.Module):
     """A stack of layers and a final norm."""
 
@@ -203,6 +211,7 @@ class Transformer(nn.Module):
         self, x: Located, reference: Located, earlier: tuple[LayerMemory, ...] | None = None
     ) -> tuple[Packed, tuple[LayerMemory, ...]]:
         """Elements after all layers, and each layer's memory for the blocks that follow."""
+        x, reference = _in_layer_precision(x), _in_layer_precision(reference)
         memories = []
         for number, layer in enumerate(self.layers):
             x, memory = layer(x, reference, earlier[number] if earlier else None)
