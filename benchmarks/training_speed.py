@@ -30,6 +30,7 @@ from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
+from evatok.training.task import Item
 
 # Kinds of operators by their names, the first that fits; a name ends where the pattern does if it ends with "$".
 KINDS: dict[str, tuple[str, ...]] = {
@@ -63,10 +64,10 @@ class TimedTask(ProxyTask):
         self.starts: list[float] = []
         self.assignments: list[list[int]] = []
 
-    def before_step(self, step: int, batches: list[ClipBatch], generator: torch.Generator) -> None:
+    def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         self.each_step(step)
         self.starts.append(time.perf_counter())
-        super().before_step(step, batches, generator)
+        super().before_step(step, items, generator)
 
     def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         lengths = super()._lengths(batch, generator)
@@ -161,7 +162,7 @@ def lpips_seconds(task: ProxyTask, config: ProxyConfig, repeats: int) -> float:
 
 def reading_seconds(config: ProxyConfig, repeats: int) -> float:
     """Reading, cutting and resizing the clips of a step in one process."""
-    clips = config.data.open_training(seed=0)
+    clips, _ = replace(config.data, validation=[]).open(0)
     numbers = iter(range(10**6))
     return config.loop.accumulate * in_turn({"reading": lambda: clips[next(numbers)]}, repeats)["reading"]
 

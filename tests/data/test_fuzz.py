@@ -34,11 +34,7 @@ def scanned(written: tuple[Path, list[Mutant]], tmp_path_factory: pytest.TempPat
     return scan_to(written[0], tmp_path_factory.mktemp("manifest") / "m.parquet", ScanConfig(2, LIMITS))
 
 
-def test_fuzz_mutants_are_a_function_of_the_seed(made: dict[str, bytes], tmp_path: Path) -> None:
-    """Encoders may differ from run to run in what threads decide; damage may not."""
-    again = originals(tmp_path)
-    same = {name for name in made if made[name] == again[name]}
-    assert len(same) > len(made) - 3
+def test_fuzz_mutants_are_a_function_of_the_seed(made: dict[str, bytes]) -> None:
     assert mutants(made, SEED, 40) == [*mutants(made, SEED, 80)[:40]]
     assert mutants(made, SEED, 40) != mutants(made, SEED + 1, 40)
 

