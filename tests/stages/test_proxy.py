@@ -82,7 +82,7 @@ def test_compiled_layers_train_to_the_same_weights(
     assert len(compiled) == 1
     for name, expected in weights[0].items():
         # Rounding may turn a first step of AdamW around, so single weights may differ by its length.
-        assert (weights[1][name] - expected).abs().mean() < 1e-4, name
+        assert (weights[1][name] - expected).abs().mean() < 1e-3, name
 
 
 def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Path) -> None:
