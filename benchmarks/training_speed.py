@@ -20,7 +20,7 @@ from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 
-from benchmarks.common import Row, arguments, in_turn, product_rate, report
+from benchmarks.common import Row, in_turn, product_rate, report, timing_arguments
 from benchmarks.operations import training_operations
 from evatok.data.clips import ClipBatch, ClipSamplerConfig
 from evatok.data.folders import FolderConfig
@@ -210,7 +210,7 @@ def measure(
 
 def main() -> None:
     """Measures every batch with every number of groups."""
-    parser = arguments(__doc__)
+    parser = timing_arguments(__doc__)
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--batches", type=int, nargs="+", default=[16])
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 4], help="assignments of a step")
