@@ -12,14 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from jsonargparse import ArgumentParser
 
 from evatok.data.files import write_text
+from evatok.stages.proxy import ProxyConfig
 from evatok.stages.selfcheck import setup
 
 Row = Mapping[str, Any]
+KeyT = TypeVar("KeyT")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -42,6 +45,15 @@ def timing_arguments(about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def read_config(words: list[str]) -> ProxyConfig:
+    """A training's config, from its file and single values, as `evatok train proxy` takes them."""
+    parser = ArgumentParser()
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(ProxyConfig, None)
+    values = vars(parser.instantiate(parser.parse_args(words)))
+    return ProxyConfig(**{name: value for name, value in values.items() if name != "config"})
+
+
 def environment() -> dict[str, Any]:
     """What the numbers of a run depend on besides its arguments."""
     return {"command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]), "commit": _commit(), **setup()}
@@ -62,11 +74,11 @@ def _commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def in_turn(calls: Mapping[KeyT, Callable[[], Any]], repeats: int) -> dict[KeyT, float]:
     """Median seconds of each call; they take turns, so that all of them see the machine in the same states."""
     for call in calls.values():
         call()
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[KeyT, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
             synchronize()

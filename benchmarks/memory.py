@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.children import in_child, peak_memory
 from benchmarks.common import Row, arguments, in_turn, report, table
-from benchmarks.training_speed import config_of, run_steps
+from benchmarks.steps import run_steps, step_config
 from evatok.data.video import write_video
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout
@@ -34,7 +34,7 @@ MIB = 2**20
 # The losses of the configs that train these presets.
 LOSSES = {
     "tiny": ReconstructionLossConfig(network="alex", perceptual_frames=8),
-    "small": ReconstructionLossConfig(network="vgg", perceptual_frames=8),
+    "small": ReconstructionLossConfig(network="vgg", perceptual_frames=4),
     "base": ReconstructionLossConfig(network="vgg"),
 }
 
@@ -54,15 +54,10 @@ def training_step(loss: ReconstructionLossConfig, model: TokenizerConfig, batch:
     """Steps of stage 1 in bfloat16; saving what was trained, at the end, is not counted."""
     imports = peak_memory()
     peaks: list[int] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "videos").mkdir()
-        noise = torch.randint(0, 256, (model.clip_frames, 3, 64, 64), dtype=torch.uint8)
-        write_video(folder / "videos" / "noise.mp4", noise, fps=24)
-        config = config_of(folder, model, batch, 1, loss, steps=4)
-        task = run_steps(config, folder, lambda step: peaks.append(peak_memory()))
-    seconds = statistics.median(b - a for a, b in zip(task.starts[1:], task.starts[2:], strict=False))
-    return Measured(peaks[-1] - imports, batch / seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        config = step_config(Path(folder), model, batch, 1, loss, steps=5)
+        task = run_steps(config, lambda step: peaks.append(peak_memory()))
+    return Measured(peaks[-1] - imports, batch / statistics.median(task.seconds))
 
 
 def encode_and_decode(model: TokenizerConfig, batch: int) -> Measured:

@@ -15,10 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-from jsonargparse import ArgumentParser
-
-from benchmarks.common import arguments, table, write_record
+from benchmarks.common import arguments, read_config, table, write_record
+from benchmarks.steps import prepared
 from evatok.data.clips import ClipBatch, TrainingClips, loader
 from evatok.data.folders import FolderConfig
 from evatok.data.sharding import plan_shards, write_shards
@@ -44,15 +42,6 @@ def main() -> None:
     print(f"training on clips in memory: {record['training']:.1f} clips/s")
     print(table(rows(record)))
     write_record(record, given.out)
-
-
-def read_config(words: list[str]) -> ProxyConfig:
-    """A training's config, from its file and single values, as `evatok train proxy` takes them."""
-    parser = ArgumentParser()
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(ProxyConfig, None)
-    values = vars(parser.instantiate(parser.parse_args(words)))
-    return ProxyConfig(**{name: value for name, value in values.items() if name != "config"})
 
 
 def measure(config: ProxyConfig, folder: Path, workers: list[int], seconds: float) -> dict[str, Any]:
@@ -113,10 +102,7 @@ def learner(config: ProxyConfig) -> Callable[[ClipBatch], None]:
     """A step of training on a group, codebook included."""
     plain = replace(config, data=replace(config.data, validation=[]))
     task = ProxyTask(plain)
-    accelerator = Accelerator(mixed_precision=config.loop.precision)
-    for trained in task.trained.values():
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
-        trained.averaging.to(accelerator.device)
+    accelerator = prepared(task, config.loop.precision)
 
     def learn(batch: ClipBatch) -> None:
         update(task, accelerator, task.warmup, config.loop.steps, [Item(batch, seed=0)])

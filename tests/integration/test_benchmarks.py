@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import common, fuzz, memory, operations, source_speed, tokenizer_speed, training_speed
+from benchmarks import (
+    common,
+    cpu_defaults,
+    fuzz,
+    gpu,
+    memory,
+    operations,
+    source_speed,
+    tokenizer_speed,
+    training_speed,
+)
 from evatok.data.children import Limits
 from evatok.data.scanning import ScanConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
@@ -97,7 +107,8 @@ def test_training_speed_knows_operators(operator: str, kind: str) -> None:
 @pytest.fixture
 def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures in this process: that children measure right is in `tests/tokenizer/test_memory.py`."""
-    monkeypatch.setattr(memory, "in_child", lambda function, *given, environment: function(*given))
+    for module in (memory, cpu_defaults):
+        monkeypatch.setattr(module, "in_child", lambda function, *given, environment: function(*given))
 
 
 def test_memory_measures_what_fits_and_estimates_the_rest(no_children: None) -> None:
@@ -119,3 +130,47 @@ def test_memory_of_both_passes(no_children: None) -> None:
 def test_memory_of_encoding_by_length(no_children: None) -> None:
     rows = memory.lengths([16, 32], side=32)
     assert [row["frames"] for row in rows] == [16, 32] and all(row["clips/s"] > 0 for row in rows)
+
+
+def test_cpu_defaults_measures_every_setting_in_turn(no_children: None) -> None:
+    rows = cpu_defaults.measure(MINI, [cpu_defaults.FLUSHED, "one thread"], batch=2, steps=1, turns=1)
+    assert [row["setting"] for row in rows] == ["defaults", cpu_defaults.FLUSHED, "one thread"]
+    assert rows[0]["training gains"] == "+0.0%" and rows[2]["variables"] == "OMP_NUM_THREADS=1"
+    assert all(row["training, s"] > 0 and row["coding, s"] > 0 for row in rows)
+
+
+def test_cpu_defaults_takes_the_fastest_turn_of_each_step() -> None:
+    assert cpu_defaults.fastest([[1.0, 5.0], [3.0, 2.0]]) == 1.5
+    slow, fast = (cpu_defaults.Seconds([step, step], [1.0]) for step in (1.5, 1.2))
+    row = cpu_defaults.row_of("one thread", [fast], [slow])
+    assert (row["training gains"], row["coding gains"]) == ("+25.0%", "+0.0%")
+
+
+def test_gpu_attention_is_near_the_cpu_in_float32() -> None:
+    rows = gpu.attention_errors(MINI, 3, torch.device("cpu"))
+    assert [row["attention"] for row in rows] == ["encoder, own", "encoder, cross", "decoder, own", "decoder, cross"]
+    assert all(0 < row["output"] < gpu.TOLERANCE and 0 < row["gradients"] < gpu.TOLERANCE for row in rows)
+
+
+def test_gpu_speed_of_packed_and_padded_eager_and_compiled() -> None:
+    rows = gpu.speed(MINI, 3, mixes=2, repeats=1, peak=1e9, device=torch.device("cpu"), backend="eager")
+    kinds = [("packed", "eager"), ("padded", "eager"), ("packed", "compiled"), ("padded", "compiled")]
+    assert [(row["lengths"], row["layers"]) for row in rows] == kinds
+    packed, padded = rows[:2]
+    assert 16 <= packed["tokens a clip"] < padded["tokens a clip"] <= 32
+    # Padding is of no use: utilisations differ as clips/s do.
+    for row in rows:
+        assert row["useful TFLOP/s"] / packed["useful TFLOP/s"] == pytest.approx(row["clips/s"] / packed["clips/s"])
+
+
+def test_gpu_trains_for_a_time(tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = mini_config(tmp_path / "run", video_folder)
+    monkeypatch.setattr(gpu, "PROBE", 2)
+    assert 0 < gpu.seconds_a_step(config) < 60 and not (tmp_path / "run").exists()
+    monkeypatch.setattr(gpu, "seconds_a_step", lambda config: 0.25)
+    record = gpu.train_for(config, 1.0, torch.device("cpu"))
+    assert record["steps"] == 4 and record["clips"] == 16 and record["clips/s"] > 0
+    assert record["bytes in half precision"] == (tmp_path / "run" / "half" / "model.safetensors").stat().st_size
+    assert 0 < record["validation"]["held_out/lpips/8"] < 2
+    with pytest.raises(ValueError, match="suffice for 3 steps, all of them warm-up"):
+        gpu.train_for(config, 0.9, torch.device("cpu"))
