@@ -16,21 +16,29 @@ ResultT = TypeVar("ResultT")
 def in_child(
     function: Callable[..., ResultT], *arguments: Any, environment: Mapping[str, str] | None = None
 ) -> ResultT:
-    """What a function gives in a new process, which gets these environment variables besides this one's.
+    """What a function gives in a new process; see `side_by_side`."""
+    return side_by_side(1, function, *arguments, environment=environment)[0]
+
+
+def side_by_side(
+    count: int, function: Callable[..., ResultT], *arguments: Any, environment: Mapping[str, str] | None = None
+) -> list[ResultT]:
+    """What a function gives in each of some new processes that run at the same time.
 
     Args:
+        count: how many.
         function: importable by its name; its arguments and its result are pickled.
         arguments: what to call it with.
-        environment: variables and their values.
+        environment: variables that the processes have besides this one's.
 
     Raises:
-        BrokenProcessPool: the process died, for lack of memory perhaps.
+        BrokenProcessPool: a process died, for lack of memory perhaps.
     """
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(function, *arguments).result()
+        with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+            return [each.result() for each in [pool.submit(function, *arguments) for _ in range(count)]]
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -1,9 +1,11 @@
-"""Settings of threads and of memory on a CPU: seconds of a training step, and of encoding with decoding, under each.
+"""Settings of threads and of memory on a CPU: seconds of training steps, and of encoding with decoding, under each.
 
 Every measurement is a process of its own that begins with the settings; the processes take turns. All do the same:
-steps of stage 1 by the preset `tiny` under the same random assignments, then clips to ids and back in float32. Of each
-step the fastest turn counts: on a machine that others use too, what slows a step down is theirs. Gains are over the
-defaults of torch and the C library.
+steps of stage 1 by the preset `tiny` under the same random assignments, on clips in memory; such steps on clips that
+another process reads meanwhile (`fed`); clips to ids and back in float32. Of each step the fastest turn counts: on a
+machine that others use too, what slows a step down is theirs. Gains are over the defaults of torch and the C library.
+
+Then two processes train side by side, as where a machine is shared: there it matters how threads wait for each other.
 
     python -m benchmarks.cpu_defaults --out docs/results/cpu-defaults.json
 """
@@ -11,6 +13,7 @@ defaults of torch and the C library.
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -19,8 +22,8 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmarks.children import in_child
-from benchmarks.common import Row, arguments, report
+from benchmarks.children import in_child, side_by_side
+from benchmarks.common import Row, arguments, report, table
 from benchmarks.steps import run_steps, step_config
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout
@@ -28,6 +31,7 @@ from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 
 DEFAULTS, FLUSHED = "defaults", "denormal numbers count as 0"
+WAITING = (DEFAULTS, "waiting threads spin briefly", "waiting threads sleep")
 ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 # What was freed stays with the process, which need not be given it, and clear it, page by page again.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
@@ -37,6 +41,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     FLUSHED: {},
     "one thread": {"OMP_NUM_THREADS": "1"},
     "waiting threads sleep": {"OMP_WAIT_POLICY": "passive"},
+    "waiting threads spin briefly": {"GOMP_SPINCOUNT": "10000"},
     "waiting threads spin": {"OMP_WAIT_POLICY": "active"},
     "threads bound to cores": {"OMP_PROC_BIND": "true"},
     "freed memory kept": KEPT,
@@ -48,22 +53,26 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 
 class Seconds(NamedTuple):
-    """Of each training step, and of encoding and decoding as many clips again and again."""
+    """Of each step of training, each that a reading process feeds, each encoding and decoding of as many clips."""
 
     training: list[float]
+    fed: list[float]
     coding: list[float]
 
 
 def seconds_of(model: TokenizerConfig, batch: int, steps: int, flush: bool) -> Seconds:
-    """What both take in this process, which some calls have warmed up."""
+    """What all of them take in this process, which some calls have warmed up."""
     torch.set_flush_denormal(flush)
-    return Seconds(_training(model, batch, steps), _coding(model, batch, steps))
+    fed = training(model, batch, steps, fed=True)
+    return Seconds(training(model, batch, steps, fed=False), fed, _coding(model, batch, steps))
 
 
-def _training(model: TokenizerConfig, batch: int, steps: int) -> list[float]:
+def training(model: TokenizerConfig, batch: int, steps: int, fed: bool) -> list[float]:
+    """Seconds of each step, on clips that a process of its own reads or on clips in memory."""
     loss = ReconstructionLossConfig(network="alex", perceptual_frames=8)
     with tempfile.TemporaryDirectory() as folder:
-        return run_steps(step_config(Path(folder), model, batch, 1, loss, steps + 2)).seconds
+        config = step_config(Path(folder), model, batch, 1, loss, steps + 2)
+        return run_steps(replace(config, loop=replace(config.loop, workers=int(fed))), read=fed).seconds
 
 
 def _coding(model: TokenizerConfig, batch: int, steps: int) -> list[float]:
@@ -91,6 +100,15 @@ def measure(model: TokenizerConfig, names: Sequence[str], batch: int, steps: int
     return [row_of(name, found[name], found[DEFAULTS]) for name in order]
 
 
+def measure_shared(model: TokenizerConfig, names: Sequence[str], batch: int, steps: int) -> list[Row]:
+    """A row for each setting, of two processes that train at the same time."""
+    rows: list[Row] = []
+    for name in names:
+        both = side_by_side(2, training, model, batch, steps, False, environment=ON_CPU | SETTINGS[name])
+        rows.append({"two trainings at once": name, "seconds a step": fmean(map(fmean, both))})
+    return rows
+
+
 def row_of(name: str, found: Sequence[Seconds], defaults: Sequence[Seconds]) -> Row:
     """Seconds of a setting, and its gains."""
     row: dict[str, object] = {"setting": name}
@@ -115,7 +133,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4)
     given = parser.parse_args()
     rows = measure(PRESETS[given.preset], given.settings, given.batch, given.steps, given.turns)
-    report(rows, given.out, preset=given.preset, batch=given.batch)
+    shared = measure_shared(PRESETS[given.preset], WAITING, given.batch, 3)
+    print(table(shared))
+    report(rows, given.out, shared=shared, preset=given.preset, batch=given.batch)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Training steps of stage 1 on random clips, by the stage's own task and loop, for whatever measures them.
-
-Clips are random bytes, so that no disk is measured.
-"""
+"""Training steps of stage 1, by the stage's own task and loop, for whatever measures them."""
 
 import tempfile
 import time
@@ -67,12 +64,11 @@ class RandomClips(Dataset[ClipBatch]):
 
 
 class TimedTask(ProxyTask):
-    """Stage 1 on random clips, which notes when each step begins and which assignments it had."""
+    """Stage 1, which notes when each step begins and which assignments it had."""
 
     def __init__(self, config: ProxyConfig, each_step: Callable[[int], None]) -> None:
         super().__init__(config)
         self.each_step = each_step
-        self.batches = RandomClips(config.data.group, config.model.clip_frames, config.model.side)  # type: ignore[assignment]
         self.starts: list[float] = []
         self.assignments: list[list[int]] = []
 
@@ -92,11 +88,19 @@ class TimedTask(ProxyTask):
         return [b - a for a, b in pairwise(self.starts[1:])]
 
 
-def run_steps(config: ProxyConfig, each_step: Callable[[int], None] = lambda step: None) -> TimedTask:
-    """Trains for the steps of a config, calls `each_step` before each, and throws the result away."""
+def run_steps(
+    config: ProxyConfig, each_step: Callable[[int], None] = lambda step: None, *, read: bool = False
+) -> TimedTask:
+    """Trains for the steps of a config, calls `each_step` before each, and throws the result away.
+
+    Clips are random bytes in memory, unless they are to be read, from the config's source.
+    """
     torch.manual_seed(config.loop.seed)
     with tempfile.TemporaryDirectory() as run:
         task = TimedTask(config, each_step)
+        if not read:
+            clips = RandomClips(config.data.group, config.model.clip_frames, config.model.side)
+            task.batches = clips  # type: ignore[assignment]
         train(task, config.loop, Path(run), resume=False)
     return task
 

@@ -109,6 +109,9 @@ def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures in this process: that children measure right is in `tests/tokenizer/test_memory.py`."""
     for module in (memory, cpu_defaults):
         monkeypatch.setattr(module, "in_child", lambda function, *given, environment: function(*given))
+    monkeypatch.setattr(
+        cpu_defaults, "side_by_side", lambda count, function, *given, environment: [function(*given)] * count
+    )
 
 
 def test_memory_measures_what_fits_and_estimates_the_rest(no_children: None) -> None:
@@ -136,14 +139,16 @@ def test_cpu_defaults_measures_every_setting_in_turn(no_children: None) -> None:
     rows = cpu_defaults.measure(MINI, [cpu_defaults.FLUSHED, "one thread"], batch=2, steps=1, turns=1)
     assert [row["setting"] for row in rows] == ["defaults", cpu_defaults.FLUSHED, "one thread"]
     assert rows[0]["training gains"] == "+0.0%" and rows[2]["variables"] == "OMP_NUM_THREADS=1"
-    assert all(row["training, s"] > 0 and row["coding, s"] > 0 for row in rows)
+    assert all(row[f"{kind}, s"] > 0 for row in rows for kind in ("training", "fed", "coding"))
+    [shared] = cpu_defaults.measure_shared(MINI, ["one thread"], batch=2, steps=1)
+    assert shared["two trainings at once"] == "one thread" and shared["seconds a step"] > 0
 
 
 def test_cpu_defaults_takes_the_fastest_turn_of_each_step() -> None:
     assert cpu_defaults.fastest([[1.0, 5.0], [3.0, 2.0]]) == 1.5
-    slow, fast = (cpu_defaults.Seconds([step, step], [1.0]) for step in (1.5, 1.2))
+    slow, fast = (cpu_defaults.Seconds([step, step], [2.0], [1.0]) for step in (1.5, 1.2))
     row = cpu_defaults.row_of("one thread", [fast], [slow])
-    assert (row["training gains"], row["coding gains"]) == ("+25.0%", "+0.0%")
+    assert (row["training gains"], row["fed gains"], row["coding gains"]) == ("+25.0%", "+0.0%", "+0.0%")
 
 
 def test_gpu_attention_is_near_the_cpu_in_float32() -> None:

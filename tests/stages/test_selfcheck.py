@@ -26,7 +26,10 @@ def test_a_video_without_16_frames_is_refused(tmp_path: Path) -> None:
         selfcheck(tmp_path / "short.mp4")
 
 
-def test_setup_names_what_a_report_needs() -> None:
+def test_setup_names_what_a_report_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     facts = setup()
+    assert "MALLOC_ARENA_MAX=1" in facts["settings"] and "OMP_WAIT_POLICY=passive" in facts["settings"]
     assert {"evatok", "torch", "PyAV", "decoders", "device", "threads", "precision"} <= facts.keys()
     assert facts["torch"] == torch.__version__ and "h264" in facts["decoders"]

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from evatok.training.optimizers import OptimizerConfig
 STEPS = 240
 # LPIPS; an untrained tokenizer is at about 0.6.
 PASS_MARK = 0.1
+# Of threads (OpenMP and its makes) and of memory (the C library, torch).
+_SETTINGS = re.compile(r"(OMP|GOMP|KMP|MKL|MALLOC|THP)_|GLIBC_TUNABLES$|LD_PRELOAD$")
 _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "ffv1")
 
 
@@ -81,7 +84,7 @@ def selfcheck(video: Path | None = None, steps: int = STEPS) -> Learned:
 
 
 def setup() -> dict[str, str]:
-    """Versions, devices, threads, precision and decoders of this machine."""
+    """Versions, devices, threads and what is set about them, precision and decoders of this machine."""
     ffmpeg = ".".join(map(str, av.library_versions["libavcodec"]))
     return {
         "evatok": evatok.__version__,
@@ -92,6 +95,7 @@ def setup() -> dict[str, str]:
         "decoders": ", ".join(name for name in _CODECS if _decodes(name)),
         "device": _device(),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} CPUs",
+        "settings": _settings() or "none; threads and memory are as torch and the C library have them",
         "precision": precision(),
     }
 
@@ -108,6 +112,11 @@ def _device() -> str:
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return f"{len(names)} × {names[0]}, CUDA {torch.version.cuda}"
     return f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _settings() -> str:
+    """Environment variables that say how threads wait and how memory is allocated."""
+    return " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _SETTINGS.match(name))
 
 
 def _decodes(codec: str) -> bool:
