@@ -19,13 +19,15 @@ CONFIG = {
         "train": [
             {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.4},
             {"games": "all", "seeds": [0, 4], "frames": 320, "weight": 0.35},
-            {"photographs": "train", "weight": 0.25},
+            {"photographs": "train", "weight": 0.15},
+            {"shards": "s3://bucket/mine", "name": None, "weight": 0.1},
         ],
         "clips": {"frames": 16, "sizes": [[32, 32], [24, 40], [8, 8]], "size_weights": [3, 1, 0]},
     },
     "average": 0.999,
+    "init_from": None,
 }
-TRAINING = {"steps": 3000, "clips": 48000, "seconds": 9000.0, "seed": 7, "config": CONFIG}
+TRAINING = {"steps": 3000, "clips": 48000, "seconds": 9000.0, "skipped": 0, "seed": 7, "config": CONFIG}
 COMMAND = "evatok evaluate --config configs/tiny/evaluation.yaml"
 
 
@@ -128,6 +130,17 @@ def test_machine_is_named_where_known(mini: VideoTokenizer, folder: Path) -> Non
 def test_remarks_are_shown(mini: VideoTokenizer, folder: Path) -> None:
     (folder / "training.json").write_text(json.dumps({**TRAINING, "remarks": "The schedule was shortened."}))
     assert "\nThe schedule was shortened.\n" in write(folder, record(mini.checksum))
+
+
+def test_what_training_began_with_and_left_out_is_shown(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, record(mini.checksum))
+    assert (
+        "began with" not in text and "left out" not in text and "10%: videos of the shards `s3://bucket/mine`" in text
+    )
+    training = {**TRAINING, "skipped": 3, "config": {**CONFIG, "init_from": "runs/first/final"}}
+    (folder / "training.json").write_text(json.dumps(training))
+    text = write(folder, record(mini.checksum))
+    assert "`runs/first/final`" in text and "3,000, 3 of them left out" in text
 
 
 def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:
