@@ -5,7 +5,6 @@ A benchmark compares things within one run on one machine; seconds of different 
 
 import argparse
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -13,38 +12,51 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from jsonargparse import ArgumentParser
 
-import evatok
 from evatok.data.files import write_text
+from evatok.stages.proxy import ProxyConfig
+from evatok.stages.selfcheck import setup
 
 Row = Mapping[str, Any]
+KeyT = TypeVar("KeyT")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Values that hold if nothing is said, and the lines of a module's docstring as they are."""
 
 
 def arguments(about: str | None) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=about, formatter_class=_Help)
     parser.add_argument("--out", type=Path, help="JSON file for the record")
+    return parser
+
+
+def timing_arguments(about: str | None) -> argparse.ArgumentParser:
+    """A parser with what every benchmark takes that times calls in turn."""
+    parser = arguments(about)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns; the median counts")
     return parser
 
 
+def read_config(words: list[str]) -> ProxyConfig:
+    """A training's config, from its file and single values, as `evatok train proxy` takes them."""
+    parser = ArgumentParser()
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(ProxyConfig, None)
+    values = vars(parser.instantiate(parser.parse_args(words)))
+    return ProxyConfig(**{name: value for name, value in values.items() if name != "config"})
+
+
 def environment() -> dict[str, Any]:
     """What the numbers of a run depend on besides its arguments."""
-    on_gpu = torch.cuda.is_available()
-    return {
-        "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
-        "commit": _commit(),
-        "evatok": evatok.__version__,
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores",
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-    }
+    return {"command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]), "commit": _commit(), **setup()}
 
 
 def _module() -> list[str]:
@@ -62,11 +74,11 @@ def _commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def in_turn(calls: Mapping[KeyT, Callable[[], Any]], repeats: int) -> dict[KeyT, float]:
     """Median seconds of each call; they take turns, so that all of them see the machine in the same states."""
     for call in calls.values():
         call()
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[KeyT, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
             synchronize()
@@ -101,11 +113,15 @@ def _cell(value: Any) -> str:
 
 
 def report(rows: Sequence[Row], out: Path | None, **more: Any) -> None:
-    """Prints a table and what it depends on; writes all of it as JSON where asked."""
-    surroundings = environment()
+    """Prints a table; writes it as JSON where asked, with all else that is to be kept."""
     print(table(rows))
+    write_record({**more, "rows": list(rows)}, out)
+
+
+def write_record(record: Mapping[str, Any], out: Path | None) -> None:
+    """Prints what a record depends on; writes both as JSON where asked."""
+    surroundings = environment()
     print(", ".join(f"{name}: {value}" for name, value in surroundings.items()))
     if out:
-        record = {"environment": surroundings, **more, "rows": list(rows)}
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, json.dumps(record, indent=2) + "\n")
+        write_text(out, json.dumps({"environment": surroundings, **record}, indent=2) + "\n")

@@ -6,10 +6,8 @@ The short form is `tests/data/test_fuzz.py`. Ends with 1 if a good video cannot 
 another reason the second time.
 """
 
-import argparse
 import hashlib
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -17,11 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import av
-
-import evatok
+from benchmarks.common import arguments, write_record
 from evatok.data.children import Failure, Limits, in_children
-from evatok.data.files import write_text
 from evatok.data.manifest import Manifest
 from evatok.data.scanning import ScanConfig, scan_to
 from tests.data.mutants import KINDS, Examined, Mutant, examine, mutants, originals
@@ -29,20 +24,16 @@ from tests.data.mutants import KINDS, Examined, Mutant, examine, mutants, origin
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--count", type=int, default=960, help="damaged videos")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, help="that decode at a time; without it, as many as CPUs")
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     config = ScanConfig(given.processes, Limits(seconds=30.0))
     with tempfile.TemporaryDirectory() as folder:
         record = fuzz(Path(folder), given.seed, given.count, config)
-    record["command"] = " ".join(["python -m benchmarks.fuzz", *sys.argv[1:]])
-    text = json.dumps(record, indent=2)
-    print(text)
-    if given.out:
-        write_text(given.out, text + "\n")
+    print(json.dumps(record, indent=2))
+    write_record(record, given.out)
     sys.exit(bool(record["contradictions"]))
 
 
@@ -75,12 +66,6 @@ def fuzz(folder: Path, seed: int, count: int, config: ScanConfig) -> dict[str, A
         "scan_seconds": round(seconds, 1),
         "seed": seed,
         "originals_sha256": hashlib.sha256(b"".join(made[name] for name in sorted(made))).hexdigest(),
-        "versions": {
-            "evatok": evatok.__version__,
-            "av": av.__version__,
-            "ffmpeg": av.ffmpeg_version_info,
-            "python": platform.python_version(),
-        },
     }
 
 

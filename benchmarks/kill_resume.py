@@ -5,7 +5,6 @@
 The run is that of the tests: a mini tokenizer on two made-up videos, a checkpoint every 3 steps, one thread.
 """
 
-import argparse
 import json
 import os
 import random
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.common import arguments, write_record
 from evatok.data.video import write_video
 from evatok.training.checkpoints import checkpoints
 from tests.runs import differing_files, mini_config, write_config
@@ -28,18 +28,15 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def main() -> None:
     """Runs the command line; ends with 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         record = kill_often(Path(folder), given.kills, given.seed, given.steps)
-    record["command"] = " ".join(["python -m benchmarks.kill_resume", *sys.argv[1:]])
     print(json.dumps(record, indent=2))
-    if given.out:
-        given.out.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(record, given.out)
     sys.exit(bool(record["differing"]))
 
 
@@ -71,7 +68,6 @@ def kill_often(folder: Path, kills: int, seed: int, steps: int) -> dict[str, obj
         "seed": seed,
         "steps": steps,
         "differing": differing_files(folder / "whole", folder / "parts"),
-        "torch": torch.__version__,
     }
 
 

@@ -7,11 +7,6 @@ workers, clips are made in the process that trains; with more, beside it. `fed` 
 relative to training on clips in memory: 1 where data costs nothing.
 """
 
-import argparse
-import json
-import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +15,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import av
-import torch
-from accelerate import Accelerator
-from jsonargparse import ArgumentParser
-
-import evatok
+from benchmarks.common import arguments, read_config, table, write_record
+from benchmarks.steps import prepared
 from evatok.data.clips import ClipBatch, TrainingClips, loader
-from evatok.data.files import write_text
 from evatok.data.folders import FolderConfig
 from evatok.data.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
@@ -41,28 +31,17 @@ ENDLESS = 10**9
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--config", default="configs/tiny/proxy.yaml", help="of the training, with its sources")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
-    parser.add_argument("--out", type=Path)
     given, words = parser.parse_known_args()
     config = read_config([f"--config={given.config}", *words])
     with tempfile.TemporaryDirectory() as folder:
         record = measure(config, Path(folder), given.workers, given.seconds)
-    record["command"] = " ".join(["python -m benchmarks.source_speed", *sys.argv[1:]])
-    print(table(record))
-    if given.out:
-        write_text(given.out, json.dumps(record, indent=2) + "\n")
-
-
-def read_config(words: list[str]) -> ProxyConfig:
-    """A training's config, from its file and single values, as `evatok train proxy` takes them."""
-    parser = ArgumentParser()
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(ProxyConfig, None)
-    values = vars(parser.instantiate(parser.parse_args(words)))
-    return ProxyConfig(**{name: value for name, value in values.items() if name != "config"})
+    print(f"training on clips in memory: {record['training']:.1f} clips/s")
+    print(table(rows(record)))
+    write_record(record, given.out)
 
 
 def measure(config: ProxyConfig, folder: Path, workers: list[int], seconds: float) -> dict[str, Any]:
@@ -88,10 +67,6 @@ def measure(config: ProxyConfig, folder: Path, workers: list[int], seconds: floa
         "group": config.data.group,
         "clips": asdict(config.data.clips),
         "train": [asdict(source) for source in config.data.train],
-        "versions": {"evatok": evatok.__version__, "torch": torch.__version__, "av": av.__version__},
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability() + " " + platform.machine(),
     }
 
 
@@ -127,10 +102,7 @@ def learner(config: ProxyConfig) -> Callable[[ClipBatch], None]:
     """A step of training on a group, codebook included."""
     plain = replace(config, data=replace(config.data, validation=[]))
     task = ProxyTask(plain)
-    accelerator = Accelerator(mixed_precision=config.loop.precision)
-    for trained in task.trained.values():
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
-        trained.averaging.to(accelerator.device)
+    accelerator = prepared(task, config.loop.precision)
 
     def learn(batch: ClipBatch) -> None:
         update(task, accelerator, task.warmup, config.loop.steps, [Item(batch, seed=0)])
@@ -155,17 +127,14 @@ def _nothing(batch: ClipBatch) -> None:
     pass
 
 
-def table(record: dict[str, Any]) -> str:
-    """Rates, and in brackets how many times that of training they are."""
-    workers = list(record["fed"])
-    lines = [f"training on clips in memory: {record['training']:.1f} clips/s"]
-    lines += ["| clips/s (times training) | " + " | ".join(f"{n} workers" for n in workers) + " |"]
-    lines += ["| --- |" + " --- |" * len(workers)]
-    for name, row in record["sources"].items():
-        cells = (f"{row[n]:.1f} ({record['ratios'][name][n]:.2f})" for n in workers)
-        lines += [f"| {name} | " + " | ".join(cells) + " |"]
-    lines += ["| training, fed by the mixture | " + " | ".join(f"({record['fed'][n]:.2f})" for n in workers) + " |"]
-    return "\n".join(lines)
+def rows(record: dict[str, Any]) -> list[dict[str, str]]:
+    """Rates by source and workers, and in brackets how many times that of training they are."""
+    first, cells = "clips/s (times training)", []
+    for name, rates in record["sources"].items():
+        ratios = record["ratios"][name]
+        cells.append({first: name} | {f"{n} workers": f"{rates[n]:.1f} ({ratios[n]:.2f})" for n in rates})
+    fed = {f"{n} workers": f"({share:.2f})" for n, share in record["fed"].items()}
+    return [*cells, {first: "training, fed by the mixture"} | fed]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import PRECISIONS, Row, arguments, in_turn, report
+from benchmarks.common import PRECISIONS, Row, in_turn, report, timing_arguments
 from benchmarks.operations import forward_operations, plain_operations
 from evatok.assignment import AssignmentSpace
 from evatok.nn.packed import Layout
@@ -91,7 +91,7 @@ def measure(config: TokenizerConfig, plain: PlainConfig, clips: int, tokens: int
 
 def main() -> None:
     """Measures every batch in every precision."""
-    parser = arguments(__doc__)
+    parser = timing_arguments(__doc__)
     parser.add_argument("--preset", choices=list(PRESETS), default="base")
     parser.add_argument("--tokens", type=int, default=774, help="of a clip, the mean over a batch")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])

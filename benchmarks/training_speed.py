@@ -1,37 +1,29 @@
 """A training step of stage 1: clips a second by preset, mix of assignments and batch, and what the time goes to.
 
-Clips are random bytes, so that no disk is measured; what reading costs is measured by itself, on a video that is
-written for it. Groups of a step have an assignment each. The step is the stage's own (`ProxyTask`, `train`).
+Clips are in memory; what reading costs is measured by itself, on a video that is written for it. Groups of a step have
+an assignment each.
 
     python -m benchmarks.training_speed --preset tiny --batches 16 --groups 1 2 4 --out docs/results/training-speed.json
 """
 
+import statistics
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import Dataset
 
-from benchmarks.common import Row, arguments, in_turn, product_rate, report
+from benchmarks.common import Row, in_turn, product_rate, report, timing_arguments
 from benchmarks.operations import training_operations
-from evatok.data.clips import ClipBatch, ClipSamplerConfig
-from evatok.data.folders import FolderConfig
-from evatok.data.video import write_video
+from benchmarks.steps import run_steps, step_config
 from evatok.losses.reconstruction import ReconstructionLossConfig
-from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
-from evatok.training.loop import LoopConfig, train
-from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Item
 
 # Kinds of operators by their names, the first that fits; a name ends where the pattern does if it ends with "$".
 KINDS: dict[str, tuple[str, ...]] = {
@@ -41,69 +33,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "copies and casts": ("copy_$", "cat$", "clone$", "fill_$", "zero_$", "empty", "contiguous$", "resize_$", "stack$"),
     "optimisers": ("_fused_adam", "_foreach_", "lerp_$"),
 }
-
-
-class RandomClips(Dataset[ClipBatch]):
-    """The same random clips at any index."""
-
-    def __init__(self, clips: int, frames: int, side: int) -> None:
-        shape = (clips, frames, 3, side, side)
-        video = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        self.batch = ClipBatch(video, torch.full((clips,), -1), ["random"] * clips)
-
-    def __getitem__(self, index: int) -> ClipBatch:
-        return self.batch
-
-
-class TimedTask(ProxyTask):
-    """Stage 1 on random clips, which notes when each step begins."""
-
-    def __init__(self, config: ProxyConfig, each_step: Callable[[int], None]) -> None:
-        super().__init__(config)
-        self.each_step = each_step
-        self.batches = RandomClips(config.data.group, config.model.clip_frames, config.model.side)  # type: ignore[assignment]
-        self.starts: list[float] = []
-        self.assignments: list[list[int]] = []
-
-    def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
-        self.each_step(step)
-        self.starts.append(time.perf_counter())
-        super().before_step(step, items, generator)
-
-    def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        lengths = super()._lengths(batch, generator)
-        self.assignments += lengths.tolist()
-        return lengths
-
-
-def config_of(
-    folder: Path, model: TokenizerConfig, batch: int, groups: int, loss: ReconstructionLossConfig, steps: int
-) -> ProxyConfig:
-    """Stage 1 with `batch` clips a step in `groups` groups, quantized from the first step on, without validation."""
-    if batch % groups:
-        raise ValueError(f"{batch} clips do not divide into {groups} groups")
-    return ProxyConfig(
-        folder=str(folder / "run"),
-        data=DataConfig(
-            train=[FolderConfig(folder=str(folder / "videos"))],
-            clips=ClipSamplerConfig(frames=model.clip_frames, sizes=[(model.side, model.side)], size_weights=[1.0]),
-            group=batch // groups,
-        ),
-        model=model,
-        loss=loss,
-        codebook=CodebookConfig(warmup=0, window=10_000),
-        optimizer=OptimizerConfig(kind="muon"),
-        loop=LoopConfig(steps=steps, accumulate=groups, log_every=10_000, tracker="none"),
-    )
-
-
-def run_steps(config: ProxyConfig, folder: Path, each_step: Callable[[int], None]) -> TimedTask:
-    """Trains for the steps of a config and throws the result away."""
-    torch.manual_seed(config.loop.seed)
-    with tempfile.TemporaryDirectory(dir=folder) as run:
-        task = TimedTask(config, each_step)
-        train(task, config.loop, Path(run), resume=False)
-    return task
 
 
 def seconds_of_kinds(events: Iterable[Any]) -> tuple[dict[str, float], dict[str, float], int]:
@@ -131,7 +60,7 @@ def kind_of(name: str) -> str:
     return "everything else"
 
 
-def profiled(config: ProxyConfig, folder: Path, steps: int) -> EventList:
+def profiled(config: ProxyConfig, steps: int) -> EventList:
     """Operators of `steps` steps, summed over these: the last but one and those before it, for the last also saves."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     last = config.loop.steps - 1
@@ -142,7 +71,7 @@ def profiled(config: ProxyConfig, folder: Path, steps: int) -> EventList:
         if step == last:
             profiler.stop()
 
-    run_steps(config, folder, each_step)
+    run_steps(config, each_step)
     return profiler.key_averages()
 
 
@@ -179,17 +108,12 @@ def measure(
     rate: float,
 ) -> Row:
     """Clips a second, what the step's time goes to, and its operations against the machine's own rate of products."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "videos").mkdir()
-        noise = torch.randint(0, 256, (64, 3, 144, 256), dtype=torch.uint8)
-        write_video(folder / "videos" / "noise.mp4", noise, fps=24)
-        config = config_of(folder, model, batch, groups, loss, steps)
-        task = run_steps(config, folder, lambda step: None)
-        gaps = sorted(b - a for a, b in zip(task.starts[1:], task.starts[2:], strict=False))
-        seconds = gaps[len(gaps) // 2]
+    with tempfile.TemporaryDirectory() as folder:
+        config = step_config(Path(folder), model, batch, groups, loss, steps)
+        task = run_steps(config)
+        seconds = statistics.median(task.seconds)
         operations = training_operations(model, (model.side, model.side), task.assignments) / len(task.starts)
-        kinds, others, count = seconds_of_kinds(profiled(config, folder, profile_steps))
+        kinds, others, count = seconds_of_kinds(profiled(config, profile_steps))
         whole = sum(kinds.values())
         return {
             "preset": name,
@@ -210,7 +134,7 @@ def measure(
 
 def main() -> None:
     """Measures every batch with every number of groups."""
-    parser = arguments(__doc__)
+    parser = timing_arguments(__doc__)
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--batches", type=int, nargs="+", default=[16])
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 4], help="assignments of a step")

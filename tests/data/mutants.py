@@ -1,9 +1,7 @@
 """Videos of many codecs and formats, and what becomes of them when they are damaged: all by a seed."""
 
 import hashlib
-import resource
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +11,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from benchmarks.children import peak_memory
 from evatok.data.manifest import Decoded
 from evatok.data.scanning import decode_whole
 from evatok.data.video import VideoBytes, VideoError, read_clip
@@ -285,7 +284,7 @@ def examine(path: str) -> Examined:
     except VideoError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from None
-        return Examined(error.reason, 0, True, _peak_memory())
+        return Examined(error.reason, 0, True, peak_memory())
     held = VideoBytes(path, Path(path).read_bytes())
     last, same = found.frames - 1, True
     # One by one: a picture may be large.
@@ -296,7 +295,7 @@ def examine(path: str) -> Examined:
     try:
         read_clip(path, found.frames, 1)
     except VideoError:
-        return Examined(None, found.frames, same, _peak_memory())
+        return Examined(None, found.frames, same, peak_memory())
     raise AssertionError(f"it has more than {found.frames} frames")
 
 
@@ -304,7 +303,3 @@ def _digest(source: str | VideoBytes, start: int, count: int, found: Decoded) ->
     clip = read_clip(source, start, count)
     assert clip.shape == (count, 3, *found.size), f"frames from {start} on have the shape {tuple(clip.shape)}"
     return hashlib.sha256(clip.numpy().data).hexdigest()
-
-
-def _peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

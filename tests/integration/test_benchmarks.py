@@ -1,13 +1,32 @@
-"""The benchmarks of data run, on little of it, and their records hold what they should."""
+"""The benchmarks run, on little, and their records hold what they should."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import fuzz, source_speed
+from benchmarks import (
+    common,
+    cpu_defaults,
+    fuzz,
+    gpu,
+    memory,
+    operations,
+    source_speed,
+    tokenizer_speed,
+    training_speed,
+)
 from evatok.data.children import Limits
 from evatok.data.scanning import ScanConfig
+from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import TokenizerNetwork
+from tests.conftest import MINI
 from tests.runs import mini_config
+
+LOSS = ReconstructionLossConfig(network="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
@@ -29,6 +48,129 @@ def test_source_speed_has_every_source_and_number_of_workers(
     assert all(set(row) == {"0", "1"} for row in [*record["sources"].values(), record["fed"]])
     rates = record["sources"]["shards"]
     assert record["ratios"]["shards"]["1"] == rates["1"] / record["training"] and rates["1"] > 0
-    lines = source_speed.table(record).splitlines()
-    assert lines[0].endswith("clips/s") and len(lines) == 7
-    assert lines[4].startswith(f"| shards | {rates['0']:.1f} (")
+    rows = source_speed.rows(record)
+    assert [next(iter(row.values())) for row in rows] == ["videos", "shards", "mixture", "training, fed by the mixture"]
+    assert rows[1]["0 workers"].startswith(f"{rates['0']:.1f} (")
+
+
+def test_records_say_what_made_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common.report([{"name": "a", "value": 1.23456}], tmp_path / "new" / "record.json", seed=3)
+    record = json.loads((tmp_path / "new" / "record.json").read_text())
+    assert record["rows"] == [{"name": "a", "value": 1.23456}] and record["seed"] == 3
+    assert {"command", "commit", "torch", "threads", "device"} <= record["environment"].keys()
+    printed = capsys.readouterr().out
+    assert printed.startswith("| name | value |\n| --- | --- |\n| a | 1.23 |\n") and torch.__version__ in printed
+
+
+def test_operations_are_those_that_torch_counts() -> None:
+    """Of matrix products and attention; but for pooling and positions, which are left out as small."""
+    assignments = [[8, 4, 4, 8], [4, 4, 8, 4]]
+    network = TokenizerNetwork(MINI)
+    with FlopCounterMode(display=False) as counter, torch.autocast("cpu", torch.bfloat16):
+        network(torch.zeros(2, 16, 3, 32, 32), torch.tensor(assignments), quantize=False)
+    counted = operations.forward_operations(MINI, (32, 32), assignments)
+    assert counted <= counter.get_total_flops() < 1.15 * counted
+
+
+def test_tokenizer_speed_compares_with_a_plain_transformer() -> None:
+    plain = tokenizer_speed.PlainConfig(width=32, depth=2, heads=2, elements=16)
+    row = tokenizer_speed.measure(MINI, plain, clips=3, tokens=20, precision="bfloat16", repeats=1)
+    assert row["tokens a clip"] == 20 and row["batch"] == 3
+    assert row["ratio"] == pytest.approx(row["clips/s"] / row["clips/s, plain"])
+    theirs = 2 * (2 * 12 * 32**2 * 16 + 4 * 32 * 16**2)
+    assert operations.plain_operations(32, 2, 16) == theirs
+    assert 0 < row["ratio of operations"] < 3 * theirs / operations.forward_operations(MINI, (32, 32), [[4] * 4] * 3)
+
+
+def test_training_speed_divides_the_step_into_kinds() -> None:
+    row = training_speed.measure("mini", MINI, 2, 2, LOSS, steps=5, profile_steps=1, rate=1e12)
+    assert row["batch"] == 2 and row["groups"] == 2 and row["clips/s"] > 0 and row["operators a step"] > 1000
+    shares = [int(row[kind].removesuffix("%")) for kind in [*training_speed.KINDS, "everything else"]]
+    assert sum(shares) == pytest.approx(100, abs=len(shares)) and min(shares[:3]) > 0
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("aten::bmm", "attention"),
+        ("aten::addmm", "matrix products"),
+        ("aten::convolution_backward", "convolutions"),
+        ("aten::copy_", "copies and casts"),
+        ("aten::_fused_adamw_", "optimisers"),
+        ("aten::mul", "everything else"),
+    ],
+)
+def test_training_speed_knows_operators(operator: str, kind: str) -> None:
+    assert training_speed.kind_of(operator) == kind
+
+
+@pytest.fixture
+def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures in this process: that children measure right is in `tests/tokenizer/test_memory.py`."""
+    for module in (memory, cpu_defaults):
+        monkeypatch.setattr(module, "in_child", lambda function, *given, environment: function(*given))
+
+
+def test_memory_measures_what_fits_and_estimates_the_rest(no_children: None) -> None:
+    def run(model: TokenizerConfig, batch: int) -> memory.Measured:
+        return memory.Measured(100.0 + 20 * batch + batch**2, float(batch))
+
+    found = list(memory.by_batch(run, MINI, [1, 2, 4, 8], free=200.0))
+    assert found[:3] == [(run(MINI, batch), True) for batch in (1, 2, 4)]
+    # From 144 at 2 clips to 196 at 4 it is 26 a clip.
+    assert found[3] == (memory.Measured(196.0 + 4 * 26, 4.0), False)
+
+
+def test_memory_of_both_passes(no_children: None) -> None:
+    step, coding = memory.measure("mini", MINI, LOSS, [1])
+    assert (step["pass"], coding["pass"]) == ("training step", "encode + decode")
+    assert all(row["clips/s"] > 0 and row["memory, MiB"] >= 0 and row["from"] == "measured" for row in (step, coding))
+
+
+def test_memory_of_encoding_by_length(no_children: None) -> None:
+    rows = memory.lengths([16, 32], side=32)
+    assert [row["frames"] for row in rows] == [16, 32] and all(row["clips/s"] > 0 for row in rows)
+
+
+def test_cpu_defaults_measures_every_setting_in_turn(no_children: None) -> None:
+    rows = cpu_defaults.measure(MINI, [cpu_defaults.FLUSHED, "one thread"], batch=2, steps=1, turns=1)
+    assert [row["setting"] for row in rows] == ["defaults", cpu_defaults.FLUSHED, "one thread"]
+    assert rows[0]["training gains"] == "+0.0%" and rows[2]["variables"] == "OMP_NUM_THREADS=1"
+    assert all(row["training, s"] > 0 and row["coding, s"] > 0 for row in rows)
+
+
+def test_cpu_defaults_takes_the_fastest_turn_of_each_step() -> None:
+    assert cpu_defaults.fastest([[1.0, 5.0], [3.0, 2.0]]) == 1.5
+    slow, fast = (cpu_defaults.Seconds([step, step], [1.0]) for step in (1.5, 1.2))
+    row = cpu_defaults.row_of("one thread", [fast], [slow])
+    assert (row["training gains"], row["coding gains"]) == ("+25.0%", "+0.0%")
+
+
+def test_gpu_attention_is_near_the_cpu_in_float32() -> None:
+    rows = gpu.attention_errors(MINI, 3, torch.device("cpu"))
+    assert [row["attention"] for row in rows] == ["encoder, own", "encoder, cross", "decoder, own", "decoder, cross"]
+    assert all(0 < row["output"] < gpu.TOLERANCE and 0 < row["gradients"] < gpu.TOLERANCE for row in rows)
+
+
+def test_gpu_speed_of_packed_and_padded_eager_and_compiled() -> None:
+    rows = gpu.speed(MINI, 3, mixes=2, repeats=1, peak=1e9, device=torch.device("cpu"), backend="eager")
+    kinds = [("packed", "eager"), ("padded", "eager"), ("packed", "compiled"), ("padded", "compiled")]
+    assert [(row["lengths"], row["layers"]) for row in rows] == kinds
+    packed, padded = rows[:2]
+    assert 16 <= packed["tokens a clip"] < padded["tokens a clip"] <= 32
+    # Padding is of no use: utilisations differ as clips/s do.
+    for row in rows:
+        assert row["useful TFLOP/s"] / packed["useful TFLOP/s"] == pytest.approx(row["clips/s"] / packed["clips/s"])
+
+
+def test_gpu_trains_for_a_time(tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = mini_config(tmp_path / "run", video_folder)
+    monkeypatch.setattr(gpu, "PROBE", 2)
+    assert 0 < gpu.seconds_a_step(config) < 60 and not (tmp_path / "run").exists()
+    monkeypatch.setattr(gpu, "seconds_a_step", lambda config: 0.25)
+    record = gpu.train_for(config, 1.0, torch.device("cpu"))
+    assert record["steps"] == 4 and record["clips"] == 16 and record["clips/s"] > 0
+    assert record["bytes in half precision"] == (tmp_path / "run" / "half" / "model.safetensors").stat().st_size
+    assert 0 < record["validation"]["held_out/lpips/8"] < 2
+    with pytest.raises(ValueError, match="suffice for 3 steps, all of them warm-up"):
+        gpu.train_for(config, 0.9, torch.device("cpu"))
