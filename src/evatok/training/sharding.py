@@ -57,9 +57,12 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor().detach() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_weights(network: nn.Module) -> nn.ParameterList:
-    """A network's weights in their order; all processes must call it."""
-    return nn.ParameterList(whole(weight) for weight in network.parameters())
+def whole_weights(network: nn.Module) -> nn.Module:
+    """A network's weights in their order, and its buffers in theirs; all processes must call it."""
+    weights = nn.ParameterList(whole(weight) for weight in network.parameters())
+    for number, buffer in enumerate(network.buffers()):
+        weights.register_buffer(f"buffer_{number}", whole(buffer))
+    return weights
 
 
 @contextmanager
