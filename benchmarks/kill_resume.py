@@ -47,9 +47,9 @@ def kill_often(folder: Path, kills: int, seed: int, steps: int) -> dict[str, obj
     """The moments that were hit, and the files that differ in the end."""
     videos, rng = folder / "videos", random.Random(seed)
     videos.mkdir()
-    for number in range(2):
+    for number, path in enumerate((videos / "0.mp4", videos / "1.mp4", folder / "held_out.mkv")):
         noise = torch.randint(0, 256, (24, 3, 48, 64), generator=torch.Generator().manual_seed(number))
-        write_video(videos / f"{number}.mp4", noise.to(torch.uint8), fps=12)
+        write_video(path, noise.to(torch.uint8), fps=12)
     loop = {"steps": steps, "checkpoint_every": 3, "workers": 1}
     whole = write_config(mini_config(folder / "whole", videos, **loop), folder / "whole.yaml")
     parts = write_config(mini_config(folder / "parts", videos, **loop), folder / "parts.yaml")

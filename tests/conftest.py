@@ -30,12 +30,18 @@ def mini() -> VideoTokenizer:
 
 @pytest.fixture
 def video_folder(tmp_path: Path) -> Path:
-    """Two short videos of moving noise, 48 high and 64 wide, in a folder of their own."""
+    """Two short videos of moving noise, 48 high and 64 wide, in a folder of their own; beside it, `held_out.mkv`.
+
+    That one looks like the first, so that a few steps of training improve it.
+    """
     folder = tmp_path / "videos"
     folder.mkdir()
     for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         picture = torch.randint(0, 256, (3, 6, 8), generator=generator, dtype=torch.uint8)
         wide = picture.repeat_interleave(8, 1).repeat_interleave(8, 2)
-        write_video(folder / f"{seed}.mp4", torch.stack([wide.roll(t, 2) for t in range(24)]), fps=12)
+        video = torch.stack([wide.roll(t, 2) for t in range(24)])
+        write_video(folder / f"{seed}.mp4", video, fps=12)
+        if seed == 0:
+            write_video(tmp_path / "held_out.mkv", video, fps=12)
     return folder

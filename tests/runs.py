@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from evatok.cli import main
 from evatok.data.clips import ClipSamplerConfig
-from evatok.data.folders import FolderConfig
+from evatok.data.folders import FileConfig, FolderConfig
 from evatok.data.sources import SourceConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.data import DataConfig
@@ -32,13 +32,14 @@ from tests.conftest import MINI
 
 
 def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
-    """A run of 8 steps of 2 groups of 2 clips, which draws its codebook at step 3."""
-    sources: list[SourceConfig] = [FolderConfig(folder=str(videos))]
+    """A run of 8 steps of 2 groups of 2 clips, which draws its codebook at step 3; validates on `held_out.mkv`."""
+    train: list[SourceConfig] = [FolderConfig(folder=str(videos))]
+    validation: list[SourceConfig] = [FileConfig(file=str(videos.parent / "held_out.mkv"))]
     clips = ClipSamplerConfig(sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], steps=[1], step_weights=[1.0])
     return ProxyConfig(
         folder=str(folder),
         data=DataConfig(
-            train=sources, validation=sources, clips=clips, group=2, validation_clips=2, validation_size=(32, 32)
+            train=train, validation=validation, clips=clips, group=2, validation_clips=2, validation_size=(32, 32)
         ),
         model=MINI,
         loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),

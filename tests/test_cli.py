@@ -13,7 +13,7 @@ from evatok import __version__, cli
 from evatok.cli import COMMANDS, main
 from evatok.stages import proxy
 from evatok.stages.proxy import ProxyConfig
-from evatok.tokenizer.config import PRESETS
+from evatok.tokenizer.config import PRESETS, FSQConfig
 from evatok.tokenizer.network import TokenizerNetwork
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -91,6 +91,15 @@ def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.
     assert config.optimizer.kind == "muon"  # still from the file
 
 
+def test_the_other_quantizer_from_a_file_and_from_the_command_line(tmp_path: Path, trained: list) -> None:
+    (tmp_path / "fsq.yaml").write_text(
+        "model:\n  quantizer: {class_path: evatok.FSQConfig, init_args: {fsq: [8, 6, 5]}}\n"
+    )
+    for words in (["--config", str(tmp_path / "fsq.yaml")], ["--model.quantizer.fsq", "[8, 6, 5]"]):
+        assert main(["train", "proxy", "--config", TINY, *words]) == 0
+    assert trained[0] == trained[1] and trained[0][0].model.quantizer == FSQConfig((8, 6, 5))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -100,9 +109,11 @@ def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.
         (["--loop.stepz", "1"], ["--loop.stepz"]),
         (["--loop.precision", "fp8"], ["loop.precision", "'bf16'", "fp8"]),
         (["--model.encoder.width", "250"], ["width", "250"]),
+        (["--model.quantizer.dim", "x"], ["model.quantizer", "dim", "int", "x"]),
+        (["--model.quantizer.fsq", "[8, 2]"], ["fsq must be one or more numbers of at least 3, got (8, 2)"]),
         (["--data.clips.frames", "12"], ["data.clips.frames must be the model's 16, got 12"]),
         (["--data.train", "[]"], ["train names no source"]),
-        (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig", "foldr"]),
+        (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig, ShardsConfig", "foldr"]),
         (["--data.train", "[{photographs: trains}]"], ["data.train", "'validation'", "trains"]),
         (["--data.train", "[{folder: a, weight: -1}]"], ["weight of a source must be greater than 0, not -1.0"]),
         (["more"], ["more"]),
@@ -163,3 +174,21 @@ def test_weights_says_where_they_are(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_folder_that_is_no_film(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "big-buck-bunny", str(tmp_path)]) == cli.FAILED
     assert "holds no shots" in capsys.readouterr().err
+
+
+def test_data_commands_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nothing").mkdir()
+    nothing, manifest, gone = str(tmp_path / "nothing"), str(tmp_path / "m.parquet"), str(tmp_path / "gone")
+    for words, code, said in (
+        (["scan", gone, "-o", manifest], cli.FAILED, "there is no folder or video"),
+        (["scan", nothing, "-o", manifest], cli.FAILED, "no video files in"),
+        (["scan", nothing, "-o", manifest, "--processes", "0"], cli.WRONG_USE, "processes must be at least 1, got 0"),
+        (["scan", nothing, "-o", manifest, "--memory", "0"], cli.WRONG_USE, "memory must be greater than 0, got 0"),
+        (["shards", nothing, gone], cli.FAILED, "no video files in"),
+        (["shards", nothing, gone, "--shard-size", "0"], cli.FAILED, "size of a shard must be at least 1 byte, got 0"),
+        (["shards", nothing], cli.WRONG_USE, "destination"),
+    ):
+        assert main(["data", *words]) == code
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and said in err
+    assert [path.name for path in tmp_path.iterdir()] == ["nothing"]

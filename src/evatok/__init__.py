@@ -5,7 +5,7 @@ from evatok.data.fit import Fit, plan_fit
 from evatok.data.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
 from evatok.data.video import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
 from evatok.nn.transformer import TransformerConfig
-from evatok.tokenizer.config import PRESETS, QuantizerConfig, TokenizerConfig
+from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
 from evatok.tokenizer.saving import CheckpointError
 
@@ -16,6 +16,7 @@ __all__ = [
     "AssignmentError",
     "AssignmentSpace",
     "CheckpointError",
+    "FSQConfig",
     "Fit",
     "QuantizerConfig",
     "TokenFileError",

@@ -27,7 +27,7 @@ _RECONSTRUCTED = "reconstruction.mp4, side_by_side.mp4, picture.png, tokens.toke
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 _OPTION = re.compile(r"(?<=^--)\w[\w.-]*")
 # Why a value is not of a kind that it was never meant to be.
-_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Problem with given class_path")
+_OTHER_KIND = re.compile(r"Option .* is not accepted|.* unexpected keyword argument|Subclasses are disabled")
 
 
 class WrongUse(ValueError):
@@ -108,8 +108,10 @@ def _complain(sentence: str, code: int) -> int:
 def _sentence(message: str) -> str:
     """What jsonargparse says over many lines, in one sentence."""
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message).replace("typing.", "")
-    text = re.sub(r'^Parser key "(.+?)":\s*', r"\1: ", text)
+    text = re.sub(r'Parser key "(.+?)":\s*', r"\1: ", text)
     if "Does not validate against any of the Union" in text:
+        text = re.sub(r"- Problem with given class_path .*:\n\s*", "- ", text)
+        text = re.sub(r"NestedArg\(key='(.*)', val='(.*)'\)", r"{\1: \2}", text)
         bullets = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
         kinds = re.search(r"Subtypes: \[(.*)\]", text)
         why = " or ".join(bullet for bullet in bullets if not _OTHER_KIND.match(bullet))
@@ -211,6 +213,52 @@ def _big_buck_bunny(parser: ArgumentParser, given: Namespace) -> None:
     print(f"{given.folder}/train: {counts.train_shots} shots, {counts.train_frames} frames")
     print(f"{given.folder}/validation: {counts.validation_shots} shots, {counts.validation_frames} frames")
     print(CREDIT)
+
+
+def _add_scan_config(parser: ArgumentParser) -> None:
+    parser.add_argument("--processes", type=int, help="videos decoded at a time; without it, as many as CPUs.")
+    parser.add_argument("--memory", type=float, default=4.0, help="GiB that decoding a video may take.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="that any video may take; larger ones get more.")
+
+
+def _scan_config(given: Namespace) -> Any:
+    from evatok.data.children import Limits
+    from evatok.data.scanning import ScanConfig
+
+    try:
+        return ScanConfig(given.processes, Limits(int(given.memory * 2**30), given.seconds))
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+def _add_scan(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a folder, whose subfolders are classes, or a video.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the manifest, a Parquet file.")
+    _add_scan_config(parser)
+
+
+def _scan(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.manifest import summary
+    from evatok.data.scanning import scan_to
+
+    manifest = scan_to(given.source, given.output, _scan_config(given))
+    print(f"{given.output}: {summary(manifest)}")
+
+
+def _add_shards(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a folder of videos, which is scanned first, or a scan's manifest.")
+    parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
+    parser.add_argument("--shard_size", type=int, default=2**30, help="bytes of a shard at most.")
+    _add_scan_config(parser)
+
+
+def _shards(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.sharding import plan_shards, write_shards
+
+    plan = plan_shards(given.source, given.destination, given.shard_size, _scan_config(given))
+    print(plan)
+    write_shards(plan)
+    print(f"{plan.place} is complete")
 
 
 def _add_config(parser: ArgumentParser, kind: type[ConfigT]) -> None:
@@ -352,6 +400,18 @@ COMMANDS = {
         _selfcheck,
     ),
     "weights": Command("fetch the frozen networks now rather than on first need", "", lambda parser: None, _weights),
+    "data scan": Command(
+        "decode every video of a folder completely: which are good, and why others are not",
+        "FOLDER -o MANIFEST.parquet [--processes N]",
+        _add_scan,
+        _scan,
+    ),
+    "data shards": Command(
+        "pack the good videos of a folder into tar files that training reads, here or in an object store",
+        "FOLDER|MANIFEST DESTINATION [--shard-size BYTES]",
+        _add_shards,
+        _shards,
+    ),
     "data big-buck-bunny": Command(
         "fetch the film and cut it into shots, for training and for validation",
         "FOLDER [--height N]",

@@ -38,6 +38,9 @@ class Plain:
         label = index % len(self.classes) if self.classes else -1
         return VideoEntry(f"v{index}", label, self._lengths[index], self._size)
 
+    def identities(self, index: int) -> tuple[str, ...]:
+        return (f"fake:{self.name}/{index}",)
+
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         check_range(self.describe(index), start, count, step)
         if index in self.broken:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource, TooManyBadVideos
+from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
+from evatok.data.quarantine import TooManyBadVideos
 from evatok.data.sources import open_source
 from evatok.data.video import VideoError, write_video
 
@@ -78,7 +79,7 @@ def test_bad_files_are_skipped_and_listed(folder: Path, caplog: pytest.LogCaptur
     assert all(reasons.values())
     assert len(source) == 5
     assert len(caplog.records) == 1
-    assert "skipped 4 of 9 files" in caplog.text
+    assert "skipped 4 of 9 videos" in caplog.text
     assert all(path in caplog.text for path in reasons)
 
 
@@ -114,7 +115,7 @@ def test_folders_without_videos_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no video files"):
         FolderSource(FolderConfig(str(tmp_path)))
     (tmp_path / "zero.mp4").touch()
-    with pytest.raises(ValueError, match=r"none of the 1 files .* zero\.mp4"):
+    with pytest.raises(ValueError, match=r"none of the 1 videos .* zero\.mp4"):
         FolderSource(FolderConfig(str(tmp_path), max_bad=1.0))
 
 

@@ -1,13 +1,19 @@
 """`attend` against one dense mask, gradients included."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from evatok.nn.attention import Segments, attend
+from evatok.nn import attention
+from evatok.nn.attention import Segments, VarlenTables, attend, varlen_tables
 from evatok.nn.packed import Layout, Packed, append_blocks
 
 Lengths = list[tuple[int, ...]]
+Backend = Callable[[Tensor, Tensor, Tensor, Segments], Tensor]
 CASES: dict[str, tuple[Lengths, Lengths]] = {
     "equal clips": ([(3, 5, 4)] * 3, [(6, 6, 6)] * 3),
     "unequal clips": ([(3, 5, 4), (8, 1, 2), (3, 5, 4)], [(6, 6, 6), (2, 9, 4), (6, 6, 6)]),
@@ -28,15 +34,32 @@ def dense(q: Tensor, k: Tensor, v: Tensor, queries: Layout, keys: Layout) -> Ten
 STREAMED = [case for case, (queries, _) in CASES.items() if min(map(len, queries)) > 1]
 
 
+def one_by_one(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Tensor:
+    """What a kernel for sequences of unequal lengths does, sequence by sequence."""
+    for starts, values, longest in ((tables.queries, q, tables.most_queries), (tables.keys, k, tables.most_keys)):
+        assert starts.dtype == torch.int32 and starts[0] == 0 and starts[-1] == len(values)
+        assert starts.diff().max() == longest
+    parts = []
+    for i in range(len(tables.queries) - 1):
+        mine, seen = (slice(starts[i], starts[i + 1]) for starts in (tables.queries, tables.keys))
+        scores = torch.einsum("nhd,mhd->hnm", q[mine], k[seen]) / q.shape[-1] ** 0.5
+        parts.append(torch.einsum("hnm,mhd->nhd", scores.softmax(-1), v[seen]))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("backend", [attention._attend_slices, attention._attend_varlen])
 @pytest.mark.parametrize(("case", "first_block"), [(case, 0) for case in CASES] + [(case, 1) for case in STREAMED])
-def test_attend_equals_dense_mask_with_gradients(case: str, first_block: int) -> None:
+def test_backends_equal_dense_mask_with_gradients(
+    case: str, first_block: int, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_varlen_kernel", one_by_one)
     queries, keys = Layout(tuple(CASES[case][0])), Layout(tuple(CASES[case][1]))
     if first_block:
         queries = Layout(tuple(lengths[1:] for lengths in queries.lengths), 1)
     generator = torch.Generator().manual_seed(0)
     sizes = (queries.size, keys.size, keys.size)
     q, k, v = (torch.randn(n, 2, 16, generator=generator, requires_grad=True) for n in sizes)
-    output, expected = attend(q, k, v, Segments(queries, keys)), dense(q, k, v, queries, keys)
+    output, expected = backend(q, k, v, Segments(queries, keys)), dense(q, k, v, queries, keys)
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
     towards = torch.randn(output.shape, generator=generator)
     found = torch.autograd.grad((output * towards).sum(), (q, k, v))
@@ -52,6 +75,48 @@ def test_bfloat16_training_path_is_near_float32() -> None:
     low_q, low_k, low_v = (x.bfloat16().requires_grad_() for x in (q, k, v))
     low = attend(low_q, low_k, low_v, Segments(layout, layout))
     torch.testing.assert_close(low.float(), dense(q, k, v, layout, layout), atol=5e-2, rtol=5e-2)
+
+
+def test_the_kernel_takes_what_it_is_given() -> None:
+    """torch's own check of arguments and shapes, which needs no device; its interface changed with versions."""
+    segments = Segments(Layout(((3, 5), (8, 1))), Layout(((6, 2), (2, 9))))
+    tables = varlen_tables(segments, torch.device("cpu"))
+    q, k, v = (torch.empty(n, 2, 16, dtype=torch.bfloat16, device="meta") for n in (17, 27, 27))
+    assert attention._varlen_kernel(q, k, v, tables).shape == (17, 2, 16)
+
+
+@pytest.mark.parametrize(("dtype", "device", "kernel"), [("float32", "cuda", False), ("bfloat16", "cuda", True)])
+def test_half_precision_on_a_gpu_takes_the_kernel(
+    dtype: str, device: str, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(backend: str) -> Callable[..., Any]:
+        return lambda *_: backend
+
+    monkeypatch.setattr(attention, "_attend_varlen", stand_in("kernel"))
+    monkeypatch.setattr(attention, "_attend_slices", stand_in("slices"))
+    layout = Layout(((1,),))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        q = torch.empty(1, 2, 16, dtype=getattr(torch, dtype), device=device)
+    assert attend(q, q, q, Segments(layout, layout)) == ("kernel" if kernel else "slices")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("case", CASES)
+def test_the_kernel_equals_dense_mask_on_a_gpu(case: str) -> None:
+    queries, keys = Layout(tuple(CASES[case][0])), Layout(tuple(CASES[case][1]))
+    generator = torch.Generator().manual_seed(0)
+    sizes = (queries.size, keys.size, keys.size)
+    low = [torch.randn(n, 2, 16, generator=generator).bfloat16().cuda().requires_grad_() for n in sizes]
+    q, k, v = (x.detach().cpu().float().requires_grad_() for x in low)
+    output = attend(low[0], low[1], low[2], Segments(queries, keys))
+    expected = dense(q, k, v, queries, keys)
+    torch.testing.assert_close(output.cpu().float(), expected, atol=3e-2, rtol=3e-2)
+    towards = torch.randn(expected.shape, generator=generator)
+    found = torch.autograd.grad((output.float() * towards.cuda()).sum(), low)
+    wanted = torch.autograd.grad((expected * towards).sum(), (q, k, v))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a.cpu().float(), b, atol=5e-2, rtol=5e-2)
 
 
 def test_segments_refuse_what_does_not_belong_together() -> None:

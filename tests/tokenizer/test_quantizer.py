@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from vector_quantize_pytorch import VectorQuantize
 
 from evatok.tokenizer.codebook_use import perplexity
 from evatok.tokenizer.config import QuantizerConfig
@@ -29,6 +30,17 @@ def test_takes_the_nearest_direction_and_passes_the_gradient_through(quantizer: 
     torch.testing.assert_close(through, plain)
 
 
+def test_forward_equals_an_independent_implementation() -> None:
+    ours = VectorQuantizer(QuantizerConfig(codes=64, dim=6))
+    theirs = VectorQuantize(dim=6, codebook_size=64, use_cosine_sim=True, rotation_trick=False).eval()
+    theirs._codebook.embed.copy_(F.normalize(ours.codebook.detach(), dim=1)[None])
+    features = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
+    quantized = ours(features)
+    values, ids, _ = theirs(features[None])
+    assert torch.equal(quantized.ids, ids[0]) and len(ids.unique()) > 50
+    torch.testing.assert_close(quantized.values, values[0])
+
+
 def test_losses_pull_features_and_codes_together(quantizer: VectorQuantizer) -> None:
     features = torch.tensor([[1.0, 1.0]], requires_grad=True)
     losses = quantizer.losses(quantizer(features))
@@ -48,6 +60,23 @@ def test_entropy_prefers_sure_tokens_and_an_even_use(quantizer: VectorQuantizer)
     }
     assert entropies["even"] == pytest.approx(-0.02 * math.log(4), abs=1e-4)
     assert entropies["even"] < entropies["unsure"] < entropies["one code"] + 1e-6
+
+
+def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, entropy=1.0, temperature=0.5))
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    distances = (F.normalize(features, dim=1)[:, None] - quantizer.codes()).square().sum(2)
+    probability = (-distances / 0.5).softmax(1)
+    mean = probability.mean(0)
+    expected = torch.special.entr(probability).sum(1).mean() - torch.special.entr(mean).sum()
+    found = quantizer.losses(quantizer(features))["entropy"]
+    torch.testing.assert_close(found, expected)
+    for wanted, got in zip(
+        torch.autograd.grad(expected, (features, quantizer.codebook)),
+        torch.autograd.grad(found, (features, quantizer.codebook)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:

@@ -37,6 +37,10 @@ class ClipSource(Protocol):
         """What is known of video `index` without reading it."""
         ...
 
+    def identities(self, index: int) -> tuple[str, ...]:
+        """What names video `index` whatever the source: two videos that share one of these are the same."""
+        ...
+
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of video `index`: uint8 (count, 3, H, W).
 

@@ -1,36 +1,19 @@
 """Video files as a source of clips: a folder (a subfolder is a class), an index of files, or one file."""
 
-import csv
-import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-import pyarrow.parquet
 from torch import Tensor
 
 from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.listing import Listed, find_index, read_index, videos_of
+from evatok.data.manifest import ManifestRow, is_manifest, read_manifest
+from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance, too_short
+from evatok.data.scanned import classes_of, content_identity, entries_of
 from evatok.data.video import VideoError, probe, read_clip
-
-logger = logging.getLogger(__name__)
-
-VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4"}
-VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"}
-SHOWN = 5  # bad files that an error names; all of them are in `FolderSource.skipped`
-
-
-class TooManyBadVideos(ValueError):
-    """More videos of a folder than the limit allows cannot be used."""
-
-
-@dataclass(frozen=True)
-class SkippedVideo:
-    """A file that is not used, and why."""
-
-    path: str
-    reason: str
+from evatok.data.video_file import VideoFile
 
 
 @dataclass(frozen=True)
@@ -40,7 +23,8 @@ class FolderConfig:
     Args:
         folder: videos in a subfolder have its name as their class, videos directly in the folder have none.
         index: CSV or Parquet file with the columns `path` (relative to the folder) and, if there are classes,
-            `label`; it then decides which files there are. None: every video file of the folder.
+            `label`; it then decides which files there are. Or a manifest of `evatok data scan`, which also says
+            which of them are good: none is looked at again. None: every video file of the folder.
         name: of the source, in logs and tables; None: the folder's name.
         max_bad: share of the files that may be bad before opening, or later a read, raises.
         min_frames: shorter videos are skipped.
@@ -56,10 +40,7 @@ class FolderConfig:
 
     def __post_init__(self) -> None:
         check_weight(self.weight)
-        if not 0 <= self.max_bad <= 1:
-            raise ValueError(f"max_bad is a share of the files, between 0 and 1, not {self.max_bad}")
-        if self.min_frames < 1:
-            raise ValueError(f"min_frames must be at least 1, not {self.min_frames}")
+        check_tolerance(self.max_bad, self.min_frames)
 
 
 @dataclass(frozen=True)
@@ -80,10 +61,11 @@ def check_weight(weight: float) -> None:
 
 
 class FolderSource:
-    """The usable videos of a folder, each looked at once when the source is made.
+    """The usable videos of a folder, each looked at once when the source is made, or by a scan before.
 
     A file that cannot be used is skipped and listed in `skipped` with the reason. A file that turns out to be
-    broken only when it is read later is added to `failed`, and its reader told by VideoError.
+    broken only when it is read later is added to `failed`, and its reader told by VideoError; so is one whose size
+    is not what it was when it was scanned.
 
     Raises:
         ValueError: the folder or index does not exist, or holds no usable video.
@@ -94,57 +76,64 @@ class FolderSource:
         root = Path(config.folder)
         if not root.is_dir():
             raise ValueError(f"folder of videos {root} does not exist or is not a folder")
-        listed = _read_index(root, Path(config.index)) if config.index else _walk(root)
-        if not listed:
-            raise ValueError(f"no video files in {config.index or root}")
         self.name = config.name or root.resolve().name
-        self.classes = tuple(sorted({label for _, label in listed if label}))
-        self.failed: dict[str, str] = {}
-        self._root, self._max_bad, self._listed = root, config.max_bad, len(listed)
-        self._entries, skipped = _scan(root, listed, self.classes, config.min_frames)
-        self.skipped: tuple[SkippedVideo, ...] = tuple(skipped)
-        self._report()
+        self._root = root
+        self._scanned: dict[str, ManifestRow] = {}
+        index = find_index(root, config.index) if config.index else None
+        if index and is_manifest(index):
+            rows = read_manifest(index).rows
+            self._scanned = {row.path: row for row in rows}
+            listed = [(row.path, row.label) for row in rows]
+        else:
+            listed = read_index(index) if index else videos_of(root)
+        if not listed:
+            raise ValueError(f"no video files in {index or root}")
+        self.classes = classes_of(listed)
+        if self._scanned:
+            self._entries, skipped = entries_of(rows, self.classes, config.min_frames)
+        else:
+            self._entries, skipped = _probe_all(root, listed, self.classes, config.min_frames)
+        self._bad = Quarantine(self.name, str(root), len(listed), skipped, config.max_bad)
+
+    @property
+    def skipped(self) -> tuple[SkippedVideo, ...]:
+        """Files that are not used."""
+        return self._bad.skipped
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why files could not be read later, by their keys."""
+        return self._bad.failed
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def describe(self, index: int) -> VideoEntry:
-        """What the scan found out about video `index`; its key is the path within the folder."""
+        """What is known of video `index`; its key is the path within the folder."""
         return self._entries[index]
+
+    def identities(self, index: int) -> tuple[str, ...]:
+        """The file, and what is in it where a scan has seen that."""
+        key = self._entries[index].key
+        scanned = self._scanned.get(key)
+        return (file_identity(self._root / key), *(content_identity(scanned) if scanned else ()))
 
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of video `index`: uint8 (count, 3, H, W)."""
         entry = self._entries[index]
         check_range(entry, start, count, step)
         try:
+            self._check_unchanged(entry.key)
             return read_clip(self._root / entry.key, start, count, step)
         except VideoError as error:
-            if entry.key not in self.failed:
-                self.failed[entry.key] = str(error)
-                logger.warning("%s: cannot read %s: %s", self.name, entry.key, error)
-                self._check_share()
+            self._bad.add(entry.key, str(error))
             raise
 
-    def _report(self) -> None:
-        if self.skipped:
-            lines = "".join(f"\n  {video.path}: {video.reason}" for video in self.skipped)
-            logger.warning("%s: skipped %d of %d files:%s", self.name, len(self.skipped), self._listed, lines)
-        self._check_share()
-        if not self._entries:
-            raise ValueError(f"none of the {self._listed} files of {self._root} is usable: {self._first_bad()}")
-
-    def _check_share(self) -> None:
-        bad = len(self.skipped) + len(self.failed)
-        if bad > self._max_bad * self._listed:
-            raise TooManyBadVideos(
-                f"{bad} of the {self._listed} videos of {self._root} are bad: {bad / self._listed:.1%}, "
-                f"where max_bad allows {self._max_bad:.1%}: {self._first_bad()}"
-            )
-
-    def _first_bad(self) -> str:
-        bad = [f"{video.path} ({video.reason})" for video in self.skipped]
-        bad += [f"{path} ({reason})" for path, reason in self.failed.items()]
-        return "; ".join(bad[:SHOWN]) + ("; ..." if len(bad) > SHOWN else "")
+    def _check_unchanged(self, key: str) -> None:
+        path, scanned = self._root / key, self._scanned.get(key)
+        size = path.stat().st_size if scanned and path.exists() else 0
+        if scanned and size != scanned.bytes:
+            raise VideoError(f"cannot read video '{path}': it has {size} bytes, and had {scanned.bytes} when scanned")
 
 
 class FileSource:
@@ -169,70 +158,47 @@ class FileSource:
         """The file; its key is the file's name."""
         return (self._entry,)[index]
 
+    def identities(self, index: int) -> tuple[str, ...]:
+        """The file."""
+        return (file_identity(self._path),)
+
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of the file: uint8 (count, 3, H, W)."""
         check_range(self.describe(index), start, count, step)
         return read_clip(self._path, start, count, step)
 
 
-def _walk(root: Path) -> list[tuple[str, str]]:
-    """Paths of video files, relative to `root`, each with the name of its subfolder ("" directly in it)."""
-    files = (path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    paths = sorted(path.relative_to(root) for path in files)
-    return [(path.as_posix(), path.parts[0] if len(path.parts) > 1 else "") for path in paths]
+def file_identity(path: Path) -> str:
+    """What names a file in `ClipSource.identities`, by whatever path it is reached."""
+    return f"file:{path.resolve()}"
 
 
-def _read_index(root: Path, index: Path) -> list[tuple[str, str]]:
-    """Paths and labels ("" where there is none) that an index lists."""
-    path = index if index.is_absolute() or index.exists() else root / index
-    if not path.is_file():
-        raise ValueError(f"index {index} is neither a file nor one in {root}")
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
-    if rows and "path" not in rows[0]:
-        raise ValueError(f"index {path} has the columns {', '.join(rows[0])}, but 'path' is not among them")
-    return [(row["path"], row.get("label") or "") for row in rows]
-
-
-def _csv_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _parquet_rows(path: Path) -> list[dict[str, str]]:
-    rows = pyarrow.parquet.read_table(path).to_pylist()
-    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
-
-
-def _scan(
-    root: Path, listed: list[tuple[str, str]], classes: tuple[str, ...], min_frames: int
-) -> tuple[list[VideoEntry], list[SkippedVideo]]:
+def _probe_all(
+    root: Path, listed: list[Listed], classes: tuple[str, ...], min_frames: int
+) -> tuple[list[VideoEntry], tuple[SkippedVideo, ...]]:
     """Look at every file once; the order of `listed` is kept."""
     number = {label: index for index, label in enumerate(classes)}
 
-    def look(item: tuple[str, str]) -> VideoEntry | SkippedVideo:
+    def look(item: Listed) -> VideoEntry | SkippedVideo:
         key, label = item
         try:
             frames, size = _look_at(root / key)
         except VideoError as error:
             return SkippedVideo(key, str(error))
         if frames < min_frames:
-            return SkippedVideo(key, f"too short: {frames} frames, {min_frames} are needed")
+            return SkippedVideo(key, too_short(frames, min_frames))
         return VideoEntry(key=key, label=number.get(label, -1), frames=frames, size=size)
 
     with ThreadPoolExecutor() as pool:
         found: Iterable[VideoEntry | SkippedVideo] = list(pool.map(look, listed))
     entries = [item for item in found if isinstance(item, VideoEntry)]
-    return entries, [item for item in found if isinstance(item, SkippedVideo)]
+    return entries, tuple(item for item in found if isinstance(item, SkippedVideo))
 
 
 def _look_at(path: Path) -> tuple[int, tuple[int, int]]:
     """Number of frames and (height, width) of a file whose first frame decodes; VideoError otherwise."""
     info = probe(path)
-    return info.frames or _count_packets(path), info.size
-
-
-def _count_packets(path: Path) -> int:
-    """Frames of a file whose container does not say: one packet is one frame."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return sum(1 for packet in container.demux(stream) if packet.size)
+    if info.frames:
+        return info.frames, info.size
+    with VideoFile(path) as file:
+        return file.count_packets(), info.size

@@ -97,6 +97,11 @@ class GamesSource:
         game, seed = self._game_and_seed(index)
         return VideoEntry(f"{self.classes[game]}/{seed}", label=game, frames=self._config.frames, size=SIZE)
 
+    def identities(self, index: int) -> tuple[str, ...]:
+        """Game and seed, whatever the length."""
+        game, seed = self._game_and_seed(index)
+        return (f"game:{self.classes[game]}/{seed}",)
+
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of episode `index`: uint8 (count, 3, 210, 160)."""
         check_range(self.describe(index), start, count, step)

@@ -98,6 +98,11 @@ class PhotographsSource:
         photograph, number = self._photograph_and_number(index)
         return VideoEntry(f"{self.classes[photograph]}/{number}", photograph, FRAMES, (SIDE, SIDE))
 
+    def identities(self, index: int) -> tuple[str, ...]:
+        """The photograph: all paths over it show the same."""
+        photograph, _ = self._photograph_and_number(index)
+        return (f"photograph:{self._paths[photograph].name}",)
+
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of path `index`: uint8 (count, 3, 192, 192)."""
         entry = self.describe(index)

@@ -1,9 +1,10 @@
-"""Sources of clips by their configs: a folder, a file, rendered games, photographs panned and zoomed over."""
+"""Sources of clips by their configs: a folder, a file, shards, rendered games, photographs panned and zoomed over."""
 
 from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.games import GamesConfig, GamesSource
 from evatok.data.photographs import PhotographsConfig, PhotographsSource
+from evatok.data.shards import ShardsConfig, ShardsSource
 
 __all__ = [
     "ClipSource",
@@ -11,12 +12,13 @@ __all__ = [
     "FolderConfig",
     "GamesConfig",
     "PhotographsConfig",
+    "ShardsConfig",
     "SourceConfig",
     "VideoEntry",
     "open_source",
 ]
 
-SourceConfig = FolderConfig | FileConfig | GamesConfig | PhotographsConfig
+SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | PhotographsConfig
 
 
 def open_source(config: SourceConfig) -> ClipSource:
@@ -26,6 +28,8 @@ def open_source(config: SourceConfig) -> ClipSource:
             return FolderSource(config)
         case FileConfig():
             return FileSource(config)
+        case ShardsConfig():
+            return ShardsSource(config)
         case GamesConfig():
             return GamesSource(config)
         case PhotographsConfig():

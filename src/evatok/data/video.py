@@ -11,11 +11,20 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from evatok.data.video_file import StrPath, VideoError, VideoFile, VideoInfo, checked_fps
+from evatok.data.video_file import (
+    StrPath,
+    VideoBytes,
+    VideoError,
+    VideoFile,
+    VideoInfo,
+    VideoSource,
+    checked_fps,
+)
 from evatok.data.video_writer import write_video
 
 __all__ = [
     "Video",
+    "VideoBytes",
     "VideoError",
     "VideoInfo",
     "VideoReader",
@@ -191,7 +200,9 @@ def read_video(
     return video
 
 
-def read_clip(path: StrPath, start: int, count: int, step: int = 1, *, size: tuple[int, int] | None = None) -> Tensor:
+def read_clip(
+    source: VideoSource, start: int, count: int, step: int = 1, *, size: tuple[int, int] | None = None
+) -> Tensor:
     """Read frames number start, start + step, … : (count, 3, H, W) uint8, as a plain decode counts them.
 
     Where the container lists every frame at one constant distance (MP4 and its kin), decoding starts at the
@@ -204,7 +215,7 @@ def read_clip(path: StrPath, start: int, count: int, step: int = 1, *, size: tup
         raise ValueError(f"start, count, step: got {start}, {count}, {step}; start is at least 0, the others 1")
     size = None if size is None else _checked_size(size)
     wanted = range(start, start + count * step, step)
-    with VideoFile(path) as file:
+    with VideoFile(source) as file:
         clock = file.clock()
         if clock is not None and wanted[-1] >= clock.frames:
             raise file.error(f"it ends after {clock.frames} frames, and number {wanted[-1]} was asked for")

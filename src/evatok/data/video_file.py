@@ -1,9 +1,11 @@
 """One open video file: its stream, frames as they are decoded, seeking, and what the container says."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +28,25 @@ _TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
 
 
 class VideoError(ValueError):
-    """A video could not be read or written; the message is one sentence with the path and the reason."""
+    """A video could not be read or written; the message is one sentence with the path and the reason.
+
+    `reason` is the message without the path, where that is known.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
+
+
+@dataclass(frozen=True)
+class VideoBytes:
+    """A video file that is in memory: its content, and a name for messages, whose suffix helps to tell the format."""
+
+    name: str
+    data: bytes
+
+
+VideoSource = StrPath | VideoBytes
 
 
 @dataclass(frozen=True)
@@ -67,13 +87,19 @@ class ConstantClock:
 
 
 class VideoFile:
-    """One open video file: its best video stream, whose errors come out as VideoError."""
+    """One open video file: its best video stream, whose errors come out as VideoError.
 
-    def __init__(self, path: StrPath) -> None:
-        self.path = os.fspath(path)
+    `threads` decode it; None: as many as its pictures are worth.
+    """
+
+    def __init__(self, source: VideoSource, threads: int | None = None) -> None:
+        self._data = source.data if isinstance(source, VideoBytes) else None
+        self.path = source.name if isinstance(source, VideoBytes) else os.fspath(source)
+        self._threads = threads
         self._shape: torch.Size | None = None
         # One for all frames: to set one up costs more than to convert a small frame.
         self._reformatter = VideoReformatter()
+        self._used_threads = 0
         self._open()
 
     def __enter__(self) -> Self:
@@ -85,24 +111,23 @@ class VideoFile:
         self.close()
 
     def error(self, reason: str) -> VideoError:
-        return VideoError(f"cannot read video '{self.path}': {reason}")
+        return VideoError(f"cannot read video '{self.path}': {reason}", reason)
 
     def _open(self) -> None:
-        if not os.path.exists(self.path):
+        if self._data is None and not os.path.exists(self.path):
             raise self.error("there is no such file")
-        if not os.path.isfile(self.path):
+        if self._data is None and not os.path.isfile(self.path):
             raise self.error("it is not a file")
-        if os.path.getsize(self.path) == 0:
+        if self._size() == 0:
             raise self.error("the file is empty")
+        # With the protocol spelled out, a colon or '%d' in a name is no protocol or pattern, and no playlist can
+        # make FFmpeg reach for the network; from memory, none can make it reach for files either.
+        file: str | io.BytesIO = f"file:{self.path}"
+        allowed = "file"
+        if self._data is not None:
+            file, allowed = _NamedBytes(self._data, self.path), "none"
         try:
-            # With the protocol spelled out, a colon or '%d' in a name is no protocol or pattern, and no
-            # playlist can make FFmpeg reach for the network.
-            self._container = av.open(
-                f"file:{self.path}",
-                "r",
-                options={"protocol_whitelist": "file"},
-                metadata_errors="replace",
-            )
+            self._container = av.open(file, "r", options={"protocol_whitelist": allowed}, metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise self.error(reason_of(error)) from error
         try:
@@ -121,8 +146,13 @@ class VideoFile:
             raise self.error("it is a text, not a video")
         found.thread_type = "AUTO"
         # Starting threads takes longer than decoding small frames.
-        found.thread_count = 1 if found.width * found.height <= SMALL_PICTURE else 0
+        worth = 1 if found.width * found.height <= SMALL_PICTURE else 0
+        self._used_threads = found.thread_count = worth if self._threads is None else self._threads
         return found
+
+    def _size(self) -> int:
+        """Bytes of the file."""
+        return os.path.getsize(self.path) if self._data is None else len(self._data)
 
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
@@ -132,20 +162,37 @@ class VideoFile:
     def close(self) -> None:
         self._container.close()
 
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """(height, width) that the file promises, before rotation; 0 where it does not say."""
+        return self._stream.height, self._stream.width
+
+    @property
+    def broadcast(self) -> bool:
+        """Whether this is a broadcast stream, which may have losses; decoders hide them."""
+        return str(self._container.format.name) == "mpegts"
+
     def frames(self) -> Iterator[VideoFrame]:
         """Decode from where the file stands to its end."""
         try:
             for packet in self._container.demux(self._stream):
-                # Broadcast streams have losses that decoders hide; elsewhere this is a file's cut-off end.
-                if packet.is_corrupt and self._container.format.name != "mpegts":
+                # Elsewhere than in a broadcast this is a file's cut-off end.
+                if packet.is_corrupt and not self.broadcast:
                     yield from self._stream.codec_context.decode(None)
                     raise self.error("it breaks off in the middle of a frame")
                 yield from packet.decode()
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
         entries = self._stream.index_entries
-        if len(entries) and entries[-1].pos + entries[-1].size > os.path.getsize(self.path):
+        if len(entries) and entries[-1].pos + entries[-1].size > self._size():
             raise self.error("it breaks off before its last frame")
+
+    def count_packets(self) -> int:
+        """Packets from where the file stands to its end, each of which holds a frame."""
+        try:
+            return sum(1 for packet in self._container.demux(self._stream) if packet.size)
+        except (FFmpegError, OSError) as error:
+            raise self.error(f"it breaks off: {reason_of(error)}") from error
 
     def seek(self, stamp: int) -> Iterator[VideoFrame] | None:
         """Frames from a key frame at or before `stamp` on, or None where seeking does not lead to one."""
@@ -165,7 +212,7 @@ class VideoFile:
 
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        picture = _to_tensor(frame, size, self._reformatter)
+        picture = _to_tensor(frame, size, self._reformatter, self._used_threads)
         if self._shape is not None and self._shape != picture.shape:
             raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
         self._shape = picture.shape
@@ -191,10 +238,18 @@ class VideoFile:
         elif self._container.duration is not None:
             seconds = self._container.duration / av.time_base
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
-        across = _orientation(first)[0]
+        across = orientation(first)[0]
         size = (first.width, first.height) if across else (first.height, first.width)
         codec = stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, float(rate), size, seconds, codec)
+
+
+class _NamedBytes(io.BytesIO):
+    """Bytes as a file of which FFmpeg learns no more of the name than the suffix, by which it knows some formats."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = f"video{PurePath(name).suffix}"
 
 
 def reason_of(error: Exception) -> str:
@@ -213,7 +268,7 @@ def _by(shape: torch.Size) -> str:
     return f"{shape[-1]}x{shape[-2]}"
 
 
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Whether showing a frame swaps its axes, and then mirrors it top to bottom and left to right.
 
     The display matrix sends pixel (x, y) to (a x + c y, b x + d y), up to a shift (libavutil's display.h).
@@ -232,16 +287,16 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return False, d < 0, a < 0
 
 
-def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter) -> Tensor:
+def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter, threads: int) -> Tensor:
     """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
-    across, upside_down, mirrored = _orientation(frame)
+    across, upside_down, mirrored = orientation(frame)
     if size is None:
-        rgb = reformatter.reformat(frame, format="rgb24")
+        rgb = reformatter.reformat(frame, format="rgb24", threads=threads)
     else:
         height, width = reversed(size) if across else size
         shrinks = height * width < frame.height * frame.width
         how = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=how)
+        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=threads)
     picture = torch.from_numpy(rgb.to_ndarray()).permute((2, 1, 0) if across else (2, 0, 1))
     axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
     return (picture.flip(axes) if axes else picture).contiguous()

@@ -157,7 +157,7 @@ def evaluate_reconstruction(
     _check_sources(config, sources)
     tallies = {name: [_Tally(config.quantizer.codes) for _ in chosen] for name in sources}
     work = sum(map(len, sources.values())) * len(chosen)
-    device = network.quantizer.codebook.device
+    device = network.device
     with (
         tqdm(total=work, unit="clip", disable=not progress) as bar,
         torch.autocast(device.type, enabled=False),

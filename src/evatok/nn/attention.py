@@ -3,21 +3,28 @@
 A *segment* is one block of one clip: its queries are the block's elements, its keys those of the clip's blocks up to
 and including that block. That is all the causality there is in the tokenizer (paper, section 3).
 
-Backends stand side by side and agree with a dense mask. On a CPU exact slices need no mask and no padding: every
-segment is a plain attention, and segments of equal shape are stacked into one call.
+Backends stand side by side and agree with a dense mask. On a CPU, and in float32, exact slices need no mask and no
+padding: every segment is a plain attention, and segments of equal shape are stacked into one call. In half precision
+on a GPU all segments are one call of a kernel for sequences of unequal lengths, whatever their mix.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from inspect import signature
 from itertools import accumulate, groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 from evatok.nn.packed import Layout
+
+# With one split a segment's result does not depend on its neighbours. Older versions have no such argument.
+_ONE_SPLIT: dict[str, Any] = {"num_splits": 1} if "num_splits" in signature(varlen_attn).parameters else {}
 
 
 @dataclass(frozen=True)
@@ -100,61 +107,109 @@ def attend(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     Returns:
         `(N, heads, dim)`, of the type of `q`.
     """
+    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
+        return _attend_varlen(q, k, v, segments)
     return _attend_slices(q, k, v, segments)
+
+
+class VarlenTables(NamedTuple):
+    """What a kernel for sequences of unequal lengths must know of segments, in the queries' own order.
+
+    Args:
+        queries: where each segment's queries begin, and the end; int32 `(segments + 1,)`.
+        keys: where each segment's keys begin among the gathered ones, and the end; int32 `(segments + 1,)`.
+        gathered: the keys of all segments one after the other, as places among the packed ones; int64.
+        most_queries: of one segment.
+        most_keys: of one segment.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    gathered: Tensor
+    most_queries: int
+    most_keys: int
+
+
+@lru_cache(maxsize=16)  # the layers of a pass share their tables
+def varlen_tables(segments: Segments, device: torch.device) -> VarlenTables:
+    """The tables of segments on a device; they are copied there without waiting for it."""
+    runs = [zip(run.lengths, run.prefixes, strict=True) for run in segments.runs for _ in range(run.clips)]
+    counts = [counts for run in runs for counts in run]
+    queries, keys = torch.tensor(counts).unbind(1)
+    ends = keys.cumsum(0)
+    first = [start for start, row in zip(segments.keys.starts, segments.queries.lengths, strict=False) for _ in row]
+    shift = torch.tensor(first) - (ends - keys)
+    tables = (
+        F.pad(queries.cumsum(0), (1, 0)).int(),
+        F.pad(ends, (1, 0)).int(),
+        torch.arange(int(ends[-1])) + shift.repeat_interleave(keys),
+    )
+    moved = [table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table for table in tables]
+    return VarlenTables(moved[0], moved[1], moved[2], int(queries.max()), int(keys.max()))
+
+
+def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+    """One kernel for all segments: queries as they lie, keys and values gathered into each segment's prefix."""
+    tables = varlen_tables(segments, q.device)
+    k, v = k.index_select(0, tables.gathered), v.index_select(0, tables.gathered)
+    return _varlen_kernel(q, k, v, tables)
+
+
+def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Tensor:
+    """Attention within sequences; without further arguments none of torch's versions masks anything."""
+    longest = tables.most_queries, tables.most_keys
+    attended = varlen_attn(q, k, v, tables.queries, tables.keys, *longest, **_ONE_SPLIT)
+    return cast(Tensor, attended)
 
 
 def _attend_slices(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     """Exact slices, one call for all segments of equal shape: no mask and no padding."""
-    queries = [_by_block(q[run.queries], run) for run in segments.runs]
-    keys = [_prefixes(k[run.keys], run) for run in segments.runs]
-    values = [_prefixes(v[run.keys], run) for run in segments.runs]
+    # The fused CPU kernel's backward pass is three to four times slower than matrix products in bfloat16. Products
+    # copy what is not contiguous: done once, before the prefixes are cut.
+    products = q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16
+    attention = _by_products if products else F.scaled_dot_product_attention
+    queries = [_by_head(q[run.queries], run, products).split(run.lengths, 2) for run in segments.runs]
+    keys = [_Prefixes.apply(_by_head(k[run.keys], run, products), *run.prefixes) for run in segments.runs]
+    values = [_Prefixes.apply(_by_head(v[run.keys], run, products), *run.prefixes) for run in segments.runs]
     attended = [list(run_queries) for run_queries in queries]
     for stack in segments.stacks:
-        parts = _attention(
-            *(
-                _joined([pieces[run][block] for run, block in stack]).transpose(1, 2)
-                for pieces in (queries, keys, values)
-            )
-        )
-        split = parts.transpose(1, 2).split([segments.runs[run].clips for run, _ in stack])
+        q, k, v = (_joined([pieces[run][block] for run, block in stack]) for pieces in (queries, keys, values))
+        parts = attention(q, k, v)
+        split = parts.split([segments.runs[run].clips for run, _ in stack])
         for (run, block), part in zip(stack, split, strict=True):
-            attended[run][block] = part
-    return torch.cat([torch.cat(parts, 1).flatten(0, 1) for parts in attended])
+            attended[run][block] = part.transpose(1, 2)
+    return _joined([_joined(parts, 1).flatten(0, 1) for parts in attended])
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Plain attention over `(clips, heads, length, dim)`."""
-    if q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16:
-        # The fused CPU kernel's backward pass is three to four times slower than matrix products in bfloat16.
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return scores.softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
 
 
 class _Prefixes(torch.autograd.Function):
-    """Views of growing prefixes. Their gradients are added up in one buffer, not in one of full length for each."""
+    """Views of growing prefixes of `(clips, heads, length, dim)`; the last one is everything.
+
+    Their gradients are added up in one buffer, not in one of full length for each.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, *lengths: int) -> tuple[Tensor, ...]:
         ctx.lengths = lengths
-        return tuple(values[:, :length] for length in lengths)
+        return tuple(values[:, :, :length] for length in lengths)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         total = gradients[-1].clone()
         for length, gradient in zip(ctx.lengths[:-1], gradients[:-1], strict=True):
-            total[:, :length] += gradient
+            total[:, :, :length] += gradient
         return total, *(None for _ in ctx.lengths)
 
 
-def _prefixes(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
-    """What each block of a run sees of its keys; the last block sees all of them."""
-    return _Prefixes.apply(values.unflatten(0, (run.clips, -1)), *run.prefixes)
+def _by_head(values: Tensor, run: SegmentRun, contiguous: bool) -> Tensor:
+    """A run's elements `(N, heads, dim)` as `(clips, heads, length, dim)`."""
+    view = values.unflatten(0, (run.clips, -1)).transpose(1, 2)
+    return view.contiguous() if contiguous else view
 
 
-def _by_block(values: Tensor, run: SegmentRun) -> tuple[Tensor, ...]:
-    return values.unflatten(0, (run.clips, -1)).split(run.lengths, 1)
-
-
-def _joined(views: list[Tensor]) -> Tensor:
-    return views[0] if len(views) == 1 else torch.cat(views)
+def _joined(views: Sequence[Tensor], axis: int = 0) -> Tensor:
+    return views[0] if len(views) == 1 else torch.cat(tuple(views), axis)

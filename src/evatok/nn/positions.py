@@ -6,6 +6,7 @@ trained square's side. A square stays a square, and a picture of the trained are
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,17 +89,24 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, coordinates: Tensor, level: Tensor | None = None) -> Tensor:
         """Coordinates `(N, 3)` and token counts `(N,)` of the elements' blocks to embeddings `(N, width)`."""
-        features = [torch.ones_like(coordinates[:, :1]), coordinates]
         time, space = coordinates[:, :1], coordinates[:, 1:]
-        for frequency in 2.0 ** torch.arange(SPATIAL_FEATURES):
-            features += [torch.sin(math.pi * frequency * space), torch.cos(math.pi * frequency * space)]
-        for frequency in 2.0 ** -torch.arange(TIME_FEATURES):
-            features += [torch.sin(frequency * time), torch.cos(frequency * time)]
+        features = [
+            torch.ones_like(time),
+            coordinates,
+            _waves(space, math.pi * 2.0 ** torch.arange(SPATIAL_FEATURES)),
+            _waves(time, 2.0 ** -torch.arange(TIME_FEATURES)),
+        ]
         if self.with_level:
             assert level is not None
             logarithm = torch.log2(level.to(coordinates.dtype))[:, None] / 8
             features += [logarithm, logarithm**2, torch.rsqrt(level.to(coordinates.dtype))[:, None]]
-        return self.linear(torch.cat(features, 1))
+        return self.linear(torch.cat(features, 1).to(self.linear.weight.dtype))
+
+
+def _waves(coordinates: Tensor, frequencies: Tensor) -> Tensor:
+    """Sine and cosine `(N, 2 * frequencies * axes)` of coordinates `(N, axes)`, frequency by frequency."""
+    angles = coordinates[:, None] * frequencies.to(coordinates.device)[:, None]
+    return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)
 
 
 class Rotary(nn.Module):
@@ -108,30 +116,59 @@ class Rotary(nn.Module):
         head_dim: size of a head, a multiple of 16.
     """
 
-    frequencies: Tensor
-
     def __init__(self, head_dim: int) -> None:
         super().__init__()
         if head_dim % 16:
             raise ValueError(f"head_dim must be a multiple of 16, got {head_dim}")
-        pairs = head_dim // 2
-        # On the CPU by name: they are no weights, so a model that is built without memory must have them all the same.
-        time = torch.logspace(0.2, -1.5, pairs // 4, base=10, device="cpu")
-        space = torch.logspace(0, 1.7, (pairs - pairs // 4) // 2, base=10, device="cpu")
-        frequencies = torch.zeros(3, pairs, device="cpu")
-        frequencies[0, : len(time)] = time
-        frequencies[1, len(time) : len(time) + len(space)] = space
-        frequencies[2, len(time) + len(space) : len(time) + 2 * len(space)] = space
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.head_dim = head_dim
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """Coordinates `(N, 3)` to angles as cosine and sine `(2, N, 1, head_dim / 2)`."""
-        angles = coordinates.float() @ self.frequencies.float()
-        return torch.stack((angles.cos(), angles.sin()))[:, :, None]
+        """Coordinates `(N, 3)` to angles as `rotate` takes them, `(2, N, 1, head_dim)` float32."""
+        angles = coordinates.float() @ _rotary_frequencies(self.head_dim).to(coordinates.device)
+        cosine, sine = angles.cos(), angles.sin()
+        return torch.stack((torch.cat((cosine, cosine), 1), torch.cat((-sine, sine), 1)))[:, :, None]
+
+
+@lru_cache
+def _rotary_frequencies(head_dim: int) -> Tensor:
+    """Turns of each pair of channels by time, y and x, `(3, head_dim / 2)` float32."""
+    # On the CPU by name: a model that is built without memory, or in half precision, has them as they are.
+    pairs = head_dim // 2
+    time = torch.logspace(0.2, -1.5, pairs // 4, base=10, device="cpu")
+    space = torch.logspace(0, 1.7, (pairs - pairs // 4) // 2, base=10, device="cpu")
+    frequencies = torch.zeros(3, pairs, device="cpu")
+    frequencies[0, : len(time)] = time
+    frequencies[1, len(time) : len(time) + len(space)] = space
+    frequencies[2, len(time) + len(space) : len(time) + 2 * len(space)] = space
+    return frequencies
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turns the pairs of `x` `(N, heads, head_dim)` by `angles` as `Rotary` gives them."""
+    """Turns the pairs (channel `i`, channel `i + head_dim / 2`) of `x` `(N, heads, head_dim)`.
+
+    `angles` are cosines, and sines with their signs, of every channel, as `Rotary` gives them.
+    """
     cosine, sine = angles.to(x.dtype)
-    a, b = x.chunk(2, -1)
-    return torch.cat((a * cosine - b * sine, b * cosine + a * sine), -1)
+    turned: Tensor = _Rotation.apply(x, cosine, sine)
+    return turned
+
+
+class _Rotation(torch.autograd.Function):
+    """A turn, and for the gradient the turn back: neither keeps `x` nor makes more than its result."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _turned(x, cosine, sine, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _turned(gradient, cosine, sine, -1), None, None
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor, direction: int) -> Tensor:
+    turned, half = x * cosine, x.shape[-1] // 2
+    turned[..., :half].addcmul_(x[..., half:], sine[..., :half], value=direction)
+    turned[..., half:].addcmul_(x[..., :half], sine[..., half:], value=direction)
+    return turned

@@ -4,8 +4,11 @@ A layer accepts the keys and values of earlier blocks and hands its own on, so t
 assignments and streaming are three uses of the same code.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,7 +75,7 @@ class Located:
 
 
 class SelfAttention(nn.Module):
-    """Attention among the elements themselves, block-causal."""
+    """What attention among the elements themselves has of its own."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -80,15 +83,15 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, layout: Layout, angles: Tensor, earlier: KeyValues | None) -> tuple[Tensor, KeyValues]:
-        """Elements `(N, width)` to the attention's output `(N, width)`, and all keys and values seen so far."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        memory = KeyValues(Packed(rotate(k, angles), layout), Packed(v, layout)).after(earlier)
-        return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
+    def forward(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Elements `(N, width)` to their queries, keys and values, each `(N, heads, head_dim)`."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k = rotate(qkv[:, :2], angles[:, :, None]).unbind(1)
+        return q, k, qkv[:, 2]
 
 
 class CrossAttention(nn.Module):
-    """Attention from the elements to a reference, block-causal."""
+    """What attention from the elements to a reference has of its own."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -97,23 +100,21 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x: Tensor, layout: Layout, angles: Tensor, reference: Located, earlier: KeyValues | None
-    ) -> tuple[Tensor, KeyValues]:
-        """Elements `(N, width)` to the attention's output `(N, width)`, and all keys and values seen so far."""
-        q = self.q(x).unflatten(-1, (self.heads, -1))
-        k, v = self.kv(reference.packed.values).unflatten(-1, (2, self.heads, -1)).unbind(1)
-        layout_kv = reference.packed.layout
-        memory = KeyValues(Packed(rotate(k, reference.angles), layout_kv), Packed(v, layout_kv)).after(earlier)
-        return self.out(_attend(rotate(q, angles), layout, memory).flatten(1)), memory
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        """Elements `(N, width)` to their queries `(N, heads, head_dim)`."""
+        return rotate(self.q(x).unflatten(-1, (self.heads, -1)), angles)
 
-
-def _attend(q: Tensor, layout: Layout, memory: KeyValues) -> Tensor:
-    return attend(q, memory.keys.values, memory.values.values, Segments(layout, memory.keys.layout))
+    def read(self, reference: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """The reference's elements `(M, width)` to their keys and values, each `(M, heads, head_dim)`."""
+        k, v = self.kv(reference).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        return rotate(k, angles), v
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention over elements, cross-attention to a reference, MLP, each on a normalised residual stream."""
+    """Self-attention over elements, cross-attention to a reference, MLP, each on a normalised residual stream.
+
+    What happens between two attentions is a method on plain tensors `(N, ...)`, and may be compiled: `compile_layers`.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -129,12 +130,65 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Located, reference: Located, earlier: LayerMemory | None) -> tuple[Located, LayerMemory]:
         """Elements after the layer, and what the blocks that follow need of it."""
         values, layout = x.packed.values, x.packed.layout
-        update, own = self.own(self.norm_own(values), layout, x.angles, earlier and earlier.own)
-        values = values + update
-        update, cross = self.cross(self.norm_cross(values), layout, x.angles, reference, earlier and earlier.cross)
-        values = values + update
-        values = values + self.down(F.gelu(self.up(self.norm_mlp(values)), approximate="tanh"))
+        q, k, v = self.before_own(values, x.angles)
+        own = KeyValues(Packed(k, layout), Packed(v, layout)).after(earlier.own if earlier else None)
+        values, q = self.before_cross(values, _attend(q, layout, own), x.angles)
+        k, v = self.of_reference(reference.packed.values, reference.angles)
+        layout_kv = reference.packed.layout
+        cross = KeyValues(Packed(k, layout_kv), Packed(v, layout_kv)).after(earlier.cross if earlier else None)
+        values = self.after_cross(values, _attend(q, layout, cross))
         return Located(x.packed.with_values(values), x.angles), LayerMemory(own, cross)
+
+    def before_own(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Elements `(N, width)` to queries, keys and values of the self-attention."""
+        return self.own(self.norm_own(x), angles)
+
+    def before_cross(self, x: Tensor, attended: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """Elements and what their self-attention gave `(N, heads, head_dim)` to new elements and queries."""
+        x = x + self.own.out(attended.flatten(1))
+        return x, self.cross(self.norm_cross(x), angles)
+
+    def of_reference(self, reference: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """The reference's elements `(M, width)` to keys and values of the cross-attention."""
+        return self.cross.read(reference, angles)
+
+    def after_cross(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Elements and what their cross-attention gave `(N, heads, head_dim)` to the layer's output `(N, width)`."""
+        x = x + self.cross.out(attended.flatten(1))
+        return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
+
+
+def _attend(q: Tensor, layout: Layout, memory: KeyValues) -> Tensor:
+    return attend(q, memory.keys.values, memory.values.values, Segments(layout, memory.keys.layout))
+
+
+def compile_layers(network: nn.Module, backend: str = "inductor") -> None:
+    """Compiles what the transformer layers of a network do between their attentions, in place.
+
+    The number of elements is a variable of what is compiled: no mix of lengths compiles anything anew, and where a
+    compiler would make it a constant, it raises. Attention itself stays as it is.
+    """
+    for layer in network.modules():
+        if isinstance(layer, TransformerLayer):
+            for name in ("before_own", "before_cross", "of_reference", "after_cross"):
+                setattr(layer, name, _for_any_number(torch.compile(getattr(layer, name), backend=backend)))
+
+
+def _for_any_number(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*tensors: Tensor) -> Any:
+        for tensor in tensors:
+            # Elements are the first axis; angles have cosine and sine before it.
+            torch._dynamo.mark_dynamic(tensor, 1 if tensor.ndim == 4 else 0)
+        return compiled(*tensors)
+
+    return call
+
+
+def _in_layer_precision(x: Located) -> Located:
+    """Angles in the precision of what they turn, once for all layers."""
+    kind = x.packed.values.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.packed.values.dtype
+    return Located(x.packed, x.angles.to(dtype))
 
 
 class Transformer(nn.Module):
@@ -157,6 +211,7 @@ class Transformer(nn.Module):
         self, x: Located, reference: Located, earlier: tuple[LayerMemory, ...] | None = None
     ) -> tuple[Packed, tuple[LayerMemory, ...]]:
         """Elements after all layers, and each layer's memory for the blocks that follow."""
+        x, reference = _in_layer_precision(x), _in_layer_precision(reference)
         memories = []
         for number, layer in enumerate(self.layers):
             x, memory = layer(x, reference, earlier[number] if earlier else None)

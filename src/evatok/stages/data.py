@@ -1,9 +1,11 @@
 """The data of a training stage: which sources, how clips are cut, what is held out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, validation_clips
-from evatok.data.sources import SourceConfig, open_source
+from evatok.data.overlap import refuse_overlap
+from evatok.data.sources import ClipSource, SourceConfig, open_source
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class DataConfig:
 
     Args:
         train: sources of training clips; each has a `weight`.
-        validation: sources of held-out clips, which must share no video with `train`.
+        validation: sources of held-out clips, which must share no video with `train`: that is checked.
         clips: how training clips are cut.
         group: clips of a batch, which share size and assignment.
         validation_clips: clips of each validation source, spread evenly over its videos.
@@ -33,16 +35,20 @@ class DataConfig:
         if not self.train:
             raise ValueError("train names no source; give at least one, such as [{folder: my/videos}]")
 
-    def open_training(self, seed: int) -> TrainingClips:
-        """The endless training clips of a seed."""
-        sources = [open_source(config) for config in self.train]
-        return TrainingClips(sources, [config.weight for config in self.train], self.clips, self.group, seed)
+    def open(self, seed: int) -> tuple[TrainingClips, dict[str, ClipBatch]]:
+        """The endless training clips of a seed, and the fixed held-out clips by the names of their sources.
 
-    def open_validation(self) -> dict[str, ClipBatch]:
-        """The fixed held-out clips by the names of their sources."""
+        Raises what the sources raise; OverlapError if a video is in training and in validation.
+        """
+        training = [open_source(config) for config in self.train]
+        validation = [open_source(config) for config in self.validation]
+        refuse_overlap(training, validation)
+        clips = TrainingClips(training, [config.weight for config in self.train], self.clips, self.group, seed)
+        return clips, self._held_out(validation)
+
+    def _held_out(self, sources: Sequence[ClipSource]) -> dict[str, ClipBatch]:
         batches: dict[str, ClipBatch] = {}
-        for config in self.validation:
-            source = open_source(config)
+        for source in sources:
             if source.name in batches:
                 raise ValueError(f"two validation sources are called {source.name}; give them names of their own")
             batches[source.name] = validation_clips(

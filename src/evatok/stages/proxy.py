@@ -16,9 +16,10 @@ from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossC
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.codebook_use import CodebookUse
-from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
+from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Trained, Validation
@@ -115,8 +116,7 @@ class ProxyTask:
         self.warmup = config.codebook.warmup if config.init_from is None else 0
         self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.average)}
         self.loss = ReconstructionLoss(config.loss)
-        self.batches = config.data.open_training(config.loop.seed)
-        self.validation = config.data.open_validation()
+        self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
@@ -124,20 +124,28 @@ class ProxyTask:
         since = step - self.warmup
         if since < 0 or since % self.config.codebook.window:
             return
+        self.use.end_window()
+        first = since == 0 and self.config.init_from is None
+        # Only a codebook is drawn; the codes of finite scalar quantization are fixed.
+        if isinstance(self.config.model.quantizer, QuantizerConfig) and (first or since):
+            self._draw_codes(step, items, generator, first)
+        if first:
+            self.trained["tokenizer"].restart_average()
+
+    def _draw_codes(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator, first: bool) -> None:
         tokenizer = self.trained["tokenizer"]
-        network = tokenizer.network
+        network, averaged = tokenizer.network, tokenizer.average.quantizer
+        assert isinstance(network.quantizer, VectorQuantizer) and isinstance(averaged, VectorQuantizer)
         features = _all_items([self._features(network, item) for item in items])
         features = features[features.isfinite().all(1)]
         if not len(features):
             raise NotFinite(f"at step {step} the encoder's features are not finite")
-        self.use.end_window()
-        if since == 0 and self.config.init_from is None:
+        if first:
             network.quantizer.draw(features, generator)
-            tokenizer.restart_average()
-        elif since:
+        else:
             drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
             with torch.no_grad():
-                tokenizer.average.quantizer.codebook[drawn] = network.quantizer.codebook[drawn]
+                averaged.codebook[drawn] = network.quantizer.codebook[drawn]
 
     def _features(self, network: TokenizerNetwork, item: Item[ClipBatch]) -> Tensor:
         return unit_features(network, self._video(item.batch), self._lengths(item.batch, item.generator())).cpu()

@@ -39,7 +39,7 @@ def validate(
 
 def _picture(network: TokenizerNetwork, config: TokenizerConfig, batch: ClipBatch) -> Tensor:
     """`(3, H, W)` uint8: middle frames of a few originals above their reconstructions at every uniform length."""
-    clips, middle = batch.video[:CLIPS_SHOWN].to(network.quantizer.codebook.device), config.clip_frames // 2
+    clips, middle = batch.video[:CLIPS_SHOWN].to(network.device), config.clip_frames // 2
     shown = {
         str(level): reconstruct(network, clips, config.space.uniform(level)).video[:, middle].cpu()
         for level in config.levels

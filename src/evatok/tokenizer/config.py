@@ -1,5 +1,6 @@
 """The configuration of a tokenizer and its presets."""
 
+import math
 from dataclasses import dataclass, field
 
 from evatok.assignment import AssignmentSpace
@@ -37,6 +38,32 @@ class QuantizerConfig:
 
 
 @dataclass(frozen=True)
+class FSQConfig:
+    """Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505): no codebook, so nothing to learn or collapse.
+
+    Args:
+        fsq: number of values of each channel, at least 3; their product is the number of codes.
+    """
+
+    fsq: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fsq", tuple(self.fsq))
+        if not self.fsq or min(self.fsq) < 3:
+            raise ValueError(f"fsq must be one or more numbers of at least 3, got {self.fsq}")
+
+    @property
+    def codes(self) -> int:
+        """Number of codes."""
+        return math.prod(self.fsq)
+
+    @property
+    def dim(self) -> int:
+        """Channels of a code."""
+        return len(self.fsq)
+
+
+@dataclass(frozen=True)
 class TokenizerConfig:
     """What a tokenizer is made of. The defaults are the preset `tiny`.
 
@@ -47,7 +74,7 @@ class TokenizerConfig:
         side: side in pixels of the square that positions take as their unit: the trained area is `side ** 2`.
         encoder: size of the encoder.
         decoder: size of the decoder.
-        quantizer: the quantizer.
+        quantizer: the quantizer: a learned codebook, or finite scalar quantization.
         default_assignment: tokens of each block where a caller asks for nothing else.
     """
 
@@ -57,7 +84,7 @@ class TokenizerConfig:
     side: int = 64
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 3, 4))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 4, 4))
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    quantizer: QuantizerConfig | FSQConfig = field(default_factory=QuantizerConfig)
     default_assignment: tuple[int, ...] = (64, 32, 32, 32)
 
     def __post_init__(self) -> None:

@@ -58,11 +58,11 @@ class Decoder(nn.Module):
         token_at = picture.token_coordinates(layout).to(device)
         patch_layout = picture.patch_layout(layout)
         patch_at = picture.patch_coordinates(patch_layout).to(device)
-        embedded = self.tokens(tokens.values)
+        embedded = self.tokens(tokens.values.to(self.tokens.weight.dtype))
         references = embedded + self.token_position(token_at, token_levels(layout).to(device))
         first = embedded[layout.first_of_block.to(device)]
         cells = picture.grid[0] * picture.grid[1]
-        queries = first.repeat_interleave(cells, 0) + self.query_position(patch_at)
+        queries = first[:, None].expand(-1, cells, -1).flatten(0, 1) + self.query_position(patch_at)
         features, memory = self.transformer(
             Located(Packed(queries, patch_layout), self.rotary(patch_at)),
             Located(Packed(references, layout), self.rotary(token_at)),

@@ -1,6 +1,7 @@
 """The tokenizer as users hold it: videos in, `Tokens` out, and back."""
 
 import logging
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -83,11 +84,6 @@ class VideoTokenizer(TokenizerNetwork):
         return str(url)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.quantizer.codebook.device
-
-    @property
     def checksum(self) -> str:
         """Sixteen hexadecimal digits that change with any weight."""
         version = sum(weight._version for weight in self.parameters())
@@ -140,48 +136,49 @@ class VideoTokenizer(TokenizerNetwork):
             return self._encode_file(video, self._assignments(assignment, 1), fit, fps)
         _check_video(video)
         lengths = self._assignments(assignment, len(video))
-        fitted = plan_fit(_size(video), area=self.config.side**2, patch=self.config.patch[1:], mode=fit)
+        fitted = self._plan_fit(_size(video), fit)
         parts: list[list[Tensor]] = [[] for _ in video]
         for clips in video.split(self.config.clip_frames, 1):
             for some, videos in zip(
                 clips.split(CLIPS_AT_ONCE), torch.arange(len(video)).split(CLIPS_AT_ONCE), strict=True
             ):
+                blocks = -(-some.shape[1] // self.config.block_frames)
                 ids = self._encode_clips(fitted.apply(some), lengths[videos])
-                for number, piece in zip(videos.tolist(), ids, strict=True):
+                pieces = ids.split(lengths[videos, :blocks].sum(1).tolist())
+                for number, piece in zip(videos.tolist(), pieces, strict=True):
                     parts[number].append(piece)
         record = VideoRecord(video.shape[1], fps or TENSOR_FPS, _size(video), fitted.to_dict())
-        return self._tokens([record] * len(video), lengths, [torch.cat(pieces) for pieces in parts])
+        return self._tokens([record] * len(video), lengths, torch.cat([piece for pieces in parts for piece in pieces]))
 
     def _encode_file(self, path: str | Path, lengths: Tensor, fit: Mode, fps: float | None) -> Tokens:
-        ids: list[Tensor] = []
-        times: list[float] = []
-        fitted: Fit | None = None
+        # All that grows with the video: 4 bytes a token, 8 a frame.
+        ids, times = array("i"), array("d")
+        length = self.config.clip_frames
         with VideoReader(path, fps=fps) as reader:
-            frames = iter(reader)
-            while chunk := list(islice(frames, CLIPS_AT_ONCE * self.config.clip_frames)):
-                video = torch.stack([frame for frame, _ in chunk])
-                times += [time for _, time in chunk]
-                fitted = fitted or plan_fit(
-                    _size(video), area=self.config.side**2, patch=self.config.patch[1:], mode=fit
-                )
-                clips = list(fitted.apply(video).split(self.config.clip_frames))
-                rest = [clips.pop()] if len(clips[-1]) < self.config.clip_frames else []
-                for some in ([torch.stack(clips)] if clips else []) + [clip[None] for clip in rest]:
-                    ids += self._encode_clips(some, lengths.expand(len(some), -1))
-            assert fitted is not None  # a reader gives at least one frame, or raises
+            fitted = self._plan_fit(reader.info.size, fit)
+            buffer = torch.empty(CLIPS_AT_ONCE * length, 3, *fitted.size)
+            while count := _fill(buffer, reader, fitted, times):
+                whole = count // length * length
+                for clips in (buffer[:whole].unflatten(0, (whole // length, length)), buffer[None, whole:count]):
+                    if clips.numel():
+                        ids.frombytes(self._encode_clips(clips, lengths.expand(len(clips), -1)).numpy().tobytes())
             rate = fps or reader.info.fps
-        record = VideoRecord(len(times), rate, fitted.source, fitted.to_dict(), _irregular(times, rate))
-        return self._tokens([record], lengths, [torch.cat(ids)])
+        stamps = _irregular(torch.frombuffer(times, dtype=torch.float64), rate)
+        record = VideoRecord(len(times), rate, fitted.source, fitted.to_dict(), stamps)
+        return self._tokens([record], lengths, torch.frombuffer(ids, dtype=torch.int32))
 
-    def _encode_clips(self, clips: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Ids of each of clips `(n, frames, 3, h, w)` in [-1, 1]; the last block is filled up here."""
+    def _plan_fit(self, size: tuple[int, int], mode: Mode) -> Fit:
+        return plan_fit(size, area=self.config.side**2, patch=self.config.patch[1:], mode=mode)
+
+    def _encode_clips(self, clips: Tensor, lengths: Tensor) -> Tensor:
+        """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
         missing = -clips.shape[1] % self.config.block_frames
-        filled = torch.cat([clips, clips[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
+        filled = torch.cat([clips, clips[:, -1:].expand(-1, missing, -1, -1, -1)], 1) if missing else clips
         blocks = filled.shape[1] // self.config.block_frames
         layout = Layout(tuple(map(tuple, lengths[:, :blocks].tolist())))
         weight = self.encoder.patches.linear.weight
         ids, _ = self.encode_blocks(filled.to(weight), layout)
-        return list(ids.cpu().split(lengths[:, :blocks].sum(1).tolist()))
+        return ids.to("cpu", torch.int32)
 
     def _assignments(self, assignment: Lengths | None, videos: int) -> Tensor:
         """Full assignments of all videos, `(videos, T)` int64."""
@@ -200,11 +197,11 @@ class VideoTokenizer(TokenizerNetwork):
             self.config.space.check(row)
         return lengths
 
-    def _tokens(self, records: list[VideoRecord], lengths: Tensor, ids: list[Tensor]) -> Tokens:
+    def _tokens(self, records: list[VideoRecord], lengths: Tensor, ids: Tensor) -> Tokens:
         made = self.token_format
         clips = torch.tensor([made.clips_of(record.frames) for record in records])
         mask = made.block_mask([record.frames for record in records])
-        return Tokens(made, tuple(records), torch.cat(ids), lengths.repeat_interleave(clips, 0) * mask)
+        return Tokens(made, tuple(records), ids, lengths.repeat_interleave(clips, 0) * mask)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Turns tokens back into videos, `(B, F, 3, H, W)` uint8: as many frames and as large as was encoded.
@@ -236,7 +233,7 @@ class VideoTokenizer(TokenizerNetwork):
                 video = self._decode_clips(tokens, clips, fit.size)
                 frames = video.flatten(0, 1)[:left]
                 left -= len(frames)
-                yield from fit.undo(frames)
+                yield from map(fit.undo, frames)
 
     def _decode_clips(self, tokens: Tokens, clips: range, size: tuple[int, int]) -> Tensor:
         """Frames `(clips, F, 3, h, w)` in [-1, 1] of consecutive clips with the same number of blocks."""
@@ -279,8 +276,17 @@ def _equal_blocks(tokens: Tokens, clips: range) -> list[range]:
     return [clips]
 
 
-def _irregular(times: list[float], fps: float) -> Tensor | None:
+def _fill(buffer: Tensor, frames: Iterator[tuple[Tensor, float]], fit: Fit, times: "array[float]") -> int:
+    """Fits the next frames into a buffer `(n, 3, h, w)` and notes their times; returns how many there were."""
+    count = 0
+    for frame, time in islice(frames, len(buffer)):
+        buffer[count] = fit.apply(frame)
+        times.append(time)
+        count += 1
+    return count
+
+
+def _irregular(times: Tensor, fps: float) -> Tensor | None:
     """The time stamps, unless they are those of a constant rate to half a millisecond."""
-    stamps = torch.tensor(times, dtype=torch.float64)
     regular = torch.arange(len(times), dtype=torch.float64) / fps
-    return None if torch.allclose(stamps, regular, atol=5e-4, rtol=0) else stamps
+    return None if torch.allclose(times, regular, atol=5e-4, rtol=0) else times

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.transformer import LayerMemory
-from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.config import FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.decoder import Decoder
 from evatok.tokenizer.encoder import Encoder
+from evatok.tokenizer.finite_scalar import FiniteScalarQuantizer
 from evatok.tokenizer.quantizer import Quantized, VectorQuantizer
 
 Memory = tuple[LayerMemory, ...]
@@ -32,14 +33,28 @@ class Reconstruction:
     losses: dict[str, Tensor]
 
 
+def build_quantizer(config: QuantizerConfig | FSQConfig) -> VectorQuantizer | FiniteScalarQuantizer:
+    """The quantizer that a config describes."""
+    match config:
+        case QuantizerConfig():
+            return VectorQuantizer(config)
+        case FSQConfig():
+            return FiniteScalarQuantizer(config)
+
+
 class TokenizerNetwork(nn.Module):
-    """Q-Former encoder, vector quantizer and Q-Former decoder (paper, section 3)."""
+    """Q-Former encoder, quantizer and Q-Former decoder (paper, section 3)."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        self.quantizer = VectorQuantizer(config.quantizer)
+        self.quantizer = build_quantizer(config.quantizer)
         self.decoder = Decoder(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.patches.linear.weight.device
 
     def forward(self, video: Tensor, lengths: Tensor, quantize: bool = True) -> Reconstruction:
         """Encodes and decodes clips.
@@ -47,7 +62,7 @@ class TokenizerNetwork(nn.Module):
         Args:
             video: `(B, F, 3, H, W)` in [-1, 1]; F is a multiple of the block's frames, H and W of the patch.
             lengths: tokens of each block, `(B, T)` int64.
-            quantize: False passes the normalised features to the decoder as they are: the start of a training run.
+            quantize: False passes the features, brought to where codes lie, to the decoder: the start of a run.
         """
         layout = Layout(tuple(map(tuple, lengths.tolist())))
         features, _ = self.encoder(video, layout)

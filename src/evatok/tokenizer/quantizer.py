@@ -5,6 +5,7 @@ draw the codebook from the encoder's outputs then (`draw`), and redraw codes tha
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,10 @@ class Quantized:
     """Features `(N, dim)` as codes.
 
     Args:
-        values: the normalised codes `(N, dim)` float32, with the features' gradient passed straight through.
+        values: the codes `(N, dim)` float32, with the features' gradient passed straight through.
         ids: the codes' numbers `(N,)` int64.
-        features: the normalised features before quantization `(N, dim)` float32.
+        features: the features before quantization `(N, dim)` float32, brought to where codes lie: unit length for a
+            codebook, a box for finite scalar quantization.
     """
 
     values: Tensor
@@ -73,12 +75,10 @@ class VectorQuantizer(nn.Module):
 
     def _entropy(self, features: Tensor) -> Tensor:
         """Mean entropy of a token's soft assignment less the entropy of the mean assignment."""
-        logits = 2 / self.config.temperature * features @ self.codes().T
-        logarithm = logits.log_softmax(1)
-        probability = logarithm.exp()
-        token = -(probability * logarithm).sum(1).mean()
-        mean = probability.mean(0)
-        return token + (mean * mean.clamp(min=1e-9).log()).sum()
+        # Contiguous: the gradient's product is then wide, not eight columns narrow, and ten times as fast on a CPU.
+        codes = self.codes().T.contiguous()
+        loss: Tensor = _Entropy.apply(2 / self.config.temperature * features @ codes)
+        return loss
 
     @torch.no_grad()
     def draw(self, features: Tensor, generator: torch.Generator) -> None:
@@ -95,6 +95,29 @@ class VectorQuantizer(nn.Module):
         if unused.any():
             self.codebook[unused] = _sample(features, int(unused.sum()), generator).to(self.codebook)
         return unused
+
+
+class _Entropy(torch.autograd.Function):
+    """Mean entropy of the softmax of each row less the entropy of the mean softmax.
+
+    With probabilities p of a row and m their mean over rows this is the mean over rows of sum p (log m - log p). Its
+    derivative by p is log m - log p but for a constant, to which a softmax does not answer: one matrix serves both.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        logarithm = logits.log_softmax(1)
+        probability = logarithm.exp()
+        mean = probability.mean(0).clamp(min=1e-9).log()
+        weighted = torch.sub(mean, logarithm, out=logarithm).mul_(probability)
+        rows = weighted.sum(1, keepdim=True)
+        ctx.save_for_backward(weighted.addcmul_(probability, rows, value=-1).div_(len(logits)))
+        return rows.mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (by_logits,) = ctx.saved_tensors
+        return gradient * by_logits
 
 
 def _sample(features: Tensor, count: int, generator: torch.Generator) -> Tensor:

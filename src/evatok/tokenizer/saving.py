@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -95,12 +95,17 @@ def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
         raise ValueError(f"{kind.__name__} lacks {missing} and does not know {unknown}")
     values: dict[str, Any] = {}
     for name, value in entries.items():
-        nested: Any = known[name]
-        if isinstance(nested, type) and is_dataclass(nested):
-            values[name] = _from_dict(nested, value)
+        nested = [kind for kind in get_args(known[name]) or (known[name],) if is_dataclass(kind)]
+        if nested:
+            values[name] = _from_dict(_kind_of(value, nested), value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
+
+
+def _kind_of(entries: Mapping[str, Any], kinds: list[Any]) -> Any:
+    """The config dataclass whose values these are; the first where they are none's."""
+    return next((kind for kind in kinds if {field.name for field in fields(kind)} == set(entries)), kinds[0])
 
 
 def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

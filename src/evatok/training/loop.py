@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from evatok.data.clips import loader
 from evatok.data.processes import gathered
+from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import BatchT, Item, Progress, Task
@@ -37,6 +38,7 @@ class LoopConfig:
         accumulate: batches whose gradients are added up for an update, on each process.
         nonfinite: what follows a loss or a gradient that is not finite: `stop` ends the run, `skip` leaves the step
             out. It never reaches the weights.
+        compile: compiles what transformer layers do between their attentions (`compile_layers`).
         precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32) or `no` for float32.
         seed: of everything random.
         workers: processes that make batches; 0 makes them in the training process.
@@ -50,6 +52,7 @@ class LoopConfig:
     steps: int = 400_000
     accumulate: int = 1
     nonfinite: Literal["stop", "skip"] = "stop"
+    compile: bool = False
     precision: Literal["bf16", "no"] = "bf16"
     seed: int = 0
     workers: int = 0
@@ -107,6 +110,8 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *,
     accelerator = _accelerator(config, folder)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
+        if config.compile:
+            compile_layers(trained.network)
         trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
         trained.averaging.to(accelerator.device)
     state = _State(task)

@@ -51,7 +51,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
     rest = [weight for weight in trainable.values() if id(weight) not in by_muon]
     decayed = {"params": [weight for weight in rest if weight.ndim >= 2], "weight_decay": config.weight_decay}
     plain = {"params": [weight for weight in rest if weight.ndim < 2], "weight_decay": 0.0}
-    optimizers: list[Optimizer] = [AdamW([decayed, plain], lr=config.lr, betas=config.betas)]
+    optimizers: list[Optimizer] = [AdamW([decayed, plain], lr=config.lr, betas=config.betas, fused=True)]
     if by_muon:
         muon = torch.optim.Muon(
             matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"

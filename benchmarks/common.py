@@ -1,0 +1,111 @@
+"""What the benchmarks share: what they record beside their numbers, how they take turns, how they print.
+
+A benchmark compares things within one run on one machine; seconds of different runs are not for comparing.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import evatok
+from evatok.data.files import write_text
+
+Row = Mapping[str, Any]
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """A parser with what every benchmark takes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON file for the record")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns; the median counts")
+    return parser
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers of a run depend on besides its arguments."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
+        "commit": _commit(),
+        "evatok": evatok.__version__,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores",
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _module() -> list[str]:
+    main = sys.modules["__main__"]
+    return [main.__spec__.name] if main.__spec__ else [Path(sys.argv[0]).name]
+
+
+def _commit() -> str | None:
+    """The commit of the sources, "-dirty" added where they differ; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each call; they take turns, so that all of them see the machine in the same states."""
+    for call in calls.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            synchronize()
+            start = time.perf_counter()
+            call()
+            synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def synchronize() -> None:
+    """Waits for a GPU, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def product_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048, repeats: int = 5) -> float:
+    """Operations a second of the machine's own product of two square matrices."""
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    return 2 * size**3 / in_turn({"product": lambda: a @ b}, repeats)["product"]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows with the same columns as a Markdown table."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([_cell(row[column]) for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def report(rows: Sequence[Row], out: Path | None, **more: Any) -> None:
+    """Prints a table and what it depends on; writes all of it as JSON where asked."""
+    surroundings = environment()
+    print(table(rows))
+    print(", ".join(f"{name}: {value}" for name, value in surroundings.items()))
+    if out:
+        record = {"environment": surroundings, **more, "rows": list(rows)}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, json.dumps(record, indent=2) + "\n")

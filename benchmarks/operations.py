@@ -1,0 +1,43 @@
+"""Operations of a tokenizer's pass, counted from its shapes: two for each multiplication with addition.
+
+Counted are matrix products and attention; norms, activations, rotation and pooling are less than a hundredth of them.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from evatok.nn.transformer import TransformerConfig
+from evatok.tokenizer.config import TokenizerConfig
+
+Assignments = Sequence[Sequence[int]]
+
+
+def forward_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
+    """Encoding and decoding of clips with these assignments; `size` is a frame's height and width in pixels."""
+    frames, height, width = config.patch
+    cells = (size[0] // height) * (size[1] // width)
+    pixels = 3 * frames * height * width
+    total = 0
+    for lengths in assignments:
+        patches = [cells] * len(lengths)
+        total += _stack(config.encoder, lengths, patches) + _stack(config.decoder, patches, lengths)
+        total += 2 * sum(patches) * pixels * (config.encoder.width + config.decoder.width)
+    return total
+
+
+def training_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
+    """Forward and backward passes without losses: a backward pass takes two products for each of the forward's."""
+    return 3 * forward_operations(config, size, assignments)
+
+
+def plain_operations(width: int, depth: int, elements: int, mlp_ratio: int = 4) -> int:
+    """A plain transformer in which everything sees everything."""
+    return depth * (2 * (4 + 2 * mlp_ratio) * width**2 * elements + 4 * width * elements**2)
+
+
+def _stack(config: TransformerConfig, own: Sequence[int], reference: Sequence[int]) -> int:
+    """Layers of self- and cross-attention; block `t` sees the blocks up to its own."""
+    products = 2 * config.width**2 * ((6 + 2 * config.mlp_ratio) * sum(own) + 2 * sum(reference))
+    seen = [a + b for a, b in zip(accumulate(own), accumulate(reference), strict=True)]
+    attention = 4 * config.width * sum(n * m for n, m in zip(own, seen, strict=True))
+    return config.depth * (products + attention)

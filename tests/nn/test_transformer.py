@@ -1,0 +1,66 @@
+"""Compiled layers: the same results, and nothing compiled anew by another mix of lengths."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
+
+from evatok.nn.packed import Layout, Packed
+from evatok.nn.positions import Rotary
+from evatok.nn.transformer import Located, Transformer, TransformerConfig, TransformerLayer, compile_layers
+
+CONFIG = TransformerConfig(width=32, depth=3, heads=2)
+# Lengths of the elements and of the reference, by clip and block; the first is what gets compiled.
+MIXES: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]]]] = [
+    ([(3, 5)] * 2, [(4, 4)] * 2),
+    ([(32, 2)], [(4, 4)]),
+    ([(8, 8, 8, 8)] * 7, [(16, 16, 16, 16)] * 7),
+    ([(1, 2, 3), (7,), (2, 9)], [(4, 4, 4), (4,), (4, 4)]),
+    ([(1,), (1,)], [(1,), (1,)]),
+    ([(2, 62)], [(16, 16)]),
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def located(lengths: list[tuple[int, ...]], seed: int) -> Located:
+    layout, generator = Layout(tuple(lengths)), torch.Generator().manual_seed(seed)
+    values = torch.randn(layout.size, CONFIG.width, generator=generator, requires_grad=True)
+    return Located(Packed(values, layout), Rotary(16)(torch.rand(layout.size, 3, generator=generator)))
+
+
+def run(model: Transformer, mix: int) -> list[torch.Tensor]:
+    """Output and gradients of a mix of lengths."""
+    x, reference = located(MIXES[mix][0], seed=mix), located(MIXES[mix][1], seed=100 + mix)
+    output, _ = model(x, reference)
+    wanted = (x.packed.values, reference.packed.values, *model.parameters())
+    return [output.values, *torch.autograd.grad(output.values.square().sum(), wanted)]
+
+
+def test_compiled_layers_give_the_same_and_never_recompile() -> None:
+    plain = Transformer(CONFIG)
+    compiled = Transformer(CONFIG)
+    compiled.load_state_dict(plain.state_dict())
+    compile_layers(compiled, backend="aot_eager")
+    run(compiled, 0)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for mix in range(len(MIXES)):
+            for found, expected in zip(run(compiled, mix), run(plain, mix), strict=True):
+                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_layer_that_would_depend_on_the_number_of_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def after_cross(self: TransformerLayer, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        return x * 2 if len(x) == 16 else x + attended.flatten(1)
+
+    monkeypatch.setattr(TransformerLayer, "after_cross", after_cross)
+    model = Transformer(CONFIG)
+    compile_layers(model, backend="eager")
+    with pytest.raises(ConstraintViolationError, match="specialized it to be a constant"):
+        run(model, 0)
