@@ -36,18 +36,18 @@ class BlockValues:
 def search_clips(
     network: TokenizerNetwork, config: TokenizerConfig, clips: Tensor, lpips: LPIPS, half: bool = False
 ) -> BlockValues:
-    """Every block of full clips under every prefix.
+    """Every block of clips of 1 to `T` blocks under every prefix.
 
     Args:
         network: the tokenizer, in evaluation mode.
         config: its config.
-        clips: uint8 `(B, F, 3, H, W)` on the tokenizer's device.
+        clips: uint8 `(B, F, 3, H, W)` of whole blocks, on the tokenizer's device.
         lpips: the metric, on the same device.
         half: decodes and measures in bfloat16, about twice as fast; tokens come from float32 all the same.
     """
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
         originals = [_Block.of(block, lpips) for block in clips.split(config.block_frames, 1)]
-        mse = torch.empty(len(clips), config.space.prefix_starts[-1], device=clips.device)
+        mse = torch.empty(len(clips), config.space.prefix_starts[len(originals)], device=clips.device)
         values = BlockValues(mse, torch.empty_like(mse))
         for prefix, decoded in _walk(network, config, originals, ()):
             place = config.space.prefix(prefix)

@@ -11,17 +11,20 @@ from torch.utils.data import ConcatDataset, Subset
 from tqdm import tqdm
 
 import evatok
+from evatok.allocation.predictors import motion
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, FixedClips, TrainingClips, joined
 from evatok.data.files import write_text
 from evatok.data.sources import SourceConfig, open_source
 from evatok.data.video import VideoError
 from evatok.pretrained.lpips import LPIPS
+from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
 
 log = logging.getLogger(__name__)
 PLAN = "search.json"
+PREDICTORS = "predictors.safetensors"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def search(config: SearchConfig) -> SearchTable:
 
     Returns:
         The whole table, which `read_table` reads from the folder again. Clips that cannot be read are left out,
-        logged, and named in `skipped`.
+        logged, and named in `skipped`. Beside a table of clips drawn at random, which a router may be trained on, are
+        the cheap predictors that are fitted to it.
 
     Raises:
         ValueError: the folder holds another search, or a source cannot be opened.
@@ -140,6 +144,8 @@ def search(config: SearchConfig) -> SearchTable:
     if table.skipped:
         lines = "".join(f"\n  {place}: {reason}" for place, reason in table.skipped.items())
         log.warning("skipped %d of %d clips:%s", len(table.skipped), len(clips), lines)
+    if config.drawn == "random" and len(table) > 1:
+        CheapPredictors.fit(table).write(folder / PREDICTORS)
     return table
 
 
@@ -181,13 +187,15 @@ def _search_part(
     for chunk in (dict(list(read.items())[start : start + batch]) for start in range(0, len(read), batch)):
         together = joined(list(chunk.values()))
         values = search_clips(tokenizer, tokenizer.config, together.video.to(tokenizer.device), lpips)
+        moved = motion(together.video, tokenizer.config.block_frames)
         parts.append(
-            SearchTable(space, tuple(chunk), tuple(together.keys), values.mse.cpu(), values.lpips.cpu(), made_by)
+            SearchTable(space, tuple(chunk), tuple(together.keys), values.mse.cpu(), values.lpips.cpu(), moved, made_by)
         )
         bar.update(len(chunk))
     bar.update(len(skipped))
     empty = torch.empty(0, space.prefix_starts[-1])
-    return SearchTable.joined([*parts, SearchTable(space, (), (), empty, empty, made_by, skipped)])
+    none = SearchTable(space, (), (), empty, empty, torch.empty(0, space.blocks), made_by, skipped)
+    return SearchTable.joined([*parts, none])
 
 
 def _read(clips: ClipList, places: range) -> tuple[dict[int, ClipBatch], dict[int, str]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evatok.assignment import AssignmentError
-from evatok.data.fit import Fit, Mode, plan_fit
+from evatok.data.fit import Fit, Mode, fill_blocks, plan_fit
 from evatok.data.tokens import TokenFormat, Tokens, VideoRecord
 from evatok.data.video import VideoReader
 from evatok.nn.packed import Layout
@@ -172,8 +172,7 @@ class VideoTokenizer(TokenizerNetwork):
 
     def _encode_clips(self, clips: Tensor, lengths: Tensor) -> Tensor:
         """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
-        missing = -clips.shape[1] % self.config.block_frames
-        filled = torch.cat([clips, clips[:, -1:].expand(-1, missing, -1, -1, -1)], 1) if missing else clips
+        filled = fill_blocks(clips, self.config.block_frames)
         blocks = filled.shape[1] // self.config.block_frames
         layout = Layout(tuple(map(tuple, lengths[:, :blocks].tolist())))
         weight = self.encoder.patches.linear.weight
