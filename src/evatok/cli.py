@@ -289,6 +289,20 @@ def _train_proxy(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The trained tokenizer is in {final}")
 
 
+def _add_train_router(parser: ArgumentParser) -> None:
+    from evatok.stages.router import RouterTrainingConfig
+
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in `folder`.")
+    _add_config(parser, RouterTrainingConfig)
+
+
+def _train_router(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.router import RouterTrainingConfig, train_router
+
+    final = train_router(_read_config(parser, given, RouterTrainingConfig), given.resume)
+    print(f"The trained router is in {final}")
+
+
 def _add_search(parser: ArgumentParser) -> None:
     from evatok.stages.search import SearchConfig
 
@@ -380,6 +394,13 @@ COMMANDS = {
         "--config FILE [--any.value X]",
         _add_search,
         _search,
+    ),
+    "train router": Command(
+        "train a router on the tables of searched clips (stage 3)",
+        "--config FILE [--any.value X] [--resume]",
+        _add_train_router,
+        _train_router,
+        logging.INFO,
     ),
     "evaluate": Command(
         "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",

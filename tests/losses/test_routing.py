@@ -8,7 +8,7 @@ import torch
 from evatok.allocation.reward import ProxyReward
 from evatok.losses.routing import RoutingLoss, RoutingLossConfig
 from evatok.nn.transformer import TransformerConfig
-from evatok.router.config import RouterConfig
+from evatok.router.config import Head, RouterConfig
 
 ROUTER = RouterConfig(levels=(1, 2), blocks=2, transformer=TransformerConfig(32, 1, 2), head="prefix_regression")
 VALUES = torch.tensor([[0.4, 0.2, 0.6, 0.5, 0.4, 0.2], [0.3, 0.3, 0.3, 0.3, 0.3, 0.3], [0.5, 0.1, 0.4, 0.2, 0.3, 0.1]])
@@ -24,7 +24,7 @@ def terms(config: RoutingLossConfig, router: RouterConfig, output: torch.Tensor)
 
 
 @pytest.mark.parametrize("head", ["regression", "prefix_regression"])
-def test_a_perfect_prediction_has_no_error_and_little_regret(head: str) -> None:
+def test_a_perfect_prediction_has_no_error_and_little_regret(head: Head) -> None:
     router = replace(ROUTER, head=head)
     perfect = VALUES if head == "prefix_regression" else TABLE
     found = terms(ALL, router, perfect)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,7 +14,7 @@ import evatok
 from evatok.allocation.predictors import motion
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, FixedClips, TrainingClips, joined
 from evatok.data.files import write_text
-from evatok.data.sources import SourceConfig, open_source
+from evatok.data.sources import SourceConfig, open_source, source_config
 from evatok.data.video import VideoError
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.cheap import CheapPredictors
@@ -151,12 +151,26 @@ def search(config: SearchConfig) -> SearchTable:
 
 def read_table(folder: Path) -> SearchTable:
     """The table of a finished search; ValueError if there is none, or it is not finished."""
+    return SearchTable.joined(read_parts(folder))
+
+
+def read_parts(folder: Path) -> list[SearchTable]:
+    """The parts of the table of a finished search; ValueError if there is none, or it is not finished."""
     plan = _read_plan(folder)
     missing = [name for name, _ in plan.parts if not (folder / name).exists()]
     if missing:
         lacks = f"lacks {len(missing)} of {len(plan.parts)} parts"
         raise ValueError(f"the search in {folder} {lacks}: run the same `evatok search` again")
-    return SearchTable.joined([SearchTable.read(folder / name) for name, _ in plan.parts])
+    return [SearchTable.read(folder / name) for name, _ in plan.parts]
+
+
+def searched_by(folder: Path) -> SearchConfig:
+    """The config of the search in a folder; of its tokenizer, the name alone. ValueError if there is none."""
+    plan = _read_plan(folder)
+    entries = {each.name: plan.made_by[each.name] for each in fields(SearchConfig) if each.name in plan.made_by}
+    sources = [source_config(source) for source in entries.pop("sources")]
+    height, width = entries.pop("size")
+    return SearchConfig(**entries, sources=sources, size=(height, width), folder=str(folder))
 
 
 def open_clips(config: SearchConfig, frames: int) -> ClipList:
@@ -214,4 +228,5 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
     entries: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     chosen = {name: value for name, value in entries.items() if name not in ("tokenizer", "folder", "batch", "part")}
     versions = {"evatok": evatok.__version__, "torch": torch.__version__}
-    return {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum, **chosen, "versions": versions}
+    made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum, "frames": tokenizer.config.clip_frames}
+    return {**made, **chosen, "versions": versions}
