@@ -329,6 +329,32 @@ def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The numbers and what made them are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
 
 
+def _add_curve(parser: ArgumentParser) -> None:
+    from evatok.stages.judging import JudgingConfig
+
+    _add_config(parser, JudgingConfig)
+
+
+def _curve(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.curve import curve
+    from evatok.stages.judging import JudgingConfig
+
+    path = curve(_read_config(parser, given, JudgingConfig))
+    print(f"\nThe comparisons are in {path}; operating points and figure beside it")
+
+
+def _add_router_report(parser: ArgumentParser) -> None:
+    from evatok.stages.router_report import RouterReportConfig
+
+    _add_config(parser, RouterReportConfig)
+
+
+def _router_report(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.router_report import RouterReportConfig, router_report
+
+    print(f"\nThe report is in {router_report(_read_config(parser, given, RouterReportConfig))}")
+
+
 def _add_card(parser: ArgumentParser) -> None:
     parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer, with its training.json.")
     parser.add_argument("--evaluation", type=Path, required=True, help="an evaluation.json of the same weights.")
@@ -407,6 +433,18 @@ COMMANDS = {
         "--config FILE [--any.value X]",
         _add_evaluate,
         _evaluate,
+    ),
+    "curve": Command(
+        "quality over tokens on held-out searched clips: every predictor and rule, and what they save",
+        "--config FILE [--any.value X]",
+        _add_curve,
+        _curve,
+    ),
+    "router-report": Command(
+        "how good routers are on held-out searched clips: percentile, regret, time, what they confuse",
+        "--config FILE [--any.value X]",
+        _add_router_report,
+        _router_report,
     ),
     "card": Command(
         "write the model card beside a tokenizer's weights",

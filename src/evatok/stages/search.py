@@ -228,5 +228,6 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
     entries: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     chosen = {name: value for name, value in entries.items() if name not in ("tokenizer", "folder", "batch", "part")}
     versions = {"evatok": evatok.__version__, "torch": torch.__version__}
-    made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum, "frames": tokenizer.config.clip_frames}
-    return {**made, **chosen, "versions": versions}
+    made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
+    shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codes}
+    return {**made, **shape, **chosen, "versions": versions}
