@@ -16,7 +16,6 @@ from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.games import GamesConfig
 from evatok.data.photographs import PhotographsConfig
 from evatok.data.samples import CREDIT
-
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.record import EvaluationRecord, commit_of
 from evatok.figures.frames import resized

@@ -46,21 +46,17 @@ def search_clips(
         half: decodes and measures in bfloat16, about twice as fast; tokens come from float32 all the same.
     """
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
-        originals = [_Block.of(block, lpips) for block in clips.split(config.block_frames, 1)]
+        originals = [Original.of(block, lpips) for block in clips.split(config.block_frames, 1)]
         mse = torch.empty(len(clips), config.space.prefix_starts[len(originals)], device=clips.device)
         values = BlockValues(mse, torch.empty_like(mse))
         for prefix, decoded in _walk(network, config, originals, ()):
             place = config.space.prefix(prefix)
-            original = originals[len(prefix) - 1]
-            shown = to_bytes(decoded.float())
-            values.mse[:, place] = (shown.float() - original.frames.float()).square().flatten(1).mean(1)
-            features = lpips.features(to_signed(shown).flatten(0, 1))
-            values.lpips[:, place] = lpips.distance(original.features, features).view(len(clips), -1).mean(1)
+            values.mse[:, place], values.lpips[:, place] = originals[len(prefix) - 1].errors(decoded, lpips)
     return values
 
 
 @dataclass(frozen=True)
-class _Block:
+class Original:
     """A block of the original clips: uint8 `(B, 4, 3, H, W)`, the same in [-1, 1], and its frames' LPIPS features."""
 
     frames: Tensor
@@ -68,15 +64,29 @@ class _Block:
     features: list[Tensor]
 
     @classmethod
-    def of(cls, frames: Tensor, lpips: LPIPS) -> "_Block":
+    def of(cls, frames: Tensor, lpips: LPIPS) -> "Original":
+        """A block `(B, 4, 3, H, W)` uint8 with what is needed to compare it."""
         signed = to_signed(frames)
         return cls(frames, signed, lpips.features(signed.flatten(0, 1)))
+
+    def repeated(self, clips: list[int]) -> "Original":
+        """The block of some of the clips, which may occur more than once."""
+        every = range(self.frames.shape[1])
+        frames = [clip * len(every) + frame for clip in clips for frame in every]
+        return Original(self.frames[clips], self.signed[clips], [each[frames] for each in self.features])
+
+    def errors(self, decoded: Tensor, lpips: LPIPS) -> tuple[Tensor, Tensor]:
+        """Mean squared error on the scale 0 to 255, and LPIPS, of decoded frames in about [-1, 1]: `(B,)` each."""
+        shown = to_bytes(decoded.float())
+        mse = (shown.float() - self.frames.float()).square().flatten(1).mean(1)
+        distance = lpips.distance(self.features, lpips.features(to_signed(shown).flatten(0, 1)))
+        return mse, distance.view(len(shown), -1).mean(1)
 
 
 def _walk(
     network: TokenizerNetwork,
     config: TokenizerConfig,
-    originals: list[_Block],
+    originals: list[Original],
     prefix: tuple[int, ...],
     encoded: Memory | None = None,
     decoded: Memory | None = None,
