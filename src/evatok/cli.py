@@ -304,13 +304,14 @@ def _train_router(parser: ArgumentParser, given: Namespace) -> None:
 
 
 def _add_search(parser: ArgumentParser) -> None:
-    from evatok.stages.search import SearchConfig
+    from evatok.stages.search_parts import SearchConfig
 
     _add_config(parser, SearchConfig)
 
 
 def _search(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.search import SearchConfig, search
+    from evatok.stages.search import search
+    from evatok.stages.search_parts import SearchConfig
 
     config = _read_config(parser, given, SearchConfig)
     table = search(config)

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import fuzz, source_speed
+from benchmarks import fuzz, search_speed, source_speed
 from evatok.data.children import Limits
 from evatok.data.scanning import ScanConfig
+from evatok.pretrained.lpips import LPIPS
+from evatok.search.walk import search_clips
+from evatok.tokenizer.model import VideoTokenizer
 from tests.runs import mini_config
 
 
@@ -32,3 +36,12 @@ def test_source_speed_has_every_source_and_number_of_workers(
     lines = source_speed.table(record).splitlines()
     assert lines[0].endswith("clips/s") and len(lines) == 7
     assert lines[4].startswith(f"| shards | {rates['0']:.1f} (")
+
+
+def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) -> None:
+    rows = search_speed.measure(mini.config, 1, "alex", repeats=1)
+    assert [row["times as fast"] > 0 for row in rows] == [True] * 3 and rows[0]["times as fast"] == 1
+    video, lpips = torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
+    shared = search_clips(mini, mini.config, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
+    single = search_speed.one_by_one(mini, mini.config, video, lpips)
+    torch.testing.assert_close(shared, single, rtol=0, atol=1e-4)

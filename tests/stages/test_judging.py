@@ -18,7 +18,8 @@ from evatok.router.model import Router
 from evatok.stages.curve import curve
 from evatok.stages.judging import JudgingConfig, judged
 from evatok.stages.router_report import RouterReportConfig, router_report
-from evatok.stages.search import SearchConfig, read_table, search
+from evatok.stages.search import read_table, search
+from evatok.stages.search_parts import SearchConfig
 from evatok.tokenizer.model import VideoTokenizer
 
 

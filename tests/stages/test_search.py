@@ -10,7 +10,8 @@ import torch
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.video import VideoError
 from evatok.search.cheap import CheapPredictors
-from evatok.stages.search import SearchConfig, open_clips, read_table, search
+from evatok.stages.search import read_table, search
+from evatok.stages.search_parts import SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from evatok.data.files import replacing
 from evatok.search.table import SearchTable
-from evatok.stages.search import SearchConfig, open_clips, read_parts, searched_by
+from evatok.stages.search import read_parts, searched_by
+from evatok.stages.search_parts import SearchConfig, open_clips
 
 FRAMES = "frames"
 
