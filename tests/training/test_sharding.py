@@ -24,5 +24,5 @@ def test_network_that_is_not_sharded_stays_itself() -> None:
         network.bias.fill_(7)
     assert network.bias.tolist() == [7, 7, 7]
     assert all(a is b for a, b in zip(whole_weights(network).parameters(), network.parameters(), strict=True))
-    network = nn.BatchNorm1d(4)
-    assert all(a is b for a, b in zip(whole_weights(network).buffers(), network.buffers(), strict=True))
+    normed = nn.BatchNorm1d(4)
+    assert all(a is b for a, b in zip(whole_weights(normed).buffers(), normed.buffers(), strict=True))
