@@ -1,8 +1,8 @@
 """Training runs small enough for tests, in this process or in one that can be killed.
 
-`python -m tests.runs CONFIG.yaml [--stall WHERE N MARK] [--any.value X]` runs `evatok train proxy` on a config and, if
-asked to, stands still before step N, or in the middle of writing the checkpoint of step N: from when it makes the file
-MARK until somebody removes that.
+`python -m tests.runs CONFIG.yaml [--shard] [--stall WHERE N MARK] [--any.value X]` runs `evatok train proxy` on a
+config and, if asked to, stands still before step N, or in the middle of writing the checkpoint of step N: from when it
+makes the file MARK until somebody removes that. `--shard` lets processes without GPUs shard what they train.
 """
 
 import json
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from evatok.cli import main
@@ -122,8 +123,25 @@ def _stall_in_checkpoint(wanted: int, mark: Path) -> None:
     Accelerator.save_state = stalled
 
 
+def _shard_without_gpus() -> None:
+    """accelerate shards on GPUs only, by its choice alone: torch does it on CPUs as well."""
+    initialize = AcceleratorState.__init__
+
+    def initialized(self: AcceleratorState, *others: Any, fsdp_plugin: Any = None, **named: Any) -> None:
+        initialize(self, *others, fsdp_plugin=fsdp_plugin, **named)
+        if fsdp_plugin is not None:
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+            if self.mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self.mixed_precision)
+
+    AcceleratorState.__init__ = initialized
+
+
 if __name__ == "__main__":
     config, *words = sys.argv[1:]
+    if words[:1] == ["--shard"]:
+        words = words[1:]
+        _shard_without_gpus()
     if words[:1] == ["--stall"]:
         where, number, mark = words[1:4]
         words = words[4:]

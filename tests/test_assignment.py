@@ -85,3 +85,11 @@ def test_prefixes_are_numbered_by_length_and_each_assignment_has_its_own() -> No
     for index in range(len(space)):
         assignment = space.assignment(index)
         assert space.prefixes[index].tolist() == [space.prefix(assignment[: t + 1]) for t in range(3)]
+
+
+def test_a_shorter_space_has_the_same_prefixes() -> None:
+    shorter = PAPER.of_blocks(2)
+    assert (len(shorter), shorter.prefix((512, 32))) == (25, PAPER.prefix((512, 32)))
+    assert PAPER.of_blocks(4) is PAPER
+    with pytest.raises(AssignmentError, match="1 to 4 blocks, got 0"):
+        PAPER.of_blocks(0)

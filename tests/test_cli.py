@@ -130,7 +130,7 @@ def test_wrong_values_of_a_config(
 
 def test_configs_of_the_paper_and_of_tiny(trained: list) -> None:
     sizes = {}
-    for path in sorted(CONFIGS.glob("*/proxy*.yaml")):
+    for path in (*CONFIGS.glob("paper/proxy*.yaml"), Path(TINY)):
         assert main(["train", "proxy", "--config", str(path)]) == 0
         config, _ = trained.pop()
         with torch.device("meta"):
@@ -145,6 +145,14 @@ def test_configs_of_the_paper_and_of_tiny(trained: list) -> None:
     assert set(sizes) == {"proxy", "proxy-ucf-k600", "proxy-webvid"}
     assert 5e6 < sizes["proxy"] < 8e6
     assert all(abs(sizes[name] / 145e6 - 1) < 0.05 for name in ("proxy-ucf-k600", "proxy-webvid"))
+
+
+def test_the_second_part_of_the_shipped_models_training_goes_on_from_the_first(trained: list) -> None:
+    assert main(["train", "proxy", "--config", TINY]) == 0
+    assert main(["train", "proxy", "--config", TINY, "--config", str(CONFIGS / "tiny" / "proxy-finish.yaml")]) == 0
+    (first, _), (second, _) = trained
+    assert second.init_from == f"{first.folder}/final" and second.folder != first.folder
+    assert second.model == first.model and second.data.validation == first.data.validation
 
 
 def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,21 +4,26 @@ from evatok.assignment import AssignmentError, AssignmentSpace
 from evatok.data.fit import Fit, plan_fit
 from evatok.data.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
 from evatok.data.video import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
+from evatok.nn.saving import CheckpointError
 from evatok.nn.transformer import TransformerConfig
+from evatok.router.config import ROUTER_PRESETS, RouterConfig
+from evatok.router.model import Router
 from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
-from evatok.tokenizer.saving import CheckpointError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PRESETS",
+    "ROUTER_PRESETS",
     "AssignmentError",
     "AssignmentSpace",
     "CheckpointError",
     "FSQConfig",
     "Fit",
     "QuantizerConfig",
+    "Router",
+    "RouterConfig",
     "TokenFileError",
     "TokenFormat",
     "TokenMismatch",

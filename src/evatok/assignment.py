@@ -88,6 +88,12 @@ class AssignmentSpace:
         """Tokens of every assignment, `(len(self),)` int64."""
         return self.lengths.sum(1)
 
+    def of_blocks(self, blocks: int) -> "AssignmentSpace":
+        """The assignments of clips of that many blocks, 1 to `self.blocks`; their prefixes have the same numbers."""
+        if not 1 <= blocks <= self.blocks:
+            raise AssignmentError(f"a clip has 1 to {self.blocks} blocks, got {blocks}")
+        return self if blocks == self.blocks else AssignmentSpace(self.levels, blocks)
+
     def uniform(self, level: int, blocks: int | None = None) -> Assignment:
         """The assignment that gives every block `level` tokens; `blocks` if the clip is shorter than a full one."""
         return self.check((level,) * (self.blocks if blocks is None else blocks))

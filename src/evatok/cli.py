@@ -289,14 +289,29 @@ def _train_proxy(parser: ArgumentParser, given: Namespace) -> None:
     print(f"The trained tokenizer is in {final}")
 
 
+def _add_train_router(parser: ArgumentParser) -> None:
+    from evatok.stages.router import RouterTrainingConfig
+
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in `folder`.")
+    _add_config(parser, RouterTrainingConfig)
+
+
+def _train_router(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.router import RouterTrainingConfig, train_router
+
+    final = train_router(_read_config(parser, given, RouterTrainingConfig), given.resume)
+    print(f"The trained router is in {final}")
+
+
 def _add_search(parser: ArgumentParser) -> None:
-    from evatok.stages.search import SearchConfig
+    from evatok.stages.search_parts import SearchConfig
 
     _add_config(parser, SearchConfig)
 
 
 def _search(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.search import SearchConfig, search
+    from evatok.stages.search import search
+    from evatok.stages.search_parts import SearchConfig
 
     config = _read_config(parser, given, SearchConfig)
     table = search(config)
@@ -313,6 +328,32 @@ def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.stages.evaluate import EvaluationConfig, evaluate
 
     print(f"The numbers and what made them are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
+
+
+def _add_curve(parser: ArgumentParser) -> None:
+    from evatok.stages.judging import JudgingConfig
+
+    _add_config(parser, JudgingConfig)
+
+
+def _curve(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.curve import curve
+    from evatok.stages.judging import JudgingConfig
+
+    path = curve(_read_config(parser, given, JudgingConfig))
+    print(f"\nThe comparisons are in {path}; operating points and figure beside it")
+
+
+def _add_router_report(parser: ArgumentParser) -> None:
+    from evatok.stages.router_report import RouterReportConfig
+
+    _add_config(parser, RouterReportConfig)
+
+
+def _router_report(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.stages.router_report import RouterReportConfig, router_report
+
+    print(f"\nThe report is in {router_report(_read_config(parser, given, RouterReportConfig))}")
 
 
 def _add_card(parser: ArgumentParser) -> None:
@@ -381,11 +422,30 @@ COMMANDS = {
         _add_search,
         _search,
     ),
+    "train router": Command(
+        "train a router on the tables of searched clips (stage 3)",
+        "--config FILE [--any.value X] [--resume]",
+        _add_train_router,
+        _train_router,
+        logging.INFO,
+    ),
     "evaluate": Command(
         "measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length",
         "--config FILE [--any.value X]",
         _add_evaluate,
         _evaluate,
+    ),
+    "curve": Command(
+        "quality over tokens on held-out searched clips: every predictor and rule, and what they save",
+        "--config FILE [--any.value X]",
+        _add_curve,
+        _curve,
+    ),
+    "router-report": Command(
+        "how good routers are on held-out searched clips: percentile, regret, time, what they confuse",
+        "--config FILE [--any.value X]",
+        _add_router_report,
+        _router_report,
     ),
     "card": Command(
         "write the model card beside a tokenizer's weights",

@@ -19,13 +19,15 @@ CONFIG = {
         "train": [
             {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.4},
             {"games": "all", "seeds": [0, 4], "frames": 320, "weight": 0.35},
-            {"photographs": "train", "weight": 0.25},
+            {"photographs": "train", "weight": 0.15},
+            {"shards": "s3://bucket/mine", "name": None, "weight": 0.1},
         ],
         "clips": {"frames": 16, "sizes": [[32, 32], [24, 40], [8, 8]], "size_weights": [3, 1, 0]},
     },
     "average": 0.999,
+    "init_from": None,
 }
-TRAINING = {"steps": 3000, "clips": 48000, "seconds": 9000.0, "seed": 7, "config": CONFIG}
+TRAINING = {"steps": 3000, "clips": 48000, "seconds": 9000.0, "skipped": 0, "seed": 7, "config": CONFIG}
 COMMAND = "evatok evaluate --config configs/tiny/evaluation.yaml"
 
 
@@ -87,7 +89,8 @@ def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> N
         "16 frames of 32×32 (75%), 24×40 (25%) ",
         "- 40%: videos of the folder `data/bbb/train` (film)",
         "- 35%: all Atari 2600 games, random play with seeds 0 to 3, rendered by the Arcade Learning Environment",
-        "- 25%: photographs of scikit-image (the train list)",
+        "- 10%: videos of the shards `s3://bucket/mine`",
+        "- 15%: photographs of scikit-image (the train list)",
         "uint8 RGB at 32x32",
         "- games: 5 clips of the games pong, breakout, random play with seed 100, rendered by",
         "93.8% of the codes are used, with a perplexity of 50. By tokens a block: 4: 50.0%, 30; 8: 75.0%, 41.",
@@ -128,6 +131,15 @@ def test_machine_is_named_where_known(mini: VideoTokenizer, folder: Path) -> Non
 def test_remarks_are_shown(mini: VideoTokenizer, folder: Path) -> None:
     (folder / "training.json").write_text(json.dumps({**TRAINING, "remarks": "The schedule was shortened."}))
     assert "\nThe schedule was shortened.\n" in write(folder, record(mini.checksum))
+
+
+def test_what_training_began_with_and_left_out_is_shown(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, record(mini.checksum))
+    assert "began with" not in text and "left out" not in text
+    training = {**TRAINING, "skipped": 3, "config": {**CONFIG, "init_from": "runs/first/final"}}
+    (folder / "training.json").write_text(json.dumps(training))
+    text = write(folder, record(mini.checksum))
+    assert "`runs/first/final`" in text and "3,000, 3 of them left out" in text
 
 
 def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -92,6 +93,41 @@ def check_use(use: CodeUse, ids: list[int]) -> None:
     assert use.tokens == len(ids)
     assert use.used == pytest.approx(len(set(ids)) / 64)
     assert use.perplexity == pytest.approx(math.exp(entropy))
+
+
+def test_processes_share_clips_out_and_all_have_the_result(
+    mini: VideoTokenizer,
+    sources: dict[str, ClipBatch],
+    lpips: LPIPS,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[Any] = []
+    uneven = {"film": sources["film"], "games": batch("games", 1, 2)}
+    whole = evaluate_reconstruction(mini, mini.config, uneven, lpips)
+
+    def given_by(number: int) -> Any:
+        """What process `number` of two gives to the others."""
+
+        def stop(tallies: Any) -> None:
+            shares.append(tallies)
+            raise InterruptedError
+
+        monkeypatch.setattr(reconstruction, "place", lambda: (number, 2))
+        monkeypatch.setattr(reconstruction, "gathered", stop)
+        with pytest.raises(InterruptedError):
+            evaluate_reconstruction(mini, mini.config, uneven, lpips)
+
+    given_by(0)
+    given_by(1)
+    assert [[sum(map(len, each[0].psnr)) for each in share.values()] for share in shares] == [[2, 1], [1, 0]]
+    monkeypatch.setattr(reconstruction, "gathered", lambda _: shares)
+    found = evaluate_reconstruction(mini, mini.config, uneven, lpips)
+    assert found.codes == whole.codes
+    for ours, theirs in zip(found.sources, whole.sources, strict=True):
+        for a, b in zip(ours.scores, theirs.scores, strict=True):
+            assert a.clips == b.clips and (a.psnr, a.ssim, a.lpips) == pytest.approx(
+                (b.psnr, b.ssim, b.lpips), rel=1e-4
+            )
 
 
 def test_batches_do_not_matter(

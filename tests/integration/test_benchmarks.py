@@ -14,6 +14,7 @@ from benchmarks import (
     gpu,
     memory,
     operations,
+    search_speed,
     source_speed,
     tokenizer_speed,
     training_speed,
@@ -21,7 +22,10 @@ from benchmarks import (
 from evatok.data.children import Limits
 from evatok.data.scanning import ScanConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.pretrained.lpips import LPIPS
+from evatok.search.walk import search_clips
 from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
 from tests.conftest import MINI
 from tests.runs import mini_config
@@ -179,3 +183,12 @@ def test_gpu_trains_for_a_time(tmp_path: Path, video_folder: Path, monkeypatch: 
     assert 0 < record["validation"]["held_out/lpips/8"] < 2
     with pytest.raises(ValueError, match="suffice for 3 steps, all of them warm-up"):
         gpu.train_for(config, 0.9, torch.device("cpu"))
+
+
+def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) -> None:
+    rows = search_speed.measure(mini.config, 1, "alex", repeats=1)
+    assert [row["times as fast"] > 0 for row in rows] == [True] * 3 and rows[0]["times as fast"] == 1
+    video, lpips = torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
+    shared = search_clips(mini, mini.config, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
+    single = search_speed.one_by_one(mini, mini.config, video, lpips)
+    torch.testing.assert_close(shared, single, rtol=0, atol=1e-4)

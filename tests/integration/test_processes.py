@@ -1,4 +1,4 @@
-"""Two processes do what one does with twice the batches."""
+"""Two processes do what one does with twice the batches, also where each holds half of every weight."""
 
 import os
 import shutil
@@ -20,8 +20,15 @@ from tests.runs import mini_config, write_config
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def run(config: Path, processes: int, *words: str) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+ONE: list[str] = []
+TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+NODES = Path(__file__).parents[2] / "configs" / "accelerate" / "nodes-fsdp2.yaml"
+# The shipped file for many machines, on this one.
+HERE = ["--num_machines=1", "--num_processes=2", "--main_process_port=0"]
+TWO_SHARDED = ["-m", "accelerate.commands.launch", f"--config_file={NODES}", *HERE]
+
+
+def run(config: Path, launch: list[str], *words: str) -> None:
     command = [sys.executable, *launch, "-m", "tests.runs", str(config), *words]
     done = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -37,28 +44,38 @@ def logged(folder: Path) -> dict[str, dict[int, float]]:
     return scalars
 
 
-def test_two_processes_equal_one_with_twice_the_batches(tmp_path: Path, video_folder: Path) -> None:
+def run_one_and_two(folder: Path, videos: Path, optimizer: OptimizerConfig, launch: list[str], *words: str) -> None:
+    """The same training in `one` by a process, in `two` by two, which stop and resume; their logs must be alike."""
+
     # Three validation clips: the two processes have unequal shares.
     def config(name: str, **loop: Any) -> Path:
-        made = mini_config(tmp_path / name, video_folder, log_every=1, **loop)
-        made = replace(made, data=replace(made.data, validation_clips=3), optimizer=OptimizerConfig(lr=1e-3, warmup=2))
-        return write_config(made, tmp_path / f"{name}.yaml")
+        made = mini_config(folder / name, videos, log_every=1, **loop)
+        made = replace(made, data=replace(made.data, validation_clips=3), optimizer=optimizer)
+        return write_config(made, folder / f"{name}.yaml")
 
-    run(config("one", accumulate=2), 1)
+    run(config("one", accumulate=2), ONE)
     two = config("two", accumulate=1, checkpoint_every=6)
-    run(two, 2)
+    run(two, launch, *words)
     # The codebook's window of 2 steps is open at step 6: a resume must not lose the second process's counts.
-    shutil.rmtree(checkpoints(tmp_path / "two" / "checkpoints")[-1])
-    run(two, 2, "--resume")
+    shutil.rmtree(checkpoints(folder / "two" / "checkpoints")[-1])
+    run(two, launch, *words, "--resume")
 
-    one_log, two_log = logged(tmp_path / "one"), logged(tmp_path / "two")
+    one_log, two_log = logged(folder / "one"), logged(folder / "two")
     compared = [name for name in one_log if "clips/s" not in name]
     assert {"loss/l1", "loss/commitment", "codes/used"} <= set(compared) and any("lpips/8" in name for name in compared)
     for name in compared:
         assert two_log[name] == pytest.approx(one_log[name], rel=1e-3, abs=1e-4), name
-    one_weights, two_weights = (load_file(tmp_path / name / "final" / "model.safetensors") for name in ("one", "two"))
-    for name, weight in one_weights.items():
-        torch.testing.assert_close(two_weights[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "final" / "model.safetensors")
+
+
+def test_two_processes_equal_one_with_twice_the_batches(tmp_path: Path, video_folder: Path) -> None:
+    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), TWO)
+    two = weights(tmp_path / "two")
+    for name, weight in weights(tmp_path / "one").items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
     progress = [
         torch.load(checkpoints(tmp_path / name / "checkpoints")[-1] / "custom_checkpoint_0.pkl", weights_only=False)[
             "progress"
@@ -66,3 +83,13 @@ def test_two_processes_equal_one_with_twice_the_batches(tmp_path: Path, video_fo
         for name in ("one", "two")
     ]
     assert progress[0]["clips"] == progress[1]["clips"] == 32
+
+
+def test_two_processes_shard_as_the_config_for_many_nodes_says(tmp_path: Path, video_folder: Path) -> None:
+    run_one_and_two(tmp_path, video_folder, OptimizerConfig(kind="muon", lr=1e-3, warmup=2), TWO_SHARDED, "--shard")
+    # Files of one process's own: two that shard write none of them.
+    assert not list((tmp_path / "two" / "checkpoints").rglob("*.safetensors"))
+    two = weights(tmp_path / "two")
+    for name, weight in weights(tmp_path / "one").items():
+        # Muon computes in bf16, so a few entries differ by more than a tenth of what they have moved.
+        assert (two[name] - weight).abs().mean() < 1.5e-4, name

@@ -19,6 +19,7 @@ TABLE = SearchTable(
     ("a:x@0+1", "a:y@3+1"),
     torch.tensor([[100.0, 50, 300, 200, 150, 50], [65025.0, 0, 65025, 0, 0, 0]]),
     torch.tensor([[0.4, 0.2, 0.6, 0.5, 0.4, 0.2], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]),
+    torch.tensor([[0.1, 0.2], [0.0, 0.3]]),
     {"tokenizer": "t", "size": [64, 64]},
     {1: "it is empty"},
 )
@@ -31,12 +32,24 @@ def test_clips_have_the_means_of_their_blocks() -> None:
     assert TABLE.clip_psnr[1].tolist() == pytest.approx([0, 3.0103, 100, 100], abs=1e-4)
 
 
+def test_what_the_shortest_assignment_costs_and_where_clips_are_from() -> None:
+    assert TABLE.shortest_mse.tolist() == [[100, 300], [65025, 65025]]
+    assert TABLE.sources == ("a", "a")
+
+
+def test_some_rows_of_a_table() -> None:
+    last = TABLE.rows([1])
+    assert (last.places, last.keys) == ((2,), ("a:y@3+1",))
+    assert torch.equal(last.lpips, TABLE.lpips[1:]) and torch.equal(last.motion, TABLE.motion[1:])
+
+
 def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:
     TABLE.write(tmp_path / "part.parquet")
     back = SearchTable.read(tmp_path / "part.parquet")
     assert (back.space, back.places, back.keys) == (TABLE.space, TABLE.places, TABLE.keys)
     assert (back.made_by, back.skipped) == (TABLE.made_by, TABLE.skipped)
     assert torch.equal(back.mse, TABLE.mse) and torch.equal(back.lpips, TABLE.lpips)
+    assert torch.equal(back.motion, TABLE.motion)
     plain = pyarrow.parquet.read_table(tmp_path / "part.parquet").to_pylist()
     assert plain[0]["key"] == "a:x@0+1" and plain[0]["lpips"] == pytest.approx([0.4, 0.2, 0.6, 0.5, 0.4, 0.2])
 

@@ -17,11 +17,10 @@ from evatok.data.games import GamesConfig
 from evatok.data.photographs import PhotographsConfig
 from evatok.data.samples import CREDIT
 from evatok.evaluation.metrics import clip_scores
-from evatok.evaluation.record import EvaluationRecord
+from evatok.evaluation.record import EvaluationRecord, commit_of
 from evatok.figures.frames import resized
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.pretrained.lpips import LPIPS
-from evatok.stages import evaluate as stage
 from evatok.stages.evaluate import EvaluationConfig, evaluate
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.model import VideoTokenizer
@@ -112,14 +111,14 @@ def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    assert stage._commit(package) is None
+    assert commit_of(package) is None
     git("init", "-q")
-    assert stage._commit(package) is None  # inside a checkout, and no part of it
+    assert commit_of(package) is None  # inside a checkout, and no part of it
     git("add", ".")
     git("commit", "-q", "-m", "first")
-    assert stage._commit(package) == git("rev-parse", "HEAD")
+    assert commit_of(package) == git("rev-parse", "HEAD")
     (package / "__init__.py").write_text("changed")
-    assert stage._commit(package) == git("rev-parse", "HEAD") + "-dirty"
+    assert commit_of(package) == git("rev-parse", "HEAD") + "-dirty"
 
 
 def test_shipped_config() -> None:

@@ -1,6 +1,5 @@
 """Stage 1 on mini videos: it learns, resumes to the same weights, and leaves a tokenizer."""
 
-import json
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from evatok.evaluation.card import TrainingRecord
 from evatok.nn import transformer
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import ProxyTask, train_proxy
@@ -36,9 +36,9 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path: Path, video_folde
     again = load_file(resumed / "model.safetensors")
     assert weights.keys() == again.keys()
     assert all(torch.equal(weights[name], again[name]) for name in weights)
-    record = json.loads((resumed / "training.json").read_text())
-    assert (record["steps"], record["clips"], record["seed"]) == (8, 32, 0)
-    assert record["config"]["codebook"] == {"warmup": 3, "window": 2}
+    record = TrainingRecord.read(resumed / "training.json")
+    assert (record.steps, record.clips, record.skipped, record.seed) == (8, 32, 0, 0)
+    assert record.config["codebook"] == {"warmup": 3, "window": 2}
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, video_folder: Path) -> None:

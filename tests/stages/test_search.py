@@ -9,7 +9,9 @@ import torch
 
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.video import VideoError
-from evatok.stages.search import SearchConfig, open_clips, read_table, search
+from evatok.search.cheap import CheapPredictors
+from evatok.stages.search import read_table, search
+from evatok.stages.search_parts import SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
 
 
@@ -27,13 +29,15 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> SearchCo
     )
 
 
-def test_search_of_drawn_clips(config: SearchConfig) -> None:
+def test_search_of_drawn_clips(config: SearchConfig, tmp_path: Path) -> None:
     table = search(config)
     assert table.places == (0, 1, 2, 3, 4) and table.clip_lpips.shape == (5, 16)
     clips = open_clips(config, 16)
     assert table.keys == tuple(clips[place].keys[0] for place in range(5))
     assert table.made_by["network"] == "alex" and table.made_by["clips"] == 5
     assert torch.isfinite(table.lpips).all() and (table.mse > 0).all()
+    cheap = CheapPredictors.read(tmp_path / "table" / "predictors.safetensors")
+    torch.testing.assert_close(cheap.tables(table)["mean"][0], table.clip_lpips.double().mean(0))
 
 
 def test_a_search_that_was_killed_goes_on_and_ends_with_the_same_table(config: SearchConfig, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from evatok.data.fit import Fit
 from evatok.data.tokens import Tokens
 from evatok.data.video import read_video, write_video
 from evatok.nn.packed import Layout
+from evatok.nn.saving import CheckpointError
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
-from evatok.tokenizer.saving import CheckpointError
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -50,6 +50,10 @@ class ProxyReward:
             lengths.std(correction=0).item(),
         )
 
+    def standardised(self, lpips: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Q `(clips, assignments)` and L `(assignments,)`, in the precision of what is given."""
+        return -(lpips - self.lpips_mean) / self.lpips_std, (tokens - self.tokens_mean) / self.tokens_std
+
     def __call__(self, lpips: Tensor, tokens: Tensor, w_q: float, w_l: float | None = None) -> Tensor:
         """Rewards `(clips, assignments)` float64; `w_l` is `2 − w_q` if not given.
 
@@ -59,8 +63,8 @@ class ProxyReward:
         w_l = 2 - w_q if w_l is None else w_l
         if w_q < 0 or w_l < 0 or w_q + w_l == 0:
             raise ValueError(f"weights must not be negative, and not both 0: got w_q {w_q}, w_l {w_l}")
-        quality = -(lpips.double() - self.lpips_mean) / self.lpips_std
-        return w_q * quality - w_l * (tokens.double() - self.tokens_mean) / self.tokens_std
+        quality, length = self.standardised(lpips.double(), tokens.double())
+        return w_q * quality - w_l * length
 
     def price(self, w_q: float, w_l: float | None = None) -> float:
         """What a token costs in LPIPS at these weights: the reward picks what has the least LPIPS + price · tokens.

@@ -158,6 +158,12 @@ def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") 
     raise ValueError(f"mode: got {mode!r}; it may be one of {', '.join(get_args(Mode))}")
 
 
+def fill_blocks(video: Tensor, block_frames: int) -> Tensor:
+    """Repeats the last frame of clips `(B, F, 3, H, W)` until the last block of `block_frames` frames is full."""
+    missing = -video.shape[1] % block_frames
+    return torch.cat([video, video[:, -1:].expand(-1, missing, -1, -1, -1)], 1) if missing else video
+
+
 def to_signed(frames: Tensor) -> Tensor:
     """Turn uint8 frames, or floats in [-1, 1], into new float32 in [-1, 1]: 0 becomes -1, 255 becomes 1.
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from evatok.data.files import write_text
 from evatok.data.manifest import ManifestRow
 
 VERSION = 1
@@ -29,9 +30,8 @@ class Journal:
             row = ManifestRow.from_columns(entry["row"])
             self._known[row.path] = entry["mtime"], row
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
-        for entry in whole:
-            self._write(entry)
+        write_text(path, "".join(map(_line, whole)))
+        self._file = path.open("a", encoding="utf-8")
 
     def find(self, path: str, size: int, mtime: int) -> ManifestRow | None:
         """The row of a file that has not changed since."""
@@ -40,7 +40,8 @@ class Journal:
 
     def add(self, row: ManifestRow, mtime: int) -> None:
         """Note a row, and the time of its file's last change in nanoseconds."""
-        self._write({"mtime": mtime, "row": row.columns()})
+        self._file.write(_line({"mtime": mtime, "row": row.columns()}))
+        self._file.flush()
 
     def close(self) -> None:
         """Leave the journal for later."""
@@ -51,15 +52,15 @@ class Journal:
         self._file.close()
         self._path.unlink()
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-
 
 def journal_beside(path: str | os.PathLike[str]) -> Path:
     """Where the journal of a manifest's scan is kept."""
     path = Path(path)
     return path.with_name(f".{path.name}.journal")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry) + "\n"
 
 
 def _parsed(line: bytes) -> Any:

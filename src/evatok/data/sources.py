@@ -1,5 +1,9 @@
 """Sources of clips by their configs: a folder, a file, shards, rendered games, photographs panned and zoomed over."""
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, get_args
+
 from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.games import GamesConfig, GamesSource
@@ -16,6 +20,7 @@ __all__ = [
     "SourceConfig",
     "VideoEntry",
     "open_source",
+    "source_config",
 ]
 
 SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | PhotographsConfig
@@ -34,3 +39,12 @@ def open_source(config: SourceConfig) -> ClipSource:
             return GamesSource(config)
         case PhotographsConfig():
             return PhotographsSource(config)
+
+
+def source_config(entries: Mapping[str, Any]) -> SourceConfig:
+    """The config out of what `asdict` and JSON made of it; ValueError where these are no source's entries."""
+    for kind in get_args(SourceConfig):
+        if {field.name for field in fields(kind)} == set(entries):
+            config: SourceConfig = kind(**entries)
+            return config
+    raise ValueError(f"{dict(entries)} are the entries of no source")

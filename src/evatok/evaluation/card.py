@@ -34,6 +34,7 @@ class TrainingRecord:
         steps: number of updates.
         clips: clips that were seen, repetitions counted.
         seconds: how long it took.
+        skipped: steps left out because something in them was not finite.
         seed: of everything random.
         config: the stage's config, as `asdict` gives it.
         machine: what it ran on, in words such as "2 CPU cores"; None where nobody said.
@@ -43,6 +44,7 @@ class TrainingRecord:
     steps: int
     clips: int
     seconds: float
+    skipped: int
     seed: int
     config: dict[str, Any]
     machine: str | None = None
@@ -191,12 +193,14 @@ def _use(model: VideoTokenizer) -> str:
 def _training(training: TrainingRecord) -> str:
     clips, sources = training.config["data"]["clips"], training.config["data"]["train"]
     rows = [
-        ["steps", f"{training.steps:,}"],
+        ["steps", f"{training.steps:,}" + (f", {training.skipped:,} of them left out" if training.skipped else "")],
         ["clips seen", f"{training.clips:,}"],
         ["time", _duration(training.seconds) + (f" on {training.machine}" if training.machine else "")],
         ["seed", str(training.seed)],
         ["trained areas", _areas(clips)],
     ]
+    if training.config["init_from"]:
+        rows.insert(0, ["began with", f"`{training.config['init_from']}`"])
     table = _table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
     data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
@@ -232,6 +236,8 @@ def _describe(source: Mapping[str, Any]) -> str:
     if "folder" in source:
         name = f" ({source['name']})" if source["name"] else ""
         return f"videos of the folder `{source['folder']}`{name}"
+    if "shards" in source:
+        return f"videos of the shards `{source['shards']}`"
     return f"the video `{source['file']}`"
 
 

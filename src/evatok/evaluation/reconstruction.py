@@ -12,6 +12,7 @@ from tqdm import tqdm
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
 from evatok.data.fit import to_signed
+from evatok.data.processes import gathered, place
 from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -140,6 +141,8 @@ def evaluate_reconstruction(
 ) -> ReconstructionResult:
     """Encodes clips to ids, decodes the ids, and compares: all in float32.
 
+    Processes that train together share the clips out; each of them has the result, and all must call this.
+
     Args:
         network: the tokenizer.
         config: its config.
@@ -156,19 +159,21 @@ def evaluate_reconstruction(
     chosen = _full_assignments(config, assignments)
     _check_sources(config, sources)
     tallies = {name: [_Tally(config.quantizer.codes) for _ in chosen] for name in sources}
-    work = sum(map(len, sources.values())) * len(chosen)
+    number, processes = place()
+    shares = {name: batch.video[number::processes] for name, batch in sources.items()}
+    work = sum(map(len, shares.values())) * len(chosen)
     device = network.device
     with (
         tqdm(total=work, unit="clip", disable=not progress) as bar,
         torch.autocast(device.type, enabled=False),
     ):
-        for name, batch in sources.items():
-            for clips in batch.video.split(_clips_at_once(batch.video)):
+        for name, video in shares.items():
+            for clips in _chunks(video):
                 originals = _Originals.of(clips.to(device), lpips)
                 for assignment, tally in zip(chosen, tallies[name], strict=True):
                     tally.add(originals, reconstruct(network, originals.video, assignment), lpips)
                     bar.update(len(clips))
-    return _result(_protocol(lpips, sources), chosen, tallies)
+    return _result(_protocol(lpips, sources), chosen, _of_all_processes(tallies))
 
 
 class Reconstructed(NamedTuple):
@@ -250,11 +255,18 @@ class _Tally:
     def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
         x, y = originals.video, output.video
         distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1)))
-        self.psnr.append(clip_psnr(x, y))
-        self.ssim.append(ssim(x, y).mean(1))
-        self.lpips.append(distances.view(x.shape[:2]).mean(1))
-        self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1))
+        self.psnr.append(clip_psnr(x, y).cpu())
+        self.ssim.append(ssim(x, y).mean(1).cpu())
+        self.lpips.append(distances.view(x.shape[:2]).mean(1).cpu())
+        self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1).cpu())
         self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
+
+    def extend(self, other: "_Tally") -> None:
+        self.psnr += other.psnr
+        self.ssim += other.ssim
+        self.lpips += other.lpips
+        self.l1 += other.l1
+        self.counts += other.counts
 
     def scores(self, assignment: Assignment) -> Scores:
         return Scores(
@@ -266,6 +278,16 @@ class _Tally:
             l1=_mean(self.l1),
             codes=CodeUse.of(self.counts),
         )
+
+
+def _of_all_processes(tallies: dict[str, list[_Tally]]) -> dict[str, list[_Tally]]:
+    """Every source's tallies with what the other processes have counted."""
+    total, *others = gathered(tallies)
+    for other in others:
+        for name, each in other.items():
+            for tally, more in zip(total[name], each, strict=True):
+                tally.extend(more)
+    return total
 
 
 def _mean(batches: list[Tensor]) -> float:
@@ -310,5 +332,7 @@ def _check_sources(config: TokenizerConfig, sources: Mapping[str, ClipBatch]) ->
             )
 
 
-def _clips_at_once(video: Tensor) -> int:
-    return max(1, _PIXELS_AT_ONCE // (video.shape[1] * video.shape[-2] * video.shape[-1]))
+def _chunks(video: Tensor) -> list[Tensor]:
+    """Clips `(B, F, 3, H, W)` in as many as go through the networks at once; none where there is no clip."""
+    at_once = max(1, _PIXELS_AT_ONCE // (video.shape[1] * video.shape[-2] * video.shape[-1]))
+    return list(video.split(at_once)) if len(video) else []

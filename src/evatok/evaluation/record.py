@@ -2,11 +2,18 @@
 
 import hashlib
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import torch
+
+import evatok
 from evatok.data.files import write_text
 from evatok.evaluation.reconstruction import ReconstructionResult
 
@@ -95,6 +102,16 @@ class EvaluationRecord:
             raise RecordError(f"{path} is not what an evaluation writes: {error}") from error
 
 
+def provenance() -> dict[str, Any]:
+    """Command, date (UTC), versions and commit of this run, under the names that `EvaluationRecord` has for them."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"evatok": evatok.__version__, "torch": torch.__version__},
+        "commit": commit_of(Path(evatok.__file__).parent),
+    }
+
+
 def keys_digest(keys: Sequence[str]) -> str:
     """SHA-256 of the keys of clips, a line each, in hexadecimal."""
     return hashlib.sha256("".join(f"{key}\n" for key in keys).encode()).hexdigest()
@@ -109,3 +126,20 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise RecordError(f"{path} holds no JSON object")
     return entries
+
+
+def commit_of(package: Path) -> str | None:
+    """The commit of a package's sources, "-dirty" added where they differ; None outside a git checkout."""
+    # An installed package may lie inside somebody else's checkout: only files that git knows count.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

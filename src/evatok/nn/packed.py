@@ -5,6 +5,7 @@ after clip, within a clip block after block, without any padding. Consecutive cl
 rectangular piece that can be viewed as `(clips, length, ...)` without copying.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, groupby
@@ -123,3 +124,13 @@ def append_blocks(earlier: Packed, later: Packed) -> Packed:
         for part in (earlier, later):
             pieces.append(part.values[part.layout.starts[clip] : part.layout.starts[clip + 1]])
     return Packed(torch.cat(pieces), Layout(lengths, earlier.layout.first_block))
+
+
+def pick_clips(parts: Sequence[Packed], places: Sequence[tuple[int, int]]) -> Packed:
+    """Clips out of several parts with the same first block: `places` are (part, clip) of each, in the new order."""
+    pieces, lengths = [], []
+    for part, clip in places:
+        layout = parts[part].layout
+        pieces.append(parts[part].values[layout.starts[clip] : layout.starts[clip + 1]])
+        lengths.append(layout.lengths[clip])
+    return Packed(torch.cat(pieces), Layout(tuple(lengths), parts[0].layout.first_block))

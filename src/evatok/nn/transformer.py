@@ -4,7 +4,7 @@ A layer accepts the keys and values of earlier blocks and hands its own on, so t
 assignments and streaming are three uses of the same code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evatok.nn.attention import Segments, attend
-from evatok.nn.packed import Layout, Packed, append_blocks
+from evatok.nn.packed import Layout, Packed, append_blocks, pick_clips
 from evatok.nn.positions import rotate
 
 # Residual branches start small: full-size ones collapse the codebook at the start of training.
@@ -64,6 +64,19 @@ class LayerMemory:
 
     own: KeyValues
     cross: KeyValues
+
+
+def pick_memory(parts: Sequence[tuple[LayerMemory, ...]], places: Sequence[tuple[int, int]]) -> tuple[LayerMemory, ...]:
+    """What each layer has seen of clips out of several parts, as `pick_clips` picks them."""
+
+    def picked(seen: Sequence[KeyValues]) -> KeyValues:
+        keys, values = ([getattr(each, name) for each in seen] for name in ("keys", "values"))
+        return KeyValues(pick_clips(keys, places), pick_clips(values, places))
+
+    return tuple(
+        LayerMemory(picked([memory.own for memory in layer]), picked([memory.cross for memory in layer]))
+        for layer in zip(*parts, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
+from evatok.allocation.predictors import table_of
 from evatok.assignment import AssignmentSpace
 from evatok.data.files import replacing
 
 FORMAT = 1
+VALUES = ("mse", "lpips", "motion")
 _METADATA = b"evatok.search"
 
 
@@ -33,6 +35,7 @@ class SearchTable:
         keys: of the clips, "source:video@start+step", and what else tells a clip from another.
         mse: of the block's pixels on the scale 0 to 255, `(clips, prefixes)` float32, numbered as `space` does.
         lpips: mean over the block's frames, likewise.
+        motion: mean absolute change from frame to frame by block, `(clips, blocks)` float32 (`motion`).
         made_by: what made the numbers: tokenizer and checksum, network of LPIPS, clips, versions.
         skipped: places of clips that could not be read, and why.
     """
@@ -42,16 +45,18 @@ class SearchTable:
     keys: tuple[str, ...]
     mse: Tensor
     lpips: Tensor
+    motion: Tensor
     made_by: Mapping[str, Any]
     skipped: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shape = (len(self.keys), self.space.prefix_starts[-1])
+        prefixes, blocks = self.space.prefix_starts[-1], self.space.blocks
         if len(self.places) != len(self.keys):
             raise TableError(f"there are {len(self.places)} places and {len(self.keys)} keys")
-        for name in ("mse", "lpips"):
-            if getattr(self, name).shape != shape:
-                raise TableError(f"{name} must be {shape}, got {tuple(getattr(self, name).shape)}")
+        for name, width in (("mse", prefixes), ("lpips", prefixes), ("motion", blocks)):
+            if getattr(self, name).shape != (len(self.keys), width):
+                shape = tuple(getattr(self, name).shape)
+                raise TableError(f"{name} must be {(len(self.keys), width)}, got {shape}")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -59,13 +64,33 @@ class SearchTable:
     @property
     def clip_lpips(self) -> Tensor:
         """LPIPS of every clip under every assignment, `(clips, len(space))`: the mean over its blocks."""
-        return self.lpips[:, self.space.prefixes].mean(2)
+        return table_of(self.lpips, self.space)
 
     @property
     def clip_psnr(self) -> Tensor:
         """PSNR in dB of every clip under every assignment, from its mean squared error; at most 100."""
-        mse = self.mse[:, self.space.prefixes].mean(2)
+        mse = table_of(self.mse, self.space)
         return (20 * torch.log10(torch.tensor(255.0)) - 10 * mse.log10()).clamp(max=100)
+
+    @property
+    def shortest_mse(self) -> Tensor:
+        """Mean squared error of each block at the shortest assignment, `(clips, blocks)` float32."""
+        return self.mse[:, self.space.prefixes[0]]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Name of each clip's source."""
+        return tuple(key.partition(":")[0] for key in self.keys)
+
+    def rows(self, chosen: Sequence[int]) -> "SearchTable":
+        """The table of some of its clips; `skipped` stays."""
+        picked = torch.tensor(chosen, dtype=torch.int64)
+        return replace(
+            self,
+            places=tuple(self.places[row] for row in chosen),
+            keys=tuple(self.keys[row] for row in chosen),
+            **{name: getattr(self, name)[picked] for name in VALUES},
+        )
 
     @classmethod
     def joined(cls, tables: Sequence["SearchTable"]) -> "SearchTable":
@@ -78,10 +103,9 @@ class SearchTable:
             first.space,
             tuple(place for table in tables for place in table.places),
             tuple(key for table in tables for key in table.keys),
-            torch.cat([table.mse for table in tables]),
-            torch.cat([table.lpips for table in tables]),
-            first.made_by,
-            {place: reason for table in tables for place, reason in table.skipped.items()},
+            made_by=first.made_by,
+            skipped={place: reason for table in tables for place, reason in table.skipped.items()},
+            **{name: torch.cat([getattr(table, name) for table in tables]) for name in VALUES},
         )
 
     def write(self, path: Path) -> None:
@@ -97,9 +121,9 @@ class SearchTable:
             "place": pyarrow.array(self.places, pyarrow.int64()),
             "key": pyarrow.array(self.keys, pyarrow.string()),
         }
-        for name in ("mse", "lpips"):
-            flat = pyarrow.array(getattr(self, name).cpu().numpy().astype(np.float32).ravel())
-            columns[name] = pyarrow.FixedSizeListArray.from_arrays(flat, self.space.prefix_starts[-1])
+        for name in VALUES:
+            values = getattr(self, name).cpu().numpy().astype(np.float32)
+            columns[name] = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), values.shape[1])
         table = pyarrow.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)})
         with replacing(path) as temporary:
             pyarrow.parquet.write_table(table, temporary)
@@ -115,11 +139,13 @@ class SearchTable:
         if metadata["format"] != FORMAT:
             raise TableError(f"{path} has format {metadata['format']}; this version of evatok reads format {FORMAT}")
         space = AssignmentSpace(tuple(metadata["levels"]), metadata["blocks"])
-        values = [
-            torch.from_numpy(table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy())
-            for name in ("mse", "lpips")
-        ]
-        mse, lpips = (value.view(len(table), space.prefix_starts[-1]) for value in values)
+        values = {
+            name: torch.from_numpy(table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy())
+            for name in VALUES
+        }
+        shaped = {
+            name: value.view(len(table), table.schema.field(name).type.list_size) for name, value in values.items()
+        }
         places, keys = (tuple(table[name].to_pylist()) for name in ("place", "key"))
         skipped = {int(place): reason for place, reason in metadata["skipped"].items()}
-        return cls(space, places, keys, mse, lpips, metadata["made_by"], skipped)
+        return cls(space, places, keys, made_by=metadata["made_by"], skipped=skipped, **shaped)

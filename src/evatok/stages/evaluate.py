@@ -1,21 +1,15 @@
 """Evaluation of a tokenizer on held-out clips: a table, and a record of all that makes its numbers."""
 
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-import evatok
 from evatok.data.clips import ClipBatch, validation_clips
 from evatok.data.sources import SourceConfig, open_source
 from evatok.evaluation.card import codes_sentence, order_sentence, scores_table
 from evatok.evaluation.reconstruction import evaluate_reconstruction
-from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, keys_digest
+from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
 
@@ -85,8 +79,6 @@ def evaluate(config: EvaluationConfig) -> Path:
     record = EvaluationRecord(
         tokenizer=tokenizer.name,
         checksum=tokenizer.checksum,
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
         split=config.split,
         sources=tuple(
             EvaluatedSource(name, asdict(source), len(batch), keys_digest(batch.keys))
@@ -98,9 +90,8 @@ def evaluate(config: EvaluationConfig) -> Path:
         seed=config.seed,
         network=config.network,
         credits=tuple(config.credits),
-        versions={"evatok": evatok.__version__, "torch": torch.__version__},
-        commit=_commit(Path(evatok.__file__).parent),
         result=result,
+        **provenance(),
     )
     path = folder / "evaluation.json"
     record.write(path)
@@ -119,20 +110,3 @@ def _read_clips(config: EvaluationConfig, frames: int) -> dict[str, ClipBatch]:
         print(f"Reading {config.clips} clips of {source.name}", file=sys.stderr)
         batches[source.name] = validation_clips(source, config.clips, config.size, frames, config.step, config.seed)
     return batches
-
-
-def _commit(package: Path) -> str | None:
-    """The commit of a package's sources, "-dirty" added where they differ; None outside a git checkout."""
-    # An installed package may lie inside somebody else's checkout: only files that git knows count.
-    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None
-    return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -7,8 +7,8 @@ from evatok.assignment import Assignment, AssignmentSpace
 from evatok.data.fit import Mode
 from evatok.data.tokens import Tokens
 from evatok.data.video import write_video
+from evatok.nn.saving import CheckpointError
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokenizer.saving import CheckpointError
 
 
 class FileError(ValueError):

@@ -18,10 +18,11 @@ from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.codebook_use import CodebookUse
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokenizer.network import Reconstruction, TokenizerNetwork, unit_features
+from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
+from evatok.training.sharding import writable
 from evatok.training.task import Item, Progress, Trained, Validation
 from evatok.training.update import NotFinite
 
@@ -136,19 +137,23 @@ class ProxyTask:
         tokenizer = self.trained["tokenizer"]
         network, averaged = tokenizer.network, tokenizer.average.quantizer
         assert isinstance(network.quantizer, VectorQuantizer) and isinstance(averaged, VectorQuantizer)
-        features = _all_items([self._features(network, item) for item in items])
+        features = _all_items([self._features(item) for item in items])
         features = features[features.isfinite().all(1)]
         if not len(features):
             raise NotFinite(f"at step {step} the encoder's features are not finite")
-        if first:
-            network.quantizer.draw(features, generator)
-        else:
-            drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
-            with torch.no_grad():
+        with writable(network), torch.no_grad():
+            if first:
+                network.quantizer.draw(features, generator)
+            else:
+                drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
                 averaged.codebook[drawn] = network.quantizer.codebook[drawn]
 
-    def _features(self, network: TokenizerNetwork, item: Item[ClipBatch]) -> Tensor:
-        return unit_features(network, self._video(item.batch), self._lengths(item.batch, item.generator())).cpu()
+    @torch.no_grad()
+    def _features(self, item: Item[ClipBatch]) -> Tensor:
+        """What the encoder gives before quantization `(N, dim)` float32, on the CPU."""
+        lengths = self._lengths(item.batch, item.generator())
+        output: Reconstruction = self.trained["tokenizer"].model(self._video(item.batch), lengths, False)
+        return output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> dict[str, dict[str, Tensor]]:
         """Reconstruction and quantizer losses of a group under one random assignment."""

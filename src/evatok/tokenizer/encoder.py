@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from evatok.nn.packed import Layout, Packed
+from evatok.nn.patches import Patches
 from evatok.nn.positions import (
     PositionEmbedding,
     Rotary,
@@ -63,22 +64,6 @@ def token_levels(layout: Layout) -> Tensor:
     return torch.repeat_interleave(counts, counts)
 
 
-class Patches(nn.Module):
-    """3D patches through one linear layer (paper, section 3)."""
-
-    def __init__(self, config: TokenizerConfig) -> None:
-        super().__init__()
-        self.patch = config.patch
-        frames, height, width = config.patch
-        self.linear = nn.Linear(3 * frames * height * width, config.encoder.width)
-
-    def forward(self, video: Tensor) -> Tensor:
-        """Video `(B, F, 3, H, W)` in [-1, 1] to features `(B, blocks, h * w, width)`."""
-        frames, height, width = self.patch
-        cut = video.unflatten(1, (-1, frames)).unflatten(-2, (-1, height)).unflatten(-1, (-1, width))
-        return self.linear(cut.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(2, 3))
-
-
 class Encoder(nn.Module):
     """Queries pooled from their own block's grid read the patches of blocks up to their own."""
 
@@ -86,7 +71,7 @@ class Encoder(nn.Module):
         super().__init__()
         width = config.encoder.width
         self.config = config
-        self.patches = Patches(config)
+        self.patches = Patches(config.patch, width)
         self.patch_position = PositionEmbedding(width, with_level=False)
         self.query_position = PositionEmbedding(width, with_level=True)
         self.slopes = nn.Linear(width, 2 * width, bias=False)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from evatok.assignment import AssignmentError
-from evatok.data.fit import Fit, Mode, plan_fit
+from evatok.data.fit import Fit, Mode, fill_blocks, plan_fit
 from evatok.data.tokens import TokenFormat, Tokens, VideoRecord
 from evatok.data.video import VideoReader
+from evatok.nn import saving
 from evatok.nn.packed import Layout
-from evatok.tokenizer import saving
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # Clips that go through the network together. Tokens do not depend on it; memory does.
 CLIPS_AT_ONCE = 8
+SAVED = saving.Kind("tokenizer", "evatok.VideoTokenizer", TokenizerConfig)
 TENSOR_FPS = 24.0
 
 Lengths = Sequence[int] | Tensor
@@ -58,9 +59,9 @@ class VideoTokenizer(TokenizerNetwork):
         Raises:
             CheckpointError: a ValueError that says what is missing or does not fit.
         """
-        folder = saving.find(name)
+        folder = SAVED.find(name)
         with torch.device("meta"):
-            model = cls(saving.read_config(folder))
+            model = cls(SAVED.read_config(folder))
         weights = saving.read_weights(folder, model.state_dict())
         model.load_state_dict(weights, assign=True)
         model.name = folder.resolve().name if Path(name).is_dir() else str(name)
@@ -68,7 +69,7 @@ class VideoTokenizer(TokenizerNetwork):
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
-        saving.write(Path(folder), self.config, self.state_dict(), dtype)
+        SAVED.write(Path(folder), self.config, self.state_dict(), dtype)
 
     def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
         """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
@@ -172,8 +173,7 @@ class VideoTokenizer(TokenizerNetwork):
 
     def _encode_clips(self, clips: Tensor, lengths: Tensor) -> Tensor:
         """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
-        missing = -clips.shape[1] % self.config.block_frames
-        filled = torch.cat([clips, clips[:, -1:].expand(-1, missing, -1, -1, -1)], 1) if missing else clips
+        filled = fill_blocks(clips, self.config.block_frames)
         blocks = filled.shape[1] // self.config.block_frames
         layout = Layout(tuple(map(tuple, lengths[:, :blocks].tolist())))
         weight = self.encoder.patches.linear.weight

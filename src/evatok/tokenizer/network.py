@@ -83,10 +83,3 @@ class TokenizerNetwork(nn.Module):
     ) -> tuple[Tensor, Memory]:
         """Video `(B, F, 3, H, W)` float32, not clamped, of ids `(N,)`; `earlier` and its successor as in `Decoder`."""
         return self.decoder(Packed(self.quantizer.look_up(ids), layout), size, earlier)
-
-
-@torch.no_grad()
-def unit_features(network: TokenizerNetwork, video: Tensor, lengths: Tensor) -> Tensor:
-    """Normalised features `(N, dim)` float32 before quantization, to draw codes from."""
-    features, _ = network.encoder(video, Layout(tuple(map(tuple, lengths.tolist()))))
-    return network.quantizer(features.values).features

@@ -21,6 +21,7 @@ from evatok.data.clips import loader
 from evatok.data.processes import gathered
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
+from evatok.training.sharding import prepare
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import BatchT, Item, Progress, Task
 from evatok.training.update import NotFinite, anywhere, drop_gradients, update
@@ -112,10 +113,10 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *,
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         if config.compile:
             compile_layers(trained.network)
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
         trained.averaging.to(accelerator.device)
     state = _State(task)
     accelerator.register_for_checkpointing(state)
+    prepare(accelerator, task.trained.values())
     accelerator.init_trackers("log")
     if resume:
         accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
@@ -171,7 +172,8 @@ def _run(
     ) as bar:
         for step in range(first, config.steps):
             chunk = list(islice(items, config.accumulate))
-            task.before_step(step, chunk, _generator(config, step))
+            with accelerator.autocast():
+                task.before_step(step, chunk, _generator(config, step))
             try:
                 losses, skips = update(task, accelerator, step, config.steps, chunk), 0
             except NotFinite as error:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from evatok.training.optimizers import relative_rate, set_rate
+from evatok.training.sharding import whole, whole_weights
 from evatok.training.task import BatchT, Item, Task, Trained
 
 SHOWN = 16  # clips that an error names
@@ -36,7 +37,7 @@ def update(
                 key = f"loss/{name}" if len(losses) == 1 else f"loss/{model}/{name}"
                 total[key] = total.get(key, 0.0) + value.item() / len(items)
     norms = {
-        name: float(accelerator.clip_grad_norm_(trained.model.parameters(), trained.config.clip))
+        name: float(whole(accelerator.clip_grad_norm_(trained.model.parameters(), trained.config.clip)))
         for name, trained in task.trained.items()
     }
     _check(total, norms, accelerator, step, items)
@@ -91,4 +92,4 @@ def _apply(trained: Trained[Any], step: int, steps: int) -> None:
         set_rate(optimizer, relative_rate(step, steps, trained.config))
         optimizer.step()
         optimizer.zero_grad()
-    trained.averaging.update_parameters(trained.network)
+    trained.averaging.update_parameters(whole_weights(trained.network))

@@ -1,0 +1,73 @@
+"""The search with shared prefixes against one assignment after another, in one run: clips a second.
+
+python -m benchmarks.search_speed --out docs/results/search-speed.json
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.common import arguments, in_turn, report
+from evatok.data.fit import to_signed
+from evatok.nn.packed import Layout
+from evatok.pretrained.lpips import LPIPS
+from evatok.search.walk import Original, search_clips
+from evatok.tokenizer.config import PRESETS, TokenizerConfig
+from evatok.tokenizer.model import VideoTokenizer
+
+
+def main() -> None:
+    """Parses, measures, prints, writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
+    parser.add_argument("--clips", type=int, default=4, help="clips of a batch")
+    parser.add_argument("--levels", type=int, default=5, help="levels, of the preset's, from the shortest on")
+    parser.add_argument("--network", choices=["alex", "vgg"], default="alex")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    preset = PRESETS[given.preset]
+    levels = preset.levels[: given.levels]
+    config = TokenizerConfig(**{**vars(preset), "levels": levels, "default_assignment": (levels[0],) * preset.blocks})
+    rows = measure(config, given.clips, given.network, given.repeats)
+    report(rows, given.out, preset=given.preset, levels=levels, clips=given.clips, network=given.network)
+
+
+@torch.no_grad()
+def measure(config: TokenizerConfig, count: int, network: Any, repeats: int) -> list[dict[str, Any]]:
+    """A row a way of searching; the weights, on which time does not depend, are random."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, lpips = VideoTokenizer(config).eval().to(device), LPIPS.from_pretrained(network).to(device)
+    video = torch.randint(0, 256, (count, config.clip_frames, 3, config.side, config.side), dtype=torch.uint8)
+    clips = video.to(device)
+    seconds = in_turn(
+        {
+            "one by one": lambda: one_by_one(model, config, clips, lpips),
+            "shared prefixes": lambda: search_clips(model, config, clips, lpips),
+            "shared prefixes, bfloat16 after encoding": lambda: search_clips(model, config, clips, lpips, half=True),
+        },
+        repeats,
+    )
+    slowest = seconds["one by one"]
+    return [
+        {"search": name, "seconds a clip": each / count, "clips/s": count / each, "times as fast": slowest / each}
+        for name, each in seconds.items()
+    ]
+
+
+def one_by_one(model: VideoTokenizer, config: TokenizerConfig, clips: Tensor, lpips: LPIPS) -> Tensor:
+    """LPIPS `(clips, assignments)` without sharing anything but the features of the originals."""
+    original = Original.of(clips, lpips)
+    signed, size = to_signed(clips), (clips.shape[-2], clips.shape[-1])
+    found = []
+    for lengths in config.space.lengths.tolist():
+        layout = Layout((tuple(lengths),) * len(clips))
+        ids, _ = model.encode_blocks(signed, layout)
+        decoded, _ = model.decode_blocks(ids, layout, size)
+        found.append(original.errors(decoded, lpips)[1])
+    return torch.stack(found, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Comparison of curves over the same clips, with paired bootstrap intervals: clips are drawn anew, for both alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from evatok.evaluation.rate import Floats, bd_tokens, saved_at_equal_quality
+from evatok.evaluation.strategies import Curve
+
+_INTERVAL = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value over all clips, and between which two it lies in 95 % of the draws; None where it does not exist.
+
+    Args:
+        value: over all clips.
+        low: 2.5 % of the draws are below it.
+        high: 2.5 % of the draws are above it.
+        defined: share of the draws in which the value exists.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    defined: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A strategy against a reference on the same clips, by LPIPS.
+
+    Args:
+        strategy: its name.
+        reference: name of the other.
+        bd_tokens: mean saving of tokens at equal LPIPS in %, over the common range.
+        overlap: that range over the range of both.
+        saved: tokens saved at equal LPIPS in % at each setting; None where the reference never reaches it.
+    """
+
+    strategy: str
+    reference: str
+    bd_tokens: Estimate
+    overlap: float
+    saved: tuple[tuple[float, Estimate], ...]
+
+
+class Draws:
+    """Draws of as many clips as there are, with replacement; the first is all clips themselves.
+
+    Args:
+        clips: their number.
+        count: of the random draws.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, clips: int, count: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        counts = rng.multinomial(clips, np.full(clips, 1 / clips), size=count)
+        self.weights: Floats = np.concatenate([np.ones((1, clips)), counts]) / clips
+
+    def means(self, values: Floats) -> Floats:
+        """Means over the clips of each draw, `(draws, settings)`, of values `(settings, clips)`."""
+        return self.weights @ values.T
+
+
+def compare_curves(curve: Curve, reference: Curve, draws: Draws) -> Comparison:
+    """A curve against a reference, by the means of each draw's clips."""
+    tokens, quality = draws.means(curve.tokens), -draws.means(curve.lpips)
+    tokens_there, quality_there = draws.means(reference.tokens), -draws.means(reference.lpips)
+    each = list(zip(tokens, quality, tokens_there, quality_there, strict=True))
+    savings = [bd_tokens(*points) for points in each]
+    at_points = np.stack([saved_at_equal_quality(*points) for points in each])
+    bd = _estimate(np.array([np.nan if saving.percent is None else saving.percent for saving in savings]))
+    saved = tuple(
+        (setting, _estimate(column)) for setting, column in zip(curve.strategy.settings, at_points.T, strict=True)
+    )
+    return Comparison(curve.strategy.name, reference.strategy.name, bd, savings[0].overlap, saved)
+
+
+def share_of(curve: Curve, best: Curve, reference: Curve, draws: Draws) -> Estimate:
+    """BD-tokens of a curve over those of the best possible one, both against the same reference."""
+
+    def savings(each: Curve) -> Floats:
+        tokens, quality = draws.means(each.tokens), -draws.means(each.lpips)
+        there = zip(draws.means(reference.tokens), -draws.means(reference.lpips), strict=True)
+        found = (bd_tokens(t, q, *other) for t, q, other in zip(tokens, quality, there, strict=True))
+        return np.array([np.nan if saving.percent is None else saving.percent for saving in found])
+
+    return _estimate(savings(curve) / savings(best))
+
+
+def _estimate(draws: Floats) -> Estimate:
+    finite = draws[1:][np.isfinite(draws[1:])]
+    some: Callable[[float], float | None] = lambda q: float(np.percentile(finite, q)) if len(finite) else None  # noqa: E731
+    value = float(draws[0]) if np.isfinite(draws[0]) else None
+    return Estimate(value, some(_INTERVAL[0]), some(_INTERVAL[1]), len(finite) / max(len(draws) - 1, 1))

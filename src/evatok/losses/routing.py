@@ -1,0 +1,116 @@
+"""Losses of routers: how far predictions are from searched tables, and what the assignments that follow would cost."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evatok.allocation.predictors import table_of
+from evatok.allocation.reward import ProxyReward
+from evatok.router.config import RouterConfig
+
+
+@dataclass(frozen=True)
+class RoutingLossConfig:
+    """Weights of the terms; those of 0 are left out.
+
+    `hard`, `soft` and `regret` are taken at a preference drawn for each clip. A classification's scores are its logits;
+    a regression's are the rewards that it predicts, over `temperature`.
+
+    Args:
+        error: squared error of what is predicted, in deviations of the training clips; of regressions alone.
+        shape: squared error of the clip's table less its own mean, which alone decides what is picked; likewise.
+        hard: cross-entropy to the best assignment (the paper's, for a classification).
+        soft: cross-entropy to softmax(reward / temperature): what is nearly as good is nearly as right.
+        regret: expected reward that is lost by drawing an assignment from the softmax of the scores.
+        temperature: of the softmaxes, in units of the reward.
+        w_q: preferences are drawn between these two; a classification has one, so both are the same.
+    """
+
+    error: float = 1.0
+    shape: float = 1.0
+    hard: float = 0.0
+    soft: float = 0.0
+    regret: float = 0.0
+    temperature: float = 0.1
+    w_q: tuple[float, float] = (0.4, 2.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "w_q", tuple(self.w_q))
+        terms = ("error", "shape", "hard", "soft", "regret")
+        for name in terms:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not any(getattr(self, name) for name in terms):
+            raise ValueError(f"one of {', '.join(terms)} must have a weight")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 < self.w_q[0] <= self.w_q[1] <= 2:
+            raise ValueError(f"w_q must be two preferences, 0 < from <= to <= 2, got {self.w_q}")
+
+    def check(self, router: RouterConfig) -> None:
+        """ValueError where a term has no meaning for a router."""
+        if router.head == "classification":
+            if self.error or self.shape:
+                raise ValueError("error and shape must be 0 for a classification, which predicts no LPIPS")
+            if self.w_q[0] != self.w_q[1]:
+                raise ValueError(f"a classification learns one preference: w_q must be one twice, got {self.w_q}")
+
+
+class RoutingLoss:
+    """The weighted terms of a `RoutingLossConfig`.
+
+    Args:
+        config: their weights.
+        router: what is predicted.
+        reward: the proxy reward of the training clips.
+        values: LPIPS of the training clips' blocks under each prefix, `(clips, prefixes)`, for the terms' units.
+    """
+
+    def __init__(self, config: RoutingLossConfig, router: RouterConfig, reward: ProxyReward, values: Tensor) -> None:
+        config.check(router)
+        self.config, self.router, self.reward = config, router, reward
+        self.spread = targets_of(router, values).std(0, correction=0).clamp(min=1e-6)
+        table = table_of(values, router.space)
+        self.shape_spread = (table - table.mean(1, keepdim=True)).std(0, correction=0).mean().clamp(min=1e-6)
+
+    def __call__(self, output: Tensor, values: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The terms by name.
+
+        Args:
+            output: what the router's network gave, `(B, outputs)`.
+            values: LPIPS of each block under each prefix, `(B, prefixes)`, on the same device.
+            generator: of the preferences, on the CPU.
+        """
+        config, space = self.config, self.router.space
+        true = table_of(values, space)
+        low, high = config.w_q
+        w_q = (low + (high - low) * torch.rand(len(values), 1, generator=generator)).to(output.device)
+        reward = self._reward(true, w_q)
+        terms: dict[str, Tensor] = {}
+        if self.router.head == "classification":
+            scores = output
+        else:
+            predicted = table_of(output, space) if self.router.head == "prefix_regression" else output
+            scores = self._reward(predicted, w_q) / config.temperature
+            spread = self.spread.to(output.device)
+            terms["error"] = ((output - targets_of(self.router, values)) / spread).square().mean()
+            terms["shape"] = (_centred(predicted - true) / self.shape_spread).square().mean()
+        terms["hard"] = F.cross_entropy(scores, reward.argmax(1))
+        terms["soft"] = F.cross_entropy(scores, (reward / config.temperature).softmax(1))
+        terms["regret"] = (scores.softmax(1) * (reward.amax(1, keepdim=True) - reward)).sum(1).mean()
+        return {name: getattr(config, name) * term for name, term in terms.items() if getattr(config, name)}
+
+    def _reward(self, table: Tensor, w_q: Tensor) -> Tensor:
+        quality, length = self.reward.standardised(table, self.router.space.costs.to(table.device))
+        return w_q * quality - (2 - w_q) * length
+
+
+def targets_of(router: RouterConfig, values: Tensor) -> Tensor:
+    """What a regression is to predict, `(clips, outputs)`, of values `(clips, prefixes)`."""
+    return values if router.head == "prefix_regression" else table_of(values, router.space)
+
+
+def _centred(table: Tensor) -> Tensor:
+    return table - table.mean(1, keepdim=True)

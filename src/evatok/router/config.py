@@ -1,0 +1,67 @@
+"""The configuration of a router and its presets."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evatok.allocation.calibration import Calibration
+from evatok.assignment import AssignmentSpace
+from evatok.nn.transformer import TransformerConfig
+
+Head = Literal["classification", "regression", "prefix_regression"]
+
+
+@dataclass(frozen=True)
+class RouterConfig:
+    """What a router is made of. The defaults are the preset `tiny`.
+
+    Args:
+        levels: possible numbers of tokens of a block, those of the tokenizer.
+        blocks: blocks of a full clip, those of the tokenizer.
+        patch: frames, height and width of a patch in pixels; a block has `patch[0]` frames.
+        side: the router looks at a clip brought to an area of `side ** 2` pixels, its aspect kept.
+        transformer: size of the ViT.
+        head: what is predicted. `classification`: which assignment has the highest reward, at one preference (the
+            paper's); `regression`: LPIPS of every assignment, from which it follows at any preference;
+            `prefix_regression`: LPIPS of each block under each prefix, whose means are the same.
+        calibration: what preferences and budgets mean to the router; None until it is trained.
+    """
+
+    levels: tuple[int, ...] = (8, 16, 32, 64, 128)
+    blocks: int = 4
+    patch: tuple[int, int, int] = (4, 8, 8)
+    side: int = 32
+    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(192, 4, 4))
+    head: Head = "prefix_regression"
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "patch"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.patch) != 3 or min(self.patch) < 1:
+            raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
+        if self.side < max(self.patch[1:]):
+            raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
+        self.space  # noqa: B018  # which says what is wrong with levels and blocks
+
+    @property
+    def space(self) -> AssignmentSpace:
+        """The assignments of a full clip."""
+        return AssignmentSpace(self.levels, self.blocks)
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a full clip."""
+        return self.blocks * self.patch[0]
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that are predicted of a clip."""
+        return self.space.prefix_starts[-1] if self.head == "prefix_regression" else len(self.space)
+
+
+ROUTER_PRESETS: dict[str, RouterConfig] = {
+    "tiny": RouterConfig(),
+    "paper": RouterConfig(
+        levels=(32, 64, 128, 256, 512), side=128, transformer=TransformerConfig(512, 6, 8), head="classification"
+    ),
+}

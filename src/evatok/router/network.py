@@ -1,0 +1,90 @@
+"""The router's network: a ViT over 3D patches and a summary token, whose output predicts what assignments are worth."""
+
+import torch
+from torch import Tensor, nn
+
+from evatok.data.fit import fill_blocks, plan_fit
+from evatok.nn.patches import Patches
+from evatok.nn.positions import PositionEmbedding, cell_centres
+from evatok.router.config import RouterConfig
+
+
+class RouterNetwork(nn.Module):
+    """A ViT (paper, section 4): 3D patches and [CLS] in, `RouterConfig.outputs` numbers a clip out.
+
+    An untrained one predicts the same of every clip: nothing, or, after `set_statistics`, the clips' mean.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, config: RouterConfig) -> None:
+        super().__init__()
+        width, size = config.transformer.width, config.transformer
+        self.config = config
+        self.patches = Patches(config.patch, width)
+        self.position = PositionEmbedding(width, with_level=False)
+        self.summary = nn.Parameter(torch.randn(width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, size.heads, size.mlp_ratio * width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        norm = nn.LayerNorm(width)
+        self.transformer = nn.TransformerEncoder(layer, size.depth, norm, enable_nested_tensor=False)
+        # The encoder copies its first layer: without this all would begin alike.
+        for name, weight in self.transformer.named_parameters():
+            if weight.ndim == 2:
+                nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (0.3 if "out_proj" in name else 1.0))
+        self.head = nn.Linear(width, config.outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("mean", torch.zeros(config.outputs))
+        self.register_buffer("scale", torch.ones(config.outputs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    def set_statistics(self, values: Tensor) -> None:
+        """Lets the network begin with the mean of values `(clips, outputs)`, and learn in units of their deviations."""
+        self.mean.copy_(values.mean(0))
+        self.scale.copy_(values.std(0, correction=0).clamp(min=1e-6))
+
+    def look(self, video: Tensor) -> Tensor:
+        """What the network sees of clips `(B, F, 3, H, W)`, uint8 or float in [-1, 1]: `(B, frames, 3, h, w)` float32.
+
+        A shorter clip goes on with its last frame.
+        """
+        config = self.config
+        whole = fill_blocks(video, config.clip_frames)
+        size = (video.shape[-2], video.shape[-1])
+        return plan_fit(size, area=config.side**2, patch=config.patch[1:], mode="keep").apply(whole)
+
+    def forward(self, video: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Predictions `(B, outputs)` float32: logits of a classification, else LPIPS.
+
+        Args:
+            video: what `look` gave.
+            kept: patches that are looked at, `(B, n)` int64; None: all.
+        """
+        patches = self.patches(video)
+        features = patches.flatten(1, 2) + self.position(self._coordinates(video)).to(patches.dtype)
+        if kept is not None:
+            features = features.gather(1, kept[:, :, None].expand(-1, -1, features.shape[2]))
+        summary = self.summary.to(features.dtype).expand(len(features), 1, -1)
+        seen = self.transformer(torch.cat([summary, features], 1))[:, 0]
+        return self.mean + self.scale * self.head(seen).float()
+
+    def patch_count(self, video: Tensor) -> int:
+        """Patches of each clip of what `look` gave."""
+        frames, height, width = self.config.patch
+        return video.shape[1] // frames * (video.shape[-2] // height) * (video.shape[-1] // width)
+
+    def _coordinates(self, video: Tensor) -> Tensor:
+        """Block and place of every patch, `(patches, 3)`."""
+        height, width = video.shape[-2], video.shape[-1]
+        grid = height // self.config.patch[1], width // self.config.patch[2]
+        centres = cell_centres(grid, (height / self.config.side, width / self.config.side))
+        blocks = torch.arange(video.shape[1] // self.config.patch[0])
+        times = blocks.repeat_interleave(len(centres))[:, None].float()
+        return torch.cat([times, centres.repeat(len(blocks), 1)], 1).to(video.device)

@@ -1,0 +1,144 @@
+"""What a searched table teaches without any training: the cheap predictors, and the search itself as a predictor."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from evatok.allocation.predictors import BlockRidge, Mean, Motion, blocks_of, table_of
+from evatok.assignment import AssignmentSpace
+from evatok.data.files import replacing
+from evatok.data.fit import fill_blocks, to_bytes, to_signed
+from evatok.nn.packed import Layout
+from evatok.pretrained.lpips import LPIPS
+from evatok.search.table import SearchTable, TableError
+from evatok.search.walk import search_clips
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import TokenizerNetwork
+
+_METADATA = "evatok.predictors"
+_RIDGES = ("motion", "error")
+
+
+@dataclass(frozen=True)
+class CheapPredictors:
+    """The predictors that any router must beat, fitted on a searched table of training clips.
+
+    Args:
+        mean: mean LPIPS of each block under each prefix, `(prefixes,)` float64.
+        motion: from the temporal L1 of each block.
+        error: from the mean squared error of each block at the shortest assignment.
+    """
+
+    mean: Tensor
+    motion: BlockRidge
+    error: BlockRidge
+
+    @property
+    def space(self) -> AssignmentSpace:
+        """The assignments of a full clip."""
+        return self.motion.space
+
+    @classmethod
+    def fit(cls, table: SearchTable) -> "CheapPredictors":
+        """Fits all three; TableError if the table has fewer than two clips."""
+        if len(table) < 2:
+            raise TableError(f"predictors are fitted to at least 2 clips, the table has {len(table)}")
+        motion = BlockRidge.fit(table.space, table.motion, table.lpips)
+        return cls(table.lpips.double().mean(0), motion, BlockRidge.fit(table.space, table.shortest_mse, table.lpips))
+
+    def tables(self, searched: SearchTable) -> dict[str, Tensor]:
+        """What each predicts of searched clips, `(clips, len(space))` by name."""
+        if searched.space != self.space:
+            raise TableError(f"these predictors are for {self.space}, the clips were searched under {searched.space}")
+        return {
+            "mean": table_of(self.mean.expand(len(searched), -1), self.space),
+            "motion": table_of(self.motion(searched.motion), self.space),
+            "error": table_of(self.error(searched.shortest_mse), self.space),
+        }
+
+    def by_mean(self, block_frames: int) -> Mean:
+        """The predictor of any clip, whose blocks have that many frames."""
+        return Mean(self.space, self.mean, block_frames)
+
+    def by_motion(self, block_frames: int) -> Motion:
+        """The predictor of any clip, whose blocks have that many frames."""
+        return Motion(self.motion, block_frames)
+
+    def by_error(self, network: TokenizerNetwork, config: TokenizerConfig) -> "Error":
+        """The predictor of any clip, with the tokenizer that the clips were searched with."""
+        return Error(self.error, network, config)
+
+    def write(self, path: Path) -> None:
+        """Writes a safetensors file, whole or not at all."""
+        weights = {f"{name}.{t}": each for name in _RIDGES for t, each in enumerate(getattr(self, name).weights)}
+        about = {"levels": self.space.levels, "blocks": self.space.blocks}
+        with replacing(path) as temporary:
+            save_file({"mean": self.mean, **weights}, temporary, metadata={_METADATA: json.dumps(about)})
+
+    @classmethod
+    def read(cls, path: Path) -> "CheapPredictors":
+        """The predictors in a file that `write` wrote; TableError for any other."""
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})[_METADATA])
+                space = AssignmentSpace(tuple(about["levels"]), about["blocks"])
+                motion, error = (
+                    BlockRidge(space, tuple(file.get_tensor(f"{name}.{t}") for t in range(space.blocks)))
+                    for name in _RIDGES
+                )
+                return cls(file.get_tensor("mean"), motion, error)
+        except (OSError, SafetensorError, KeyError, ValueError) as error_:
+            raise TableError(f"{path} holds no predictors: {error_}") from error_
+
+
+@dataclass(frozen=True)
+class Error:
+    """A regression from how badly a tokenizer reconstructs each block at the shortest assignment.
+
+    Args:
+        ridge: the regression.
+        network: the tokenizer.
+        config: its config.
+    """
+
+    ridge: BlockRidge
+    network: TokenizerNetwork
+    config: TokenizerConfig
+
+    @torch.no_grad()
+    def table(self, video: Tensor) -> Tensor:
+        """As `Predictor.table` says."""
+        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
+        blocks = blocks_of(shown, self.config.block_frames)
+        layout = Layout.uniform(len(shown), blocks, self.config.levels[0])
+        ids, _ = self.network.encode_blocks(to_signed(shown), layout)
+        decoded, _ = self.network.decode_blocks(ids, layout, (shown.shape[-2], shown.shape[-1]))
+        difference = to_bytes(decoded).float() - shown.float()
+        mse = difference.square().unflatten(1, (blocks, -1)).flatten(2).mean(2).cpu()
+        return table_of(self.ridge(mse), self.ridge.space.of_blocks(blocks))
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search itself: measures what the others predict.
+
+    Args:
+        network: the tokenizer.
+        config: its config.
+        lpips: the metric, where the tokenizer is.
+    """
+
+    network: TokenizerNetwork
+    config: TokenizerConfig
+    lpips: LPIPS
+
+    def table(self, video: Tensor) -> Tensor:
+        """As `Predictor.table` says."""
+        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
+        values = search_clips(self.network, self.config, shown, self.lpips).lpips.cpu()
+        return table_of(values, self.config.space.of_blocks(blocks_of(shown, self.config.block_frames)))

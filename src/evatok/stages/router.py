@@ -1,0 +1,191 @@
+"""Stage 3: a router, trained on the tables of searched clips (paper, section 4)."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evatok.allocation.calibration import Calibration
+from evatok.allocation.reward import ProxyReward
+from evatok.data.files import write_text
+from evatok.data.overlap import refuse_overlap
+from evatok.data.sources import open_source
+from evatok.evaluation.routing import Prediction, prediction_scores
+from evatok.evaluation.strategies import SWEEP
+from evatok.losses.routing import RoutingLoss, RoutingLossConfig, targets_of
+from evatok.router.config import RouterConfig
+from evatok.router.model import Router
+from evatok.router.network import RouterNetwork
+from evatok.stages.searched import SearchedBatch, SearchedBatches, SearchedClips
+from evatok.training.loop import LoopConfig, train
+from evatok.training.optimizers import OptimizerConfig
+from evatok.training.task import Item, Progress, Trained, Validation
+
+_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class RouterTrainingConfig:
+    """Everything about the training of a router.
+
+    Args:
+        folder: where the run is kept: log, checkpoints, and the trained router in `final`.
+        train: folder of a search of training clips.
+        validation: folder of a search of held-out clips, by which prices are calibrated too; None: by `train`.
+        model: the router; its levels and blocks are those of the search.
+        loss: what is minimised.
+        optimizer: how weights are updated.
+        loop: length, precision, seed, logging.
+        w_q: preference of the trained router where nothing else is asked for; a classification's only one.
+        batch: clips of a batch.
+        keep: share of the patches that are looked at in a step, drawn for each clip.
+        mirror: probability that a clip is mirrored left to right.
+        average: decay per step of the moving average of the weights, which is what is validated and saved.
+    """
+
+    folder: str
+    train: str
+    validation: str | None = None
+    model: RouterConfig = field(default_factory=RouterConfig)
+    loss: RoutingLossConfig = field(default_factory=RoutingLossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    w_q: float = 1.2
+    batch: int = 32
+    keep: float = 1.0
+    mirror: float = 0.5
+    average: float = 0.999
+
+    def __post_init__(self) -> None:
+        self.loss.check(self.model)
+        if self.model.head == "classification" and self.loss.w_q[0] != self.w_q:
+            raise ValueError(f"a classification learns one preference: loss.w_q is {self.loss.w_q}, w_q {self.w_q}")
+        if self.model.calibration is not None:
+            raise ValueError("model.calibration must be None: it is what training finds")
+        if not 0 < self.w_q <= 2:
+            raise ValueError(f"w_q must be above 0 and at most 2, got {self.w_q}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
+        if not 0 <= self.mirror <= 1:
+            raise ValueError(f"mirror is a probability, between 0 and 1, got {self.mirror}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
+
+
+def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
+    """Trains a router; returns the folder of the result, which `Router.from_pretrained` reads.
+
+    Raises:
+        ValueError: a search is not finished, does not fit the router or the other search, or shares videos with it.
+    """
+    torch.manual_seed(config.loop.seed)
+    train(RouterTask(config), config.loop, Path(config.folder), resume)
+    return Path(config.folder) / "final"
+
+
+class RouterTask:
+    """Prediction of searched tables from the clips' frames."""
+
+    def __init__(self, config: RouterTrainingConfig) -> None:
+        self.config = config
+        clips = SearchedClips(Path(config.train))
+        self.held_out = clips if config.validation is None else _held_out(clips, Path(config.validation))
+        _check_fits(config.model, clips)
+        table = clips.table
+        self.reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
+        self.loss = RoutingLoss(config.loss, config.model, self.reward, table.lpips)
+        network = RouterNetwork(config.model)
+        if config.model.head != "classification":
+            network.set_statistics(targets_of(config.model, table.lpips))
+        self.trained = {"router": Trained(network, config.optimizer, config.average)}
+        self.batches = SearchedBatches(clips, config.batch, config.mirror, config.loop.seed)
+        self._clips = len(clips)
+
+    def before_step(self, step: int, items: list[Item[SearchedBatch]], generator: torch.Generator) -> None:
+        """Nothing."""
+
+    def losses(self, step: int, item: Item[SearchedBatch]) -> dict[str, dict[str, Tensor]]:
+        """The routing losses of a batch."""
+        generator, network = item.generator(), self.trained["router"].network
+        video = network.look(item.batch.video.to(network.device))
+        kept = self._kept(video, generator)
+        output = self.trained["router"].model(video, kept).float()
+        return {"router": self.loss(output, item.batch.values.to(output.device), generator)}
+
+    def _kept(self, video: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.config.keep == 1:
+            return None
+        patches = self.trained["router"].network.patch_count(video)
+        order = torch.rand(len(video), patches, generator=generator).argsort(1)
+        return order[:, : max(1, round(self.config.keep * patches))].to(video.device)
+
+    def report(self, step: int) -> dict[str, float]:
+        """How often each clip has been seen, on average."""
+        return {"epochs": (step + 1) * self.config.batch / self._clips}
+
+    def validate(self, step: int) -> Validation:
+        """Percentile of the picks on held-out clips at the preferences that the router knows, by averaged weights."""
+        if self.config.validation is None:
+            return Validation({})
+        table = self.held_out.table
+        prediction = self._prediction()
+        scores = [
+            prediction_scores(table.clip_lpips, table.space, self.reward, w_q, prediction)
+            for w_q in sorted({*SWEEP, self.config.w_q})
+            if prediction.knows(w_q)
+        ]
+        scalars = {f"percentile/{each.w_q:g}": each.percentile for each in scores}
+        return Validation(scalars | {"percentile": sum(scalars.values()) / len(scalars)})
+
+    def _prediction(self) -> Prediction:
+        """What the averaged router says of the held-out clips."""
+        router = Router(self.config.model).eval()
+        router.network = self.trained["router"].average.eval()
+        table = torch.cat([router.table(video) for video in self.held_out.batches(_TOGETHER)])
+        return Prediction("router", table, self.config.w_q if self.config.model.head == "classification" else None)
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Writes the averaged, calibrated router for `Router.from_pretrained`, and how it was trained."""
+        calibration = Calibration(self.reward, self.config.w_q)
+        if self.config.model.head != "classification":
+            table, space = self._prediction().table, self.config.model.space
+            calibration = Calibration.fit(table, space, self.reward, self.config.w_q)
+        router = Router(replace(self.config.model, calibration=calibration))
+        router.network.load_state_dict(self.trained["router"].average.state_dict())
+        router.save_pretrained(folder)
+        record = asdict(progress) | {"seed": self.config.loop.seed, "config": asdict(self.config)}
+        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
+
+    def gather(self) -> None:
+        """Nothing: processes remember nothing apart from each other."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: a step depends on the weights and its number alone."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back nothing."""
+
+
+def _held_out(clips: SearchedClips, folder: Path) -> SearchedClips:
+    held_out = SearchedClips(folder)
+    for what in ("tokenizer", "checksum", "network"):
+        a, b = clips.table.made_by[what], held_out.table.made_by[what]
+        if a != b:
+            raise ValueError(f"the searches of train and validation differ in {what}: {a} and {b}")
+    training, validation = (map(open_source, each.config.sources) for each in (clips, held_out))
+    refuse_overlap(list(training), list(validation))
+    return held_out
+
+
+def _check_fits(model: RouterConfig, clips: SearchedClips) -> None:
+    if model.space != clips.table.space:
+        raise ValueError(f"model.levels and model.blocks must be those of the search, {clips.table.space}")
+    frames = clips.table.made_by["frames"]
+    if model.clip_frames != frames:
+        raise ValueError(f"model.blocks * model.patch[0] must be the {frames} frames of the searched clips")

@@ -1,0 +1,130 @@
+"""Stage 3 on searched mini clips: it learns, resumes to the same weights, and leaves a calibrated router."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from evatok.allocation.rules import Reward
+from evatok.data.clips import ClipBatch
+from evatok.data.folders import FileConfig, FolderConfig
+from evatok.evaluation.routing import routing_scores
+from evatok.losses.routing import RoutingLossConfig
+from evatok.nn.transformer import TransformerConfig
+from evatok.router.config import RouterConfig
+from evatok.router.model import Router
+from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
+from evatok.stages.search import search
+from evatok.stages.search_parts import SearchConfig, open_clips
+from evatok.stages.searched import SearchedClips
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.training.checkpoints import checkpoints
+from evatok.training.loop import LoopConfig
+from evatok.training.optimizers import OptimizerConfig
+from tests.runs import differing_files
+
+
+@pytest.fixture
+def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTrainingConfig:
+    """A run of 8 steps on 6 searched clips; 3 of another video are held out."""
+    mini.save_pretrained(tmp_path / "mini")
+    searched = SearchConfig(
+        tokenizer=str(tmp_path / "mini"),
+        sources=[FolderConfig(str(video_folder))],
+        folder=str(tmp_path / "search"),
+        clips=6,
+        size=(32, 32),
+        part=4,
+    )
+    search(searched)
+    held_out: list = [FileConfig(str(tmp_path / "held_out.mkv"))]
+    search(replace(searched, sources=held_out, folder=str(tmp_path / "held_out"), drawn="held_out", clips=3))
+    return RouterTrainingConfig(
+        folder=str(tmp_path / "run"),
+        train=str(tmp_path / "search"),
+        validation=str(tmp_path / "held_out"),
+        model=RouterConfig(levels=(4, 8), side=16, transformer=TransformerConfig(32, 1, 2)),
+        loss=RoutingLossConfig(error=1, shape=1, soft=0.1, regret=1),
+        optimizer=OptimizerConfig(lr=3e-3, warmup=2),
+        loop=LoopConfig(steps=8, precision="no", log_every=4, validate_every=8, checkpoint_every=4),
+        batch=4,
+        keep=0.5,
+        average=0.9,
+    )
+
+
+def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> None:
+    folder = Path(config.train)
+    clips = SearchedClips(folder)
+    again: list[ClipBatch] = [open_clips(clips.config, 16)[place] for place in clips.table.places]
+    assert [batch.keys[0] for batch in again] == list(clips.table.keys)
+    assert all(torch.equal(clips.frames(row), batch.video[0]) for row, batch in enumerate(again))
+    assert [len(video) for video in clips.batches(4)] == [4, 2]
+    kept = (folder / "frames" / "part-00000.npy").stat().st_mtime_ns
+    (folder / "frames" / "part-00001.npy").unlink()
+    assert torch.equal(SearchedClips(folder).frames(5), again[5].video[0])
+    assert (folder / "frames" / "part-00000.npy").stat().st_mtime_ns == kept
+
+
+def test_it_learns_what_can_be_seen(config: RouterTrainingConfig, tmp_path: Path) -> None:
+    config = replace(config, loop=replace(config.loop, steps=150, validate_every=150, checkpoint_every=150))
+    config = replace(config, keep=1.0, mirror=0.0)
+    task = RouterTask(config)
+    clips = SearchedClips(Path(config.train))
+    video = torch.stack([clips.frames(row) for row in range(6)])
+    output = Router.from_pretrained(train_router(config))._outputs(video)
+    error = task.loss(output, clips.table.lpips, torch.Generator())["error"].item()
+    # The mean table has an error of 1, by definition.
+    assert error < 0.5
+
+
+def test_resumed_training_ends_with_the_same_weights(config: RouterTrainingConfig, tmp_path: Path) -> None:
+    train_router(config)
+    parts = replace(config, folder=str(tmp_path / "parts"))
+    train_router(parts)
+    shutil.rmtree(checkpoints(tmp_path / "parts" / "checkpoints")[-1])
+    train_router(parts, resume=True)
+    assert differing_files(tmp_path / "run", tmp_path / "parts") == []
+
+
+def test_what_it_leaves_knows_preferences_and_budgets(config: RouterTrainingConfig) -> None:
+    router = Router.from_pretrained(train_router(config))
+    table = SearchedClips(Path(config.train)).table
+    assert router.calibration.reward.lpips_mean == pytest.approx(table.clip_lpips.double().mean().item())
+    assert router.calibration.tokens[-1] == 16 and router.price_for(16) > 0
+    assert router(torch.zeros(1, 16, 3, 32, 32), w_q=0.01).tolist() == [[4, 4, 4, 4]]
+
+
+def test_the_papers_classification_trains_too(config: RouterTrainingConfig) -> None:
+    loss = RoutingLossConfig(error=0, shape=0, hard=1, w_q=(1.2, 1.2))
+    config = replace(config, model=replace(config.model, head="classification"), loss=loss)
+    scalars = RouterTask(config).validate(0).scalars
+    assert scalars.keys() == {"percentile", "percentile/1.2"}
+    router = Router.from_pretrained(train_router(config))
+    assert router(torch.zeros(2, 16, 3, 32, 32)).shape == (2, 4)
+    with pytest.raises(ValueError, match=r"loss\.w_q is"):
+        replace(config, w_q=1.4)
+
+
+def test_validation_starts_at_the_mean_table(config: RouterTrainingConfig) -> None:
+    task = RouterTask(config)
+    scalars = task.validate(0).scalars
+    truth, space = task.held_out.table.clip_lpips, config.model.space
+    mean = SearchedClips(Path(config.train)).table.clip_lpips.mean(0, keepdim=True)
+    for w_q in (0.4, 1.2, 2.0):
+        pick = Reward(task.reward, w_q).pick(mean, space).expand(len(truth))
+        expected = routing_scores(truth, space, task.reward, w_q, pick).percentile
+        assert scalars[f"percentile/{w_q:g}"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_searches_that_do_not_belong_together_are_refused(config: RouterTrainingConfig) -> None:
+    with pytest.raises(ValueError, match="2 videos of validation are in training"):
+        RouterTask(replace(config, validation=config.train))
+    with pytest.raises(ValueError, match="must be those of the search"):
+        RouterTask(replace(config, model=replace(config.model, levels=(4, 16))))
+    with pytest.raises(ValueError, match="must be the 16 frames"):
+        RouterTask(replace(config, model=replace(config.model, patch=(2, 8, 8))))
+    with pytest.raises(ValueError, match="keep must be above 0"):
+        replace(config, keep=0.0)
