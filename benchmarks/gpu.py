@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from benchmarks.common import Row, in_turn, product_rate, read_config, table, timing_arguments, write_record
 from benchmarks.operations import training_operations
-from benchmarks.steps import RandomClips, prepared, step_config
+from benchmarks.steps import RandomClips, new_accelerator, prepare_task, step_config
 from evatok.data.clips import ClipBatch
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.nn.attention import Segments, attend
@@ -102,7 +103,6 @@ def speed(
     mixes: int,
     repeats: int,
     peak: float,
-    device: torch.device,
     backend: str = "inductor",
 ) -> list[Row]:
     """Rows of packed and padded, eager and compiled updates."""
@@ -112,8 +112,9 @@ def speed(
     calls: dict[tuple[str, str], Callable[[], None]] = {}
     with tempfile.TemporaryDirectory() as folder:
         config = step_config(Path(folder), model, batch, 1, ReconstructionLossConfig(perceptual=0.0), mixes)
+        accelerator = new_accelerator(config.loop.precision)
         for how, compiler in (("eager", None), ("compiled", backend)):
-            learn = learner(config, device, compiler)
+            learn = learner(config, accelerator, compiler)
             calls |= {(kind, how): partial(_each, learn, several) for kind, several in lengths.items()}
         seconds = in_turn(calls, repeats)
     useful = training_operations(model, (model.side, model.side), [row for each in packed for row in each.tolist()])
@@ -132,13 +133,13 @@ def speed(
     ]
 
 
-def learner(config: ProxyConfig, device: torch.device, backend: str | None) -> Callable[[Tensor], None]:
+def learner(config: ProxyConfig, accelerator: Accelerator, backend: str | None) -> Callable[[Tensor], None]:
     """An update of a new model under given assignments `(clips, blocks)`."""
     torch.manual_seed(config.loop.seed)
-    task = MixedTask(config, device)
+    task = MixedTask(config, accelerator.device)
     if backend:
         compile_layers(task.trained["tokenizer"].network, backend)
-    accelerator = prepared(task, config.loop.precision)
+    prepare_task(task, accelerator)
 
     def learn(lengths: Tensor) -> None:
         task.lengths = lengths
@@ -225,7 +226,7 @@ def main() -> None:
     if "speed" in given.parts:
         rate = product_rate(torch.bfloat16, device.type, size=8192 if device.type == "cuda" else 1024)
         peak = given.peak * 1e12 if given.peak else rate
-        rows = speed(model, given.batch, given.mixes, given.repeats, peak, device)
+        rows = speed(model, given.batch, given.mixes, given.repeats, peak)
         record |= {"product_rate": rate, "peak": peak, "speed": rows}
         print(table(record["speed"]))
     if "training" in given.parts:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import arguments, in_turn, report
+from benchmarks.common import in_turn, report, timing_arguments
 from evatok.data.fit import to_signed
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -19,7 +19,7 @@ from evatok.tokenizer.model import VideoTokenizer
 
 def main() -> None:
     """Parses, measures, prints, writes."""
-    parser = arguments(__doc__)
+    parser = timing_arguments(__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     parser.add_argument("--clips", type=int, default=4, help="clips of a batch")
     parser.add_argument("--levels", type=int, default=5, help="levels, of the preset's, from the shortest on")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import arguments, read_config, table, write_record
-from benchmarks.steps import prepared
+from benchmarks.steps import new_accelerator, prepare_task
 from evatok.data.clips import ClipBatch, TrainingClips, loader
 from evatok.data.folders import FolderConfig
 from evatok.data.sharding import plan_shards, write_shards
@@ -102,7 +102,8 @@ def learner(config: ProxyConfig) -> Callable[[ClipBatch], None]:
     """A step of training on a group, codebook included."""
     plain = replace(config, data=replace(config.data, validation=[]))
     task = ProxyTask(plain)
-    accelerator = prepared(task, config.loop.precision)
+    accelerator = new_accelerator(config.loop.precision)
+    prepare_task(task, accelerator)
 
     def learn(batch: ClipBatch) -> None:
         update(task, accelerator, task.warmup, config.loop.steps, [Item(batch, seed=0)])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -20,6 +21,7 @@ from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
+from evatok.training.sharding import prepare
 from evatok.training.task import Item
 
 
@@ -105,10 +107,14 @@ def run_steps(
     return task
 
 
-def prepared(task: ProxyTask, precision: str) -> Accelerator:
-    """What runs single updates of a task, whose models are moved and wrapped as the loop does it."""
-    accelerator = Accelerator(mixed_precision=precision)
+def new_accelerator(precision: str) -> Accelerator:
+    """For single updates, whatever the precision of an earlier run in this process."""
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision)
+
+
+def prepare_task(task: ProxyTask, accelerator: Accelerator) -> None:
+    """Moves and wraps a task's models as the loop does it."""
     for trained in task.trained.values():
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
         trained.averaging.to(accelerator.device)
-    return accelerator
+    prepare(accelerator, task.trained.values())
