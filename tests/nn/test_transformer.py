@@ -8,7 +8,7 @@ from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.positions import Rotary
-from evatok.nn.transformer import Located, Transformer, TransformerConfig, TransformerLayer, compile_layers
+from evatok.nn.transformer import Located, Transformer, TransformerConfig, TransformerLayer, _gelu, compile_layers
 
 CONFIG = TransformerConfig(width=32, depth=3, heads=2)
 # Lengths of the elements and of the reference, by clip and block; the first is what gets compiled.
@@ -64,3 +64,10 @@ def test_a_layer_that_would_depend_on_the_number_of_elements_is_refused(monkeypa
     compile_layers(model, backend="eager")
     with pytest.raises(ConstraintViolationError, match="specialized it to be a constant"):
         run(model, 0)
+
+
+def test_gelu_is_the_same_with_and_without_gradients() -> None:
+    x = torch.linspace(-12, 12, 4001)
+    with_gradients = _gelu(x.clone().requires_grad_())
+    torch.testing.assert_close(_gelu(x), with_gradients.detach(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(x, torch.linspace(-12, 12, 4001), rtol=0, atol=0)

@@ -118,12 +118,22 @@ def append_blocks(earlier: Packed, later: Packed) -> Packed:
     stop = {earlier.layout.first_block + len(lengths) for lengths in earlier.layout.lengths}
     if stop != {later.layout.first_block}:
         raise ValueError(f"blocks up to {stop} cannot be followed by block {later.layout.first_block}")
-    lengths = tuple(a + b for a, b in zip(earlier.layout.lengths, later.layout.lengths, strict=True))
+    layout = Layout(
+        tuple(a + b for a, b in zip(earlier.layout.lengths, later.layout.lengths, strict=True)),
+        earlier.layout.first_block,
+    )
     pieces = []
-    for clip in range(len(lengths)):
-        for part in (earlier, later):
-            pieces.append(part.values[part.layout.starts[clip] : part.layout.starts[clip + 1]])
-    return Packed(torch.cat(pieces), Layout(lengths, earlier.layout.first_block))
+    for run in layout.runs:
+        clips = slice(run.first_clip, run.first_clip + run.clips)
+        parts = [_clips(part, clips).unflatten(0, (run.clips, -1)) for part in (earlier, later)]
+        pieces.append(torch.cat(parts, 1).flatten(0, 1))
+    return Packed(pieces[0] if len(pieces) == 1 else torch.cat(pieces), layout)
+
+
+def _clips(packed: Packed, clips: slice) -> Tensor:
+    """The values of consecutive clips."""
+    starts = packed.layout.starts
+    return packed.values[starts[clips.start] : starts[clips.stop]]
 
 
 def pick_clips(parts: Sequence[Packed], places: Sequence[tuple[int, int]]) -> Packed:

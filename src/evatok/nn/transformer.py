@@ -6,6 +6,7 @@ assignments and streaming are three uses of the same code.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import pi
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from evatok.nn.positions import rotate
 
 # Residual branches start small: full-size ones collapse the codebook at the start of training.
 RESIDUAL_START = 0.3
+# Of u in tanh(u / 2): what x and x cubed are multiplied by.
+_GELU = 2 * (2 / pi) ** 0.5, 2 * (2 / pi) ** 0.5 * 0.044715
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,18 @@ class TransformerLayer(nn.Module):
     def after_cross(self, x: Tensor, attended: Tensor) -> Tensor:
         """Elements and what their cross-attention gave `(N, heads, head_dim)` to the layer's output `(N, width)`."""
         x = x + self.cross.out(attended.flatten(1))
-        return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
+        return x + self.down(_gelu(self.up(self.norm_mlp(x))))
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form; where no gradient is needed, by the sigmoid that it equals.
+
+    Without wide vector units a tanh takes three times as long as a sigmoid, and a sixth of the search.
+    """
+    if x.requires_grad:
+        return F.gelu(x, approximate="tanh")
+    gate = x.square().mul_(_GELU[1]).add_(_GELU[0]).mul_(x).sigmoid_()
+    return gate.mul_(x)
 
 
 def _attend(q: Tensor, layout: Layout, memory: KeyValues) -> Tensor:

@@ -1,7 +1,7 @@
 """Stage 1: the proxy tokenizer, trained under uniformly random assignments (paper, section 3)."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class ProxyConfig:
 
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
     """Trains a proxy tokenizer; returns the folder of the result, which `VideoTokenizer.from_pretrained` reads."""
+    config = replace(config, loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
     task = ProxyTask(config)
     train(task, config.loop, Path(config.folder), resume, validate_first=config.init_from is not None)

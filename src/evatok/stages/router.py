@@ -83,6 +83,7 @@ def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
     Raises:
         ValueError: a search is not finished, does not fit the router or the other search, or shares videos with it.
     """
+    config = replace(config, loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
     train(RouterTask(config), config.loop, Path(config.folder), resume)
     return Path(config.folder) / "final"

@@ -25,6 +25,7 @@ from evatok.stages.proxy import CodebookConfig, ProxyConfig, train_proxy
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
+from evatok.training.precision import native_precision
 
 STEPS = 240
 # LPIPS; an untrained tokenizer is at about 0.6.
@@ -96,15 +97,8 @@ def setup() -> dict[str, str]:
         "device": _device(),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} CPUs",
         "settings": _settings() or "none; threads and memory are as torch and the C library have them",
-        "precision": precision(),
+        "precision": native_precision(),
     }
-
-
-def precision() -> str:
-    """`bf16` where the device computes in it natively, else `no`."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def _device() -> str:
@@ -137,9 +131,7 @@ def _config(file: Path, folder: Path, steps: int) -> ProxyConfig:
         codebook=CodebookConfig(warmup=steps // 4, window=20),
         optimizer=OptimizerConfig(kind="muon", lr=1e-3, warmup=10),
         average=0.9,
-        loop=LoopConfig(
-            steps=steps, precision="bf16" if precision() == "bf16" else "no", tracker="none", checkpoint_every=steps
-        ),
+        loop=LoopConfig(steps=steps, tracker="none", checkpoint_every=steps),
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +21,7 @@ from evatok.data.clips import loader
 from evatok.data.processes import gathered
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
+from evatok.training.precision import native_precision
 from evatok.training.sharding import prepare
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import BatchT, Item, Progress, Task
@@ -40,7 +41,8 @@ class LoopConfig:
         nonfinite: what follows a loss or a gradient that is not finite: `stop` ends the run, `skip` leaves the step
             out. It never reaches the weights.
         compile: compiles what transformer layers do between their attentions (`compile_layers`).
-        precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32) or `no` for float32.
+        precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32), `no` for float32, or `auto`
+            for bf16 where the machine computes in it natively and float32 elsewhere; what it came to is recorded.
         seed: of everything random.
         workers: processes that make batches; 0 makes them in the training process.
         log_every: steps between logged numbers.
@@ -54,7 +56,7 @@ class LoopConfig:
     accumulate: int = 1
     nonfinite: Literal["stop", "skip"] = "stop"
     compile: bool = False
-    precision: Literal["bf16", "no"] = "bf16"
+    precision: Literal["auto", "bf16", "no"] = "auto"
     seed: int = 0
     workers: int = 0
     log_every: int = 20
@@ -70,6 +72,10 @@ class LoopConfig:
         for name in ("seed", "workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def on_this_machine(self) -> "LoopConfig":
+        """The same with the precision that `auto` comes to."""
+        return replace(self, precision=native_precision()) if self.precision == "auto" else self
 
 
 class _State:
@@ -108,6 +114,10 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *,
         OSError: if something cannot be written; the last complete checkpoint is as it was.
     """
     _check_folder(folder, resume)
+    config = config.on_this_machine()
+    if config.precision == "bf16" and native_precision() != "bf16":
+        log.warning("this machine emulates bf16, which is very slow: loop.precision `auto` or `no` is float32")
+    log.info("precision: %s", "float32" if config.precision == "no" else config.precision)
     accelerator = _accelerator(config, folder)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)

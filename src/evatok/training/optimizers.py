@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from evatok.training.muon import Float32Muon
+from evatok.training.precision import native_precision
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -53,10 +56,10 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
     plain = {"params": [weight for weight in rest if weight.ndim < 2], "weight_decay": 0.0}
     optimizers: list[Optimizer] = [AdamW([decayed, plain], lr=config.lr, betas=config.betas, fused=True)]
     if by_muon:
-        muon = torch.optim.Muon(
-            matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        muon = torch.optim.Muon if native_precision() == "bf16" else Float32Muon
+        optimizers.append(
+            muon(matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
         )
-        optimizers.append(muon)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
