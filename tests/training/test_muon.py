@@ -25,8 +25,10 @@ def test_updates_are_torchs_up_to_bf16(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(shape, generator=generator)
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    settings = {"lr": 0.1, "weight_decay": 0.05, "adjust_lr_fn": "match_rms_adamw"}
-    optimizers = Float32Muon([ours], **settings), torch.optim.Muon([theirs], **settings)
+    optimizers = [
+        kind([weight], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+        for kind, weight in ((Float32Muon, ours), (torch.optim.Muon, theirs))
+    ]
     for _ in range(3):
         gradient = torch.randn(shape, generator=generator)
         for weight, optimizer in zip((ours, theirs), optimizers, strict=True):

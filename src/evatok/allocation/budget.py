@@ -5,7 +5,7 @@ clip picks for itself; the price at which the picks just fit the budget is found
 budget is filled greedily, and the dual bound tells how far from the optimum that can be at most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,11 +70,16 @@ def allocate(table: Tensor, space: AssignmentSpace, tokens: float, prefix: Seque
 
 
 def _price(table: Tensor, space: AssignmentSpace, tokens: float, prefix: Sequence[int]) -> float:
-    """The lowest price, up to rounding, at which what the clips pick fits the budget."""
+    """The lowest price at which what the clips pick fits the budget."""
 
     def fits(price: float) -> bool:
         return space.costs[Price(price).pick(table, space, prefix)].double().mean().item() <= tokens
 
+    return lowest_price(fits)
+
+
+def lowest_price(fits: Callable[[float], bool]) -> float:
+    """The lowest price, up to rounding, that fits, by bisection; all that are higher fit too, and some price does."""
     if fits(0.0):
         return 0.0
     low, high = 0.0, 1.0

@@ -124,16 +124,15 @@ def append_blocks(earlier: Packed, later: Packed) -> Packed:
     )
     pieces = []
     for run in layout.runs:
-        clips = slice(run.first_clip, run.first_clip + run.clips)
-        parts = [_clips(part, clips).unflatten(0, (run.clips, -1)) for part in (earlier, later)]
+        parts = [_clips(part, run).unflatten(0, (run.clips, -1)) for part in (earlier, later)]
         pieces.append(torch.cat(parts, 1).flatten(0, 1))
     return Packed(pieces[0] if len(pieces) == 1 else torch.cat(pieces), layout)
 
 
-def _clips(packed: Packed, clips: slice) -> Tensor:
-    """The values of consecutive clips."""
+def _clips(packed: Packed, run: Run) -> Tensor:
+    """The values of a run's clips, whose own lengths may be others."""
     starts = packed.layout.starts
-    return packed.values[starts[clips.start] : starts[clips.stop]]
+    return packed.values[starts[run.first_clip] : starts[run.first_clip + run.clips]]
 
 
 def pick_clips(parts: Sequence[Packed], places: Sequence[tuple[int, int]]) -> Packed:

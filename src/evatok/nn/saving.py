@@ -142,7 +142,8 @@ def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tens
         raise CheckpointError(
             f"{folder / WEIGHTS} does not fit its config: missing {missing}, unknown {unknown}, other shapes {other}"
         )
-    return {name: weight.float() for name, weight in found.items()}
+    # Copied: a file's own memory lies at odd addresses, where some CPUs round products differently.
+    return {name: weight.to(torch.float32, copy=True) for name, weight in found.items()}
 
 
 def checksum(weights: Mapping[str, Tensor]) -> str:

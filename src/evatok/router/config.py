@@ -42,6 +42,8 @@ class RouterConfig:
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
         self.space  # noqa: B018  # which says what is wrong with levels and blocks
+        if len(self.levels) < 2:
+            raise ValueError(f"levels must be at least two, or there is nothing to choose, got {self.levels}")
 
     @property
     def space(self) -> AssignmentSpace:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.predictors import blocks_of, table_of
 from evatok.allocation.rules import Price
+from evatok.assignment import AssignmentSpace
 from evatok.nn import saving
 from evatok.router.config import RouterConfig
 from evatok.router.network import RouterNetwork
@@ -82,9 +83,13 @@ class Router(nn.Module):
         Raises:
             ValueError: the router knows one preference alone, or no assignment has so few tokens.
         """
+        self.check_budgets()
+        return self.calibration.price_for(tokens)
+
+    def check_budgets(self) -> None:
+        """ValueError where the router knows one preference alone, so that a price means nothing to it."""
         if self.config.head == "classification":
             raise ValueError("this router has learned one preference alone, so it knows no budget of tokens")
-        return self.calibration.price_for(tokens)
 
     @torch.no_grad()
     def table(self, video: Tensor) -> Tensor:
@@ -118,9 +123,25 @@ class Router(nn.Module):
 
         A block counts as in a full clip: to a clip of half the blocks, a token costs as much.
         """
-        space = self.config.space.of_blocks(blocks_of(video, self.config.patch[0]))
+        return self.pick_from(self.table(video), price, prefix)
+
+    def pick_from(self, table: Tensor, price: float, prefix: Sequence[int] = ()) -> Tensor:
+        """What `pick` picks of clips with these tables, `(B, levels ** blocks)`."""
+        space = self._space(table.shape[1])
         share = space.blocks / self.config.blocks
-        return space.lengths[Price(price).pick(share * self.table(video), space, prefix)]
+        return space.lengths[Price(price).pick(share * table, space, prefix)]
+
+    def fewest(self, assignments: int) -> int:
+        """Tokens of the shortest assignment of clips whose tables have so many."""
+        return int(self._space(assignments).costs.min())
+
+    def _space(self, assignments: int) -> AssignmentSpace:
+        """The space of that many assignments."""
+        return next(
+            space
+            for space in map(self.config.space.of_blocks, range(1, self.config.blocks + 1))
+            if len(space) == assignments
+        )
 
     def forward(self, video: Tensor, w_q: float | None = None, prefix: Sequence[int] = ()) -> Tensor:
         """Tokens of each block of clips, `(B, blocks)` int64, by preference.

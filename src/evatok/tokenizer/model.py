@@ -1,32 +1,26 @@
 """The tokenizer as users hold it: videos in, `Tokens` out, and back."""
 
-import logging
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from evatok.assignment import AssignmentError
 from evatok.data.fit import Fit, Mode, fill_blocks, plan_fit
-from evatok.data.tokens import TokenFormat, Tokens, VideoRecord
-from evatok.data.video import VideoReader
+from evatok.data.tokens import TokenFormat, Tokens
 from evatok.nn import saving
 from evatok.nn.packed import Layout
+from evatok.router.model import Router
 from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.footage import CLIPS_AT_ONCE, TENSOR_FPS, FileFootage, Footage, TensorFootage
+from evatok.tokenizer.lengths import Chooser, Lengths, Wish, chooser
 from evatok.tokenizer.network import TokenizerNetwork
 
-log = logging.getLogger(__name__)
-
-# Clips that go through the network together. Tokens do not depend on it; memory does.
-CLIPS_AT_ONCE = 8
 SAVED = saving.Kind("tokenizer", "evatok.VideoTokenizer", TokenizerConfig)
-TENSOR_FPS = 24.0
-
-Lengths = Sequence[int] | Tensor
+# Where a saved tokenizer has its router.
+ROUTER = "router"
 
 
 class TokenMismatch(ValueError):
@@ -48,13 +42,15 @@ class VideoTokenizer(TokenizerNetwork):
         self.config = config
         self.name = "unnamed"
         self._checksum: tuple[int, str] | None = None
+        # Not a submodule: its weights are no part of the tokenizer's, nor of its checksum.
+        self._carried: tuple[Router, ...] = ()
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> Self:
         """Loads a shipped tokenizer by its name, a folder that `save_pretrained` wrote, or a hub's repository.
 
         Returns:
-            The tokenizer in float32, in evaluation mode, on the CPU.
+            The tokenizer in float32, in evaluation mode, on the CPU, with the router in its subfolder `router`, if any.
 
         Raises:
             CheckpointError: a ValueError that says what is missing or does not fit.
@@ -65,11 +61,20 @@ class VideoTokenizer(TokenizerNetwork):
         weights = saving.read_weights(folder, model.state_dict())
         model.load_state_dict(weights, assign=True)
         model.name = folder.resolve().name if Path(name).is_dir() else str(name)
+        if (folder / ROUTER / saving.CONFIG).exists():
+            model.carry(Router.from_pretrained(folder / ROUTER))
         return model.eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
+        """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder.
+
+        A router that the tokenizer carries goes into the subfolder `router` in the same way.
+        """
         SAVED.write(Path(folder), self.config, self.state_dict(), dtype)
+        if self.router is not None:
+            self.router.save_pretrained(Path(folder) / ROUTER, dtype)
+        else:
+            (Path(folder) / ROUTER / saving.CONFIG).unlink(missing_ok=True)  # of what was there before
 
     def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
         """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
@@ -105,22 +110,60 @@ class VideoTokenizer(TokenizerNetwork):
             checksum=self.checksum,
         )
 
+    @property
+    def router(self) -> Router | None:
+        """What chooses lengths where a caller does not; None if the tokenizer carries none."""
+        return self._carried[0] if self._carried else None
+
+    def carry(self, router: Router | None) -> Self:
+        """Lets the tokenizer carry a router, or none: it is moved, saved and loaded with the tokenizer.
+
+        Raises:
+            ValueError: the router is for other levels, blocks or frames.
+        """
+        if router is not None and (router.config.space, router.config.clip_frames) != (
+            self.config.space,
+            self.config.clip_frames,
+        ):
+            raise ValueError(f"a router for {router.config.space} does not fit a tokenizer of {self.config.space}")
+        self._carried = () if router is None else (router.to(self.device),)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to`, `cuda` and the like come to; a router stays in float32, as its picks need it."""
+        super()._apply(fn, recurse)
+        for router in self._carried:
+            router.to(self.device)
+        return self
+
     @torch.no_grad()
     def encode(
         self,
         video: Tensor | str | Path,
         assignment: Lengths | None = None,
         *,
+        w_q: float | None = None,
+        tokens: float | None = None,
+        tokens_per_second: float | None = None,
         fit: Mode = "keep",
         fps: float | None = None,
     ) -> Tokens:
         """Turns videos into tokens; never runs the decoder.
 
+        At most one of `assignment`, `w_q`, `tokens` and `tokens_per_second` says how many tokens. Without any, the
+        router that the tokenizer carries decides, at its own preference; without a router it is the config's
+        `default_assignment`. What came of it is in the tokens.
+
         Args:
             video: `(B, F, 3, H, W)`, uint8 or float in [-1, 1], with any F from 1 on and any size; or a video file's
                 path, which is read as a stream, so memory does not grow with its length.
             assignment: tokens of each block of a clip: `(T,)` for all, or `(B, T)` for each video. A shorter clip takes
-                its beginning. None: the config's `default_assignment`.
+                its beginning.
+            w_q: preference of quality over length in the proxy reward, above 0 (fewest tokens) and at most 2.
+            tokens: mean tokens of a clip, by a price that is stored with the router: clips like those that it was
+                calibrated on take so many on average, others more or fewer.
+            tokens_per_second: what a second of each video may take at most, on average over the video, by one price for
+                all its clips. The video is read twice.
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
             fps: for a tensor, its frames per second (24 if nothing is said); for a file, a rate to resample to.
@@ -130,78 +173,47 @@ class VideoTokenizer(TokenizerNetwork):
             block is filled by repeating the last frame.
 
         Raises:
-            ValueError: for any other shape, range, size or assignment; VideoError for a file that cannot be read.
+            ValueError: for any other shape, range, size, assignment, preference or budget, and where a wish needs a
+                router and there is none; VideoError for a file that cannot be read.
             TypeError: for other types.
         """
+        wish = Wish(assignment, w_q, tokens, tokens_per_second)
+        footage: Footage
         if isinstance(video, str | Path):
-            return self._encode_file(video, self._assignments(assignment, 1), fit, fps)
-        _check_video(video)
-        lengths = self._assignments(assignment, len(video))
-        fitted = self._plan_fit(_size(video), fit)
-        parts: list[list[Tensor]] = [[] for _ in video]
-        for clips in video.split(self.config.clip_frames, 1):
-            for some, videos in zip(
-                clips.split(CLIPS_AT_ONCE), torch.arange(len(video)).split(CLIPS_AT_ONCE), strict=True
-            ):
-                blocks = -(-some.shape[1] // self.config.block_frames)
-                ids = self._encode_clips(fitted.apply(some), lengths[videos])
-                pieces = ids.split(lengths[videos, :blocks].sum(1).tolist())
-                for number, piece in zip(videos.tolist(), pieces, strict=True):
-                    parts[number].append(piece)
-        record = VideoRecord(video.shape[1], fps or TENSOR_FPS, _size(video), fitted.to_dict())
-        return self._tokens([record] * len(video), lengths, torch.cat([piece for pieces in parts for piece in pieces]))
+            videos = 1
+            footage = FileFootage(video, lambda size: self._plan_fit(size, fit), self.config.clip_frames, fps)
+        else:
+            _check_video(video)
+            videos, plan = len(video), self._plan_fit((video.shape[-2], video.shape[-1]), fit)
+            footage = TensorFootage(video, plan, self.config.clip_frames, fps or TENSOR_FPS)
+        return self._encode(footage, chooser(wish, self.config, self.router, footage, videos), videos)
 
-    def _encode_file(self, path: str | Path, lengths: Tensor, fit: Mode, fps: float | None) -> Tokens:
-        # All that grows with the video: 4 bytes a token, 8 a frame.
-        ids, times = array("i"), array("d")
-        length = self.config.clip_frames
-        with VideoReader(path, fps=fps) as reader:
-            fitted = self._plan_fit(reader.info.size, fit)
-            buffer = torch.empty(CLIPS_AT_ONCE * length, 3, *fitted.size)
-            while count := _fill(buffer, reader, fitted, times):
-                whole = count // length * length
-                for clips in (buffer[:whole].unflatten(0, (whole // length, length)), buffer[None, whole:count]):
-                    if clips.numel():
-                        ids.frombytes(self._encode_clips(clips, lengths.expand(len(clips), -1)).numpy().tobytes())
-            rate = fps or reader.info.fps
-        stamps = _irregular(torch.frombuffer(times, dtype=torch.float64), rate)
-        record = VideoRecord(len(times), rate, fitted.source, fitted.to_dict(), stamps)
-        return self._tokens([record], lengths, torch.frombuffer(ids, dtype=torch.int32))
+    def _encode(self, footage: Footage, choose: Chooser, videos: int) -> Tokens:
+        # All that grows with a video: 4 bytes a token, a few numbers a clip.
+        ids = [array("i") for _ in range(videos)]
+        lengths: list[list[list[int]]] = [[] for _ in range(videos)]
+        for piece in footage.pieces():
+            chosen = choose.lengths(piece).tolist()
+            pieces = self._encode_clips(piece.clips, chosen).split([sum(row) for row in chosen])
+            for number, row, some in zip(piece.videos, chosen, pieces, strict=True):
+                ids[number].frombytes(some.numpy().tobytes())
+                lengths[number].append(row + [0] * (self.config.blocks - len(row)))
+        return Tokens(
+            self.token_format,
+            tuple(footage.records()),
+            torch.cat([torch.frombuffer(each, dtype=torch.int32) for each in ids]),
+            torch.tensor([row for rows in lengths for row in rows]),
+        )
 
     def _plan_fit(self, size: tuple[int, int], mode: Mode) -> Fit:
         return plan_fit(size, area=self.config.side**2, patch=self.config.patch[1:], mode=mode)
 
-    def _encode_clips(self, clips: Tensor, lengths: Tensor) -> Tensor:
+    def _encode_clips(self, clips: Tensor, lengths: list[list[int]]) -> Tensor:
         """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
         filled = fill_blocks(clips, self.config.block_frames)
-        blocks = filled.shape[1] // self.config.block_frames
-        layout = Layout(tuple(map(tuple, lengths[:, :blocks].tolist())))
         weight = self.encoder.patches.linear.weight
-        ids, _ = self.encode_blocks(filled.to(weight), layout)
+        ids, _ = self.encode_blocks(filled.to(weight), Layout(tuple(map(tuple, lengths))))
         return ids.to("cpu", torch.int32)
-
-    def _assignments(self, assignment: Lengths | None, videos: int) -> Tensor:
-        """Full assignments of all videos, `(videos, T)` int64."""
-        if assignment is None:
-            log.info("no assignment given: taking the default %s", self.config.default_assignment)
-            assignment = self.config.default_assignment
-        lengths = torch.as_tensor(assignment)
-        blocks = self.config.blocks
-        if lengths.is_floating_point() or lengths.shape not in ((blocks,), (videos, blocks)):
-            raise AssignmentError(
-                f"assignment must be integers of shape ({blocks},) or ({videos}, {blocks}), "
-                f"got {lengths.dtype} {tuple(lengths.shape)}"
-            )
-        lengths = lengths.expand(videos, blocks)
-        for row in lengths.tolist():
-            self.config.space.check(row)
-        return lengths
-
-    def _tokens(self, records: list[VideoRecord], lengths: Tensor, ids: Tensor) -> Tokens:
-        made = self.token_format
-        clips = torch.tensor([made.clips_of(record.frames) for record in records])
-        mask = made.block_mask([record.frames for record in records])
-        return Tokens(made, tuple(records), ids, lengths.repeat_interleave(clips, 0) * mask)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Turns tokens back into videos, `(B, F, 3, H, W)` uint8: as many frames and as large as was encoded.
@@ -250,14 +262,18 @@ class VideoTokenizer(TokenizerNetwork):
             )
 
     def reconstruct(
-        self, video: Tensor | str | Path, assignment: Lengths | None = None, *, fit: Mode = "keep"
+        self,
+        video: Tensor | str | Path,
+        assignment: Lengths | None = None,
+        *,
+        w_q: float | None = None,
+        tokens: float | None = None,
+        tokens_per_second: float | None = None,
+        fit: Mode = "keep",
     ) -> Tensor:
-        """`decode(encode(video, assignment))`: `(B, F, 3, H, W)` uint8."""
-        return self.decode(self.encode(video, assignment, fit=fit))
-
-
-def _size(video: Tensor) -> tuple[int, int]:
-    return video.shape[-2], video.shape[-1]
+        """`decode(encode(video, ...))`: `(B, F, 3, H, W)` uint8."""
+        wish = {"w_q": w_q, "tokens": tokens, "tokens_per_second": tokens_per_second}
+        return self.decode(self.encode(video, assignment, **wish, fit=fit))
 
 
 def _check_video(video: Tensor) -> None:
@@ -274,19 +290,3 @@ def _equal_blocks(tokens: Tokens, clips: range) -> list[range]:
     if len(clips) > 1 and counts[-1] != counts[0]:
         return [range(clips.start, clips.stop - 1), range(clips.stop - 1, clips.stop)]
     return [clips]
-
-
-def _fill(buffer: Tensor, frames: Iterator[tuple[Tensor, float]], fit: Fit, times: "array[float]") -> int:
-    """Fits the next frames into a buffer `(n, 3, h, w)` and notes their times; returns how many there were."""
-    count = 0
-    for frame, time in islice(frames, len(buffer)):
-        buffer[count] = fit.apply(frame)
-        times.append(time)
-        count += 1
-    return count
-
-
-def _irregular(times: Tensor, fps: float) -> Tensor | None:
-    """The time stamps, unless they are those of a constant rate to half a millisecond."""
-    regular = torch.arange(len(times), dtype=torch.float64) / fps
-    return None if torch.allclose(times, regular, atol=5e-4, rtol=0) else times

@@ -14,7 +14,7 @@ class Float32Muon(torch.optim.Muon):
     """`torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`, all of it in the precision of the weights."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates all matrices that have a gradient."""
         loss = None
         if closure is not None:
