@@ -137,7 +137,15 @@ def _add_video(parser: ArgumentParser, output: str) -> None:
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
     lengths = parser.add_mutually_exclusive_group()
     lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")
-    lengths.add_argument("--uniform", type=int, help="tokens of every block; without either, the tokenizer's default.")
+    lengths.add_argument("--uniform", type=int, help="tokens of every block.")
+    lengths.add_argument("--w_q", type=float, help="the router's choice at a preference, above 0 and at most 2 (best).")
+    lengths.add_argument("--tokens", type=float, help="the router's choice at about so many tokens a clip.")
+    lengths.add_argument(
+        "--tokens_per_second",
+        type=float,
+        help="the router's choice with so many at most; without any of these, its own preference decides, or, where "
+        "the tokenizer carries no router, its default assignment.",
+    )
     parser.add_argument(
         "--fit",
         choices=["keep", "crop", "letterbox"],
@@ -149,7 +157,10 @@ def _add_video(parser: ArgumentParser, output: str) -> None:
 
 def _choices(given: Namespace) -> dict[str, Any]:
     """What the commands that take a video hand on."""
-    return {name: given[name] for name in ("tokenizer", "assignment", "uniform", "fit", "fps")}
+    from evatok.stages.files import Asked
+
+    asked = Asked(**{field.name: given[field.name] for field in fields(Asked)})
+    return {"asked": asked} | {name: given[name] for name in ("tokenizer", "fit", "fps")}
 
 
 def _encode(parser: ArgumentParser, given: Namespace) -> None:
@@ -383,7 +394,10 @@ def _selfcheck(parser: ArgumentParser, given: Namespace) -> None:
     print(learned)
 
 
-_VIDEO_CHOICES = "[--assignment 32,8,8,16 | --uniform 32] [--fit keep|crop|letterbox] [--fps N] [--tokenizer NAME]"
+_VIDEO_CHOICES = (
+    "[--assignment 32,8,8,16 | --uniform 32 | --w-q 1.2 | --tokens 100 | --tokens-per-second 60] "
+    "[--fit keep|crop|letterbox] [--fps N] [--tokenizer NAME]"
+)
 COMMANDS = {
     "demo": Command(
         "reconstruct a real video at several lengths: table, picture, video",

@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from evatok.allocation.calibration import Calibration
+from evatok.allocation.reward import ProxyReward
 from evatok.cli import main
 from evatok.data.tokens import Tokens
 from evatok.data.video import read_video, write_video
+from evatok.nn.transformer import TransformerConfig
+from evatok.router.config import RouterConfig
+from evatok.router.model import Router
 from evatok.tokenizer.model import VideoTokenizer
 from tests.conftest import MINI
 
@@ -61,6 +66,34 @@ def test_a_video_becomes_tokens_and_a_video_again(
     decoded = read_video(back)
     assert decoded.frames.shape == (FRAMES, 3, 40, 56)
     assert decoded.fps == pytest.approx(12)
+
+
+def test_a_tokenizer_with_a_router_decides_itself(
+    tmp_path: Path, tokenizer: str, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.1), (30.0, 16.0))
+    config = RouterConfig((4, 8), side=16, transformer=TransformerConfig(32, 1, 2), calibration=calibration)
+    router = Router(config)
+    # LPIPS of each block under each prefix: 8 tokens gain 0.4 in the first block and 0.02 in any other.
+    gains = [0.4 if block == 0 else 0.02 for block in range(4)]
+    table = [0.5 - gain * (prefix % 2) for block, gain in enumerate(gains) for prefix in range(2 ** (block + 1))]
+    router.network.mean.copy_(torch.tensor(table))
+    router.save_pretrained(Path(tokenizer) / "router")
+    path, words = tmp_path / "out.tokens", ["--tokenizer", tokenizer]
+
+    def routed(*wish: object) -> tuple[str, ...]:
+        assert run("encode", video, "-o", path, *words, *wish) == 0
+        tokens = Tokens.load(path)
+        assert f"{tokens.num_tokens} tokens, {tokens.tokens_per_second():.1f} tokens/s" in capsys.readouterr().out
+        return tokens.assignments
+
+    assert routed() == ("8,4,4,4", "8,4,4,4", "8,4")
+    assert routed("--w-q", 2) == ("8,8,8,8", "8,8,8,8", "8,8") == routed("--tokens", 30)
+    assert routed("--w-q", 0.1) == ("4,4,4,4", "4,4,4,4", "4,4") == routed("--tokens", 16)
+    assert routed("--tokens-per-second", 18) == ("8,4,4,4", "8,4,4,4", "8,4")
+    assert routed("--uniform", 8) == ("8,8,8,8", "8,8,8,8", "8,8")
+    assert run("reconstruct", video, "-o", tmp_path / "again", *words, "--w-q", 0.1) == 0
+    assert "4,4,4,4" in capsys.readouterr().out
 
 
 def test_decoding_takes_the_tokenizer_that_the_tokens_name(
@@ -141,6 +174,10 @@ def test_what_is_no_video(
         (["--uniform", "5"], 1, "levels are (4, 8)"),
         (["--assignment", "8,4,x,4"], 2, "8,4,x,4"),
         (["--assignment", "8,4,4,4", "--uniform", "4"], 2, "not allowed with"),
+        (["--w-q", "1.2"], 1, "w_q needs a router"),
+        (["--tokens-per-second", "50"], 1, "tokens_per_second needs a router"),
+        (["--tokens", "many"], 2, "many"),
+        (["--w-q", "1.2", "--tokens", "20"], 2, "not allowed with"),
         (["--fit", "squash"], 2, "squash"),
         (["--fps", "0"], 1, "fps"),
         (["--fps", "x"], 2, "fps"),

@@ -1,9 +1,11 @@
 """Video files to token files and back."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from evatok.assignment import Assignment, AssignmentSpace
+from evatok.assignment import AssignmentSpace
 from evatok.data.fit import Mode
 from evatok.data.tokens import Tokens
 from evatok.data.video import write_video
@@ -15,12 +17,40 @@ class FileError(ValueError):
     """A file that cannot be read or written as asked; says which and why."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How many tokens are asked for: at most one of these; nothing is left to the tokenizer (`VideoTokenizer.encode`).
+
+    Args:
+        assignment: tokens of each block of a clip.
+        uniform: tokens of every block.
+        w_q: preference of quality over length.
+        tokens: mean tokens of a clip, by a stored price.
+        tokens_per_second: what a second may take at most.
+    """
+
+    assignment: Sequence[int] | None = None
+    uniform: int | None = None
+    w_q: float | None = None
+    tokens: float | None = None
+    tokens_per_second: float | None = None
+
+    def of(self, space: AssignmentSpace) -> dict[str, Any]:
+        """What `encode` takes; AssignmentError for an assignment that the space does not have."""
+        wishes: dict[str, Any] = asdict(self)
+        uniform, assignment = wishes.pop("uniform"), self.assignment
+        if uniform is not None:
+            assignment = space.uniform(uniform)
+        elif assignment is not None:
+            assignment = space.assignment(space.index(assignment))
+        return wishes | {"assignment": assignment}
+
+
 def encode_file(
     source: Path,
     target: Path,
     tokenizer: str,
-    assignment: Sequence[int] | None = None,
-    uniform: int | None = None,
+    asked: Asked,
     *,
     fit: Mode = "keep",
     fps: float | None = None,
@@ -31,17 +61,16 @@ def encode_file(
         source: a video, or a picture.
         target: the token file, which appears whole or not at all.
         tokenizer: a shipped name, a folder, or a hub's repository.
-        assignment: tokens of each block of a clip; None, and `uniform` None too: the tokenizer's default.
-        uniform: tokens of every block, instead of `assignment`.
+        asked: how many tokens.
         fit: how pictures are brought to the tokenizer's area.
         fps: frame rate to resample to; None keeps every frame.
 
     Raises:
-        ValueError: whatever is wrong with the files, the tokenizer or the assignment.
+        ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
     """
     check_target(target, source)
     model = VideoTokenizer.from_pretrained(tokenizer)
-    tokens = model.encode(source, choose_assignment(model.config.space, assignment, uniform), fit=fit, fps=fps)
+    tokens = model.encode(source, **asked.of(model.config.space), fit=fit, fps=fps)
     tokens.save(target)
     return tokens
 
@@ -71,15 +100,6 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
     record = tokens.videos[0]
     write_video(target, model.decode_stream(tokens), fps=record.fps, times=record.times)
     return tokens
-
-
-def choose_assignment(
-    space: AssignmentSpace, assignment: Sequence[int] | None, uniform: int | None
-) -> Assignment | None:
-    """The one of the two that is given, checked; AssignmentError where the space does not have it."""
-    if uniform is not None:
-        return space.uniform(uniform)
-    return None if assignment is None else space.assignment(space.index(assignment))
 
 
 def check_target(target: Path, source: Path) -> None:

@@ -20,7 +20,7 @@ from evatok.evaluation.metrics import ReconstructionMetrics, to_uint8
 from evatok.figures.frames import resized, side_by_side
 from evatok.figures.tokens import moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
-from evatok.stages.files import FileError, bits_per_pixel, choose_assignment
+from evatok.stages.files import Asked, FileError, bits_per_pixel
 from evatok.tokenizer.model import VideoTokenizer
 
 MOMENTS = 6
@@ -35,7 +35,7 @@ class Scored:
     """What tokens cost and how well they reconstruct their video; quality is None where pictures are too small.
 
     Args:
-        assignment: tokens of each block of a clip.
+        assignment: tokens of each block of a clip, or `by clip` where clips differ.
         frames: frames of the video.
         seconds: its duration.
         tokens: number of tokens.
@@ -68,7 +68,7 @@ class Scored:
             psnr, ssim, lpips = means["psnr"], means["ssim"], means["lpips"]
             protocol = f"{metrics.protocol}; at the tokenizer's resolution, before any file is written"
         return cls(
-            assignment=tokens.assignments[0],
+            assignment=_assignment(tokens),
             frames=tokens.videos[0].frames,
             seconds=tokens.seconds,
             tokens=tokens.num_tokens,
@@ -81,12 +81,18 @@ class Scored:
         )
 
 
+def _assignment(tokens: Tokens) -> str:
+    """The assignment of one video's clips, the last of which may have but its beginning."""
+    first, last = tokens.assignments[0], tokens.assignments[-1]
+    alike = set(tokens.assignments[:-1]) <= {first} and f"{first},".startswith(f"{last},")
+    return first if alike else "by clip"
+
+
 def reconstruct_file(
     source: Path,
     folder: Path,
     tokenizer: str,
-    assignment: Sequence[int] | None = None,
-    uniform: int | None = None,
+    asked: Asked,
     *,
     fit: Mode = "keep",
     fps: float | None = None,
@@ -97,13 +103,13 @@ def reconstruct_file(
     and `metrics.json`: all of them, or on an error none. Other arguments are those of `encode_file`.
 
     Raises:
-        ValueError: whatever is wrong with the files, the tokenizer or the assignment.
+        ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
         PackageError: if the weights of LPIPS cannot be fetched.
     """
     model = VideoTokenizer.from_pretrained(tokenizer)
-    lengths = choose_assignment(model.config.space, assignment, uniform)
+    wishes = asked.of(model.config.space)
     with filled_together(folder) as part:
-        tokens = model.encode(source, lengths, fit=fit, fps=fps)
+        tokens = model.encode(source, **wishes, fit=fit, fps=fps)
         tokens.save(part / "tokens.tokens")
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
         moments = evenly(tokens.videos[0].frames, MOMENTS)
