@@ -7,16 +7,16 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evatok.figures.tokens import Column, lengths_figure, moments_figure, save_png, token_bars
+from evatok.figures.tokens import Column, Panel, lengths_figure, moments_figure, save_png, token_bars
 
 
 def test_bars_are_as_high_as_their_blocks_have_tokens() -> None:
     axes = Figure().add_subplot()
-    token_bars(axes, [8, 32, 16], [0, 0.5, 1.0, 1.25])
+    token_bars(axes, [8, 32, 16], [0, 0.5, 1.0, 1.25], 64)
     (stairs,) = axes.patches
     values, edges, _ = stairs.get_data()  # type: ignore[attr-defined]
     assert list(values) == [8, 32, 16] and list(edges) == [0, 0.5, 1.0, 1.25]
-    assert axes.get_ylim()[1] > 32 and axes.get_xlim() == (0, 1.25)
+    assert axes.get_ylim()[1] > 64 and axes.get_xlim() == (0, 1.25)
 
 
 def test_lengths_share_one_scale(tmp_path: Path) -> None:
@@ -38,7 +38,11 @@ def test_lengths_share_one_scale(tmp_path: Path) -> None:
 
 def test_moments_show_their_pictures(tmp_path: Path) -> None:
     original = torch.full((2, 3, 20, 30), 200, dtype=torch.uint8)
-    figure = moments_figure([0.1, 0.6], original, original // 2, [4, 8], [0, 0.5, 1.0], "caption")
+    panel = Panel([0.1, 0.6], original, original // 2, [4, 8], [0, 0.5, 1.0], "caption")
+    wide = Panel([0.2], original[:1, :, :10], original[:1, :, :10], [16], [0, 0.3], "wide")
+    figure = moments_figure([panel, wide])
+    bars = [axes for axes in figure.axes if not axes.images]
+    assert len(figure.axes) == 8 and len({axes.get_ylim() for axes in bars}) == 1
     save_png(figure, tmp_path / "figure.png")
     values = np.unique(np.asarray(Image.open(tmp_path / "figure.png").convert("RGB")))
     assert {100, 200} <= set(values.tolist())

@@ -35,6 +35,17 @@ def save_tokenizer(folder: Path, seed: int) -> Path:
     return folder
 
 
+def give_router(tokenizer: Path) -> None:
+    """A router that thinks the same of every clip: 8 tokens gain 0.4 in the first block and 0.02 in any other."""
+    calibration = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.1), (30.0, 16.0))
+    config = RouterConfig((4, 8), side=16, transformer=TransformerConfig(32, 1, 2), calibration=calibration)
+    router = Router(config)
+    gains = [0.4 if block == 0 else 0.02 for block in range(4)]
+    table = [0.5 - gain * (prefix % 2) for block, gain in enumerate(gains) for prefix in range(2 ** (block + 1))]
+    router.network.mean.copy_(torch.tensor(table))
+    router.save_pretrained(tokenizer / "router")
+
+
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> str:
     return str(save_tokenizer(tmp_path / "model", 0))
@@ -71,14 +82,7 @@ def test_a_video_becomes_tokens_and_a_video_again(
 def test_a_tokenizer_with_a_router_decides_itself(
     tmp_path: Path, tokenizer: str, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calibration = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.1), (30.0, 16.0))
-    config = RouterConfig((4, 8), side=16, transformer=TransformerConfig(32, 1, 2), calibration=calibration)
-    router = Router(config)
-    # LPIPS of each block under each prefix: 8 tokens gain 0.4 in the first block and 0.02 in any other.
-    gains = [0.4 if block == 0 else 0.02 for block in range(4)]
-    table = [0.5 - gain * (prefix % 2) for block, gain in enumerate(gains) for prefix in range(2 ** (block + 1))]
-    router.network.mean.copy_(torch.tensor(table))
-    router.save_pretrained(Path(tokenizer) / "router")
+    give_router(Path(tokenizer))
     path, words = tmp_path / "out.tokens", ["--tokenizer", tokenizer]
 
     def routed(*wish: object) -> tuple[str, ...]:
@@ -143,6 +147,16 @@ def test_demo_writes_every_length(
     assert names(tmp_path / "demo") == {"4.tokens", "8.tokens", "reconstructions.png", "side_by_side.mp4"}
     rows = capsys.readouterr().out.splitlines()
     assert [row.split()[:2] for row in rows[2:4]] == [["4,4,4,4", "40"], ["8,8,8,8", "80"]]
+
+
+def test_demo_shows_what_a_router_chooses(
+    tmp_path: Path, tokenizer: str, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give_router(Path(tokenizer))
+    assert run("demo", "-o", tmp_path / "demo", "--tokenizer", tokenizer, "--video", video) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "adaptive.png" in names(tmp_path / "demo") and "adaptive.png" in out[-1]
+    assert "in, 8,4,4,4" in out[-3] and out[-3].split()[2] == "52"
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:

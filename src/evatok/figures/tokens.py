@@ -66,17 +66,9 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
     return figure
 
 
-def moments_figure(
-    seconds: Sequence[float],
-    original: Tensor,
-    reconstruction: Tensor,
-    lengths: Sequence[int],
-    edges: Sequence[float],
-    caption: str,
-    *,
-    width: float = 9.0,
-) -> Figure:
-    """Moments of a video, the original above its reconstruction, and below them the tokens of every block over time.
+@dataclass(frozen=True)
+class Panel:
+    """A video in `moments_figure`.
 
     Args:
         seconds: when the pictures are shown; they are marked below the bars.
@@ -85,35 +77,64 @@ def moments_figure(
         lengths: tokens of each block.
         edges: seconds at which the blocks begin, and the end of the last one.
         caption: a line above.
+    """
+
+    seconds: Sequence[float]
+    original: Tensor
+    reconstruction: Tensor
+    lengths: Sequence[int]
+    edges: Sequence[float]
+    caption: str
+
+    @property
+    def aspect(self) -> float:
+        """Height of the pictures over their width."""
+        return self.original.shape[-2] / self.original.shape[-1]
+
+
+def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> Figure:
+    """Moments of videos side by side, each original above its reconstruction, and the tokens of every block over time.
+
+    Args:
+        panels: the videos; their bars have one scale.
         width: in inches; the height follows from the pictures.
     """
-    aspect = original.shape[-2] / original.shape[-1]
     margin, right, gap, title, bars, foot = 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
-    cell = (width - margin - right - gap * (len(original) - 1)) / len(original)
-    height = title + 2 * (cell * aspect + gap) + bars + 0.12 + foot
+    own = width / len(panels)
+    cells = [(own - margin - right - gap * (len(panel.original) - 1)) / len(panel.original) for panel in panels]
+    pictures = max(2 * (cell * panel.aspect + gap) for cell, panel in zip(cells, panels, strict=True))
+    height = title + pictures + bars + 0.12 + foot
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
-    figure.text(margin / width, 1 - 0.5 * title / height, caption, ha="left", va="center", size=8.5, color=INK)
-    for row, (label, frames) in enumerate((("original", original), ("decoded", reconstruction))):
-        top = title + row * (cell * aspect + gap)
-        for number, picture in enumerate(frames):
-            left = margin + number * (cell + gap)
-            box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
-            _show(figure.add_axes(box), picture)
-        y = 1 - (top + cell * aspect / 2) / height
-        figure.text(0.3 * margin / width, y, label, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
-    axes = figure.add_axes((margin / width, foot / height, (width - margin - right) / width, bars / height))
-    token_bars(axes, lengths, edges)
-    axes.plot(seconds, [0] * len(seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
+    most = max(max(panel.lengths) for panel in panels)
+    for place, (panel, cell) in enumerate(zip(panels, cells, strict=True)):
+        start, tall = place * own, cell * panel.aspect
+        y = 1 - 0.5 * title / height
+        figure.text((start + margin) / width, y, panel.caption, ha="left", va="center", size=8.5, color=INK)
+        for row, (label, frames) in enumerate((("original", panel.original), ("decoded", panel.reconstruction))):
+            top = title + row * (tall + gap)
+            for number, picture in enumerate(frames):
+                left = start + margin + number * (cell + gap)
+                box = (left / width, 1 - (top + tall) / height, cell / width, tall / height)
+                _show(figure.add_axes(box), picture)
+            at = ((start + 0.3 * margin) / width, 1 - (top + tall / 2) / height)
+            figure.text(*at, label, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
+        box = ((start + margin) / width, foot / height, (own - margin - right) / width, bars / height)
+        axes = figure.add_axes(box)
+        token_bars(axes, panel.lengths, panel.edges, most)
+        axes.plot(panel.seconds, [0] * len(panel.seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
     return figure
 
 
-def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float]) -> None:
-    """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds."""
+def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float], most: int) -> None:
+    """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds.
+
+    The axis holds bars of up to `most` tokens.
+    """
     axes.stairs(lengths, edges, fill=True, color=BLUE)
     if len(lengths) <= FEW_BARS:
-        axes.vlines(edges[1:-1], 0, max(lengths), color="white", linewidth=1)
+        axes.vlines(edges[1:-1], 0, most, color="white", linewidth=1)
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, 1.15 * max(lengths))
+    axes.set_ylim(0, 1.15 * most)
     axes.set_xlabel("seconds", size=7.5, color=QUIET, labelpad=1)
     axes.set_ylabel("tokens a block", size=7.5, color=QUIET)
     axes.tick_params(labelsize=7, colors=QUIET, length=2)

@@ -18,7 +18,7 @@ from evatok.data.tokens import Tokens
 from evatok.data.video import VideoReader, write_video
 from evatok.evaluation.metrics import ReconstructionMetrics, to_uint8
 from evatok.figures.frames import resized, side_by_side
-from evatok.figures.tokens import moments_figure, save_png
+from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.files import Asked, FileError, bits_per_pixel
 from evatok.tokenizer.model import VideoTokenizer
@@ -120,7 +120,8 @@ def reconstruct_file(
         with VideoReader(source, fps=fps) as reader, VideoReader(part / "reconstruction.mp4") as again:
             pictures = _beside((frame for frame, _ in reader), (frame for frame, _ in again), tokens)
             _write(part / "side_by_side.mp4", tokens, pictures)
-        _picture(part / "picture.png", tokens, moments, pairs.chosen, scored)
+        shown = panel(tokens, moments, pairs.chosen, _caption(scored))
+        save_png(moments_figure([shown]), part / "picture.png")
         write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
     return scored
 
@@ -233,17 +234,20 @@ def _beside(originals: Iterable[Tensor], reconstructions: Iterable[Tensor], toke
         yield side_by_side((shown, reconstruction), captions, height=_height(shown))
 
 
-def _picture(
-    path: Path, tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], scored: Scored
-) -> None:
+def panel(tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str) -> Panel:
+    """A video for `moments_figure`: the frames at some moments, and all of its blocks."""
     record = tokens.videos[0]
     seconds = [i / record.fps for i in moments] if record.times is None else record.times[list(moments)].tolist()
+    original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
+    lengths = tokens.lengths[tokens.lengths > 0].tolist()
+    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption)
+
+
+def _caption(scored: Scored) -> str:
     caption = f"{scored.tokens} tokens, {scored.tokens_per_second:.0f} a second, {scored.bits_per_pixel:.4f} bits/pixel"
     if scored.psnr is not None:
         caption += f"   PSNR {scored.psnr:.2f} dB, SSIM {scored.ssim:.3f}, LPIPS {scored.lpips:.3f}"
-    original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
-    lengths = tokens.lengths[tokens.lengths > 0].tolist()
-    save_png(moments_figure(seconds, original, reconstruction, lengths, block_edges(tokens), caption), path)
+    return caption
 
 
 def _height(picture: Tensor) -> int:
