@@ -112,7 +112,7 @@ def speed(
     calls: dict[tuple[str, str], Callable[[], None]] = {}
     with tempfile.TemporaryDirectory() as folder:
         config = step_config(Path(folder), model, batch, 1, ReconstructionLossConfig(perceptual=0.0), mixes)
-        accelerator = new_accelerator(config.loop.precision)
+        accelerator = new_accelerator(config.loop.on_this_machine().precision)
         for how, compiler in (("eager", None), ("compiled", backend)):
             learn = learner(config, accelerator, compiler)
             calls |= {(kind, how): partial(_each, learn, several) for kind, several in lengths.items()}

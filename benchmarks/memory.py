@@ -51,7 +51,7 @@ Pass = Callable[[TokenizerConfig, int], Measured]
 
 
 def training_step(loss: ReconstructionLossConfig, model: TokenizerConfig, batch: int) -> Measured:
-    """Steps of stage 1 in bfloat16; saving what was trained, at the end, is not counted."""
+    """Steps of stage 1, in bfloat16 where that is native; saving what was trained, at the end, is not counted."""
     imports = peak_memory()
     peaks: list[int] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -14,15 +14,27 @@ Assignments = Sequence[Sequence[int]]
 
 def forward_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
     """Encoding and decoding of clips with these assignments; `size` is a frame's height and width in pixels."""
-    frames, height, width = config.patch
-    cells = (size[0] // height) * (size[1] // width)
-    pixels = 3 * frames * height * width
-    total = 0
-    for lengths in assignments:
-        patches = [cells] * len(lengths)
-        total += _stack(config.encoder, lengths, patches) + _stack(config.decoder, patches, lengths)
-        total += 2 * sum(patches) * pixels * (config.encoder.width + config.decoder.width)
-    return total
+    return encoding_operations(config, size, assignments) + decoding_operations(config, size, assignments)
+
+
+def encoding_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
+    """Frames to tokens."""
+    cells, pixels = _patches(config, size)
+    return sum(
+        _stack(config.encoder, lengths, [cells] * len(lengths))
+        + 2 * cells * len(lengths) * pixels * config.encoder.width
+        for lengths in assignments
+    )
+
+
+def decoding_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
+    """Tokens to frames."""
+    cells, pixels = _patches(config, size)
+    return sum(
+        _stack(config.decoder, [cells] * len(lengths), lengths)
+        + 2 * cells * len(lengths) * pixels * config.decoder.width
+        for lengths in assignments
+    )
 
 
 def training_operations(config: TokenizerConfig, size: tuple[int, int], assignments: Assignments) -> int:
@@ -33,6 +45,12 @@ def training_operations(config: TokenizerConfig, size: tuple[int, int], assignme
 def plain_operations(width: int, depth: int, elements: int, mlp_ratio: int = 4) -> int:
     """A plain transformer in which everything sees everything."""
     return depth * (2 * (4 + 2 * mlp_ratio) * width**2 * elements + 4 * width * elements**2)
+
+
+def _patches(config: TokenizerConfig, size: tuple[int, int]) -> tuple[int, int]:
+    """Patches of a block, and numbers of each."""
+    frames, height, width = config.patch
+    return (size[0] // height) * (size[1] // width), 3 * frames * height * width
 
 
 def _stack(config: TransformerConfig, own: Sequence[int], reference: Sequence[int]) -> int:

@@ -102,7 +102,7 @@ def learner(config: ProxyConfig) -> Callable[[ClipBatch], None]:
     """A step of training on a group, codebook included."""
     plain = replace(config, data=replace(config.data, validation=[]))
     task = ProxyTask(plain)
-    accelerator = new_accelerator(config.loop.precision)
+    accelerator = new_accelerator(config.loop.on_this_machine().precision)
     prepare_task(task, accelerator)
 
     def learn(batch: ClipBatch) -> None:

@@ -24,6 +24,7 @@ from benchmarks.steps import run_steps, step_config
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
+from evatok.training.precision import native_precision
 
 # Kinds of operators by their names, the first that fits; a name ends where the pattern does if it ends with "$".
 KINDS: dict[str, tuple[str, ...]] = {
@@ -76,7 +77,7 @@ def profiled(config: ProxyConfig, steps: int) -> EventList:
 
 
 def lpips_seconds(task: ProxyTask, config: ProxyConfig, repeats: int) -> float:
-    """Forward and backward pass of LPIPS over the clips of a step, in bfloat16 as the loop has it."""
+    """Forward and backward pass of LPIPS over the clips of a step, in the precision of the loop."""
     if task.loss.lpips is None:
         return 0.0
     video = task._video(task.batches[0])
@@ -84,7 +85,7 @@ def lpips_seconds(task: ProxyTask, config: ProxyConfig, repeats: int) -> float:
     generator = torch.Generator().manual_seed(0)
 
     def forward_and_backward() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_precision() == "bf16"):
             task.loss(output, video, generator)["lpips"].backward()
 
     return config.loop.accumulate * in_turn({"lpips": forward_and_backward}, repeats)["lpips"]
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--profile-steps", type=int, default=3, help="steps of which operators are counted")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rate = product_rate(torch.bfloat16)
+    rate = product_rate(torch.bfloat16 if native_precision() == "bf16" else torch.float32)
     loss = ReconstructionLossConfig(network=given.network, perceptual_frames=given.frames)
     rows = [
         measure(given.preset, PRESETS[given.preset], batch, groups, loss, given.repeats + 4, given.profile_steps, rate)

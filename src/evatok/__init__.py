@@ -1,5 +1,6 @@
 """evatok: adaptive-length video tokenizer. What is imported here is the public interface; all else may change."""
 
+from evatok import _openmp  # noqa: F401  # before torch
 from evatok.assignment import AssignmentError, AssignmentSpace
 from evatok.data.fit import Fit, plan_fit
 from evatok.data.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord

@@ -8,21 +8,29 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
+    beam_width,
+    budgets,
     common,
     cpu_defaults,
     fuzz,
     gpu,
     memory,
     operations,
+    search_cost,
     search_speed,
     source_speed,
     tokenizer_speed,
     training_speed,
 )
+from evatok.assignment import AssignmentSpace
 from evatok.data.children import Limits
 from evatok.data.scanning import ScanConfig
+from evatok.evaluation.strategies import SWEEP
 from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.nn.packed import Layout, Packed
 from evatok.pretrained.lpips import LPIPS
+from evatok.search.beam import beam_search
+from evatok.search.table import SearchTable
 from evatok.search.walk import search_clips
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
@@ -192,3 +200,74 @@ def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) ->
     shared = search_clips(mini, mini.config, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
     single = search_speed.one_by_one(mini, mini.config, video, lpips)
     torch.testing.assert_close(shared, single, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
+    row = search_cost.cost("mini", MINI, "alex")
+    frames = torch.zeros(1, 4, 3, 32, 32)
+    prefixes: list[tuple[int, ...]] = [()]
+    total = {"encoding": 0, "decoding": 0}
+    # By the tokenizer itself: every block under every prefix, after the keys and values of the earlier ones.
+    while prefixes:
+        prefix = prefixes.pop()
+        if len(prefix) < MINI.blocks:
+            prefixes += [(*prefix, level) for level in MINI.levels]
+        if prefix:
+            whole, shorter = (_counted(mini, frames, each) for each in (prefix, prefix[:-1]))
+            total = {kind: total[kind] + whole[kind] - shorter[kind] for kind in total}
+    assert search_cost.of_blocks(MINI, operations.encoding_operations) == pytest.approx(total["encoding"], rel=0.03)
+    assert search_cost.of_blocks(MINI, operations.decoding_operations) == pytest.approx(total["decoding"], rel=0.03)
+    assert row["times as many"] > 64 / 30  # blocks one by one over blocks with shared prefixes
+
+
+def _counted(model: VideoTokenizer, frames: torch.Tensor, prefix: tuple[int, ...]) -> dict[str, int]:
+    if not prefix:
+        return {"encoding": 0, "decoding": 0}
+    layout = Layout((prefix,))
+    with FlopCounterMode(display=False) as encoding:
+        model.encoder(frames.repeat(1, len(prefix), 1, 1, 1), layout)
+    tokens = Packed(torch.zeros(layout.size, MINI.quantizer.dim), layout)
+    with FlopCounterMode(display=False) as decoding:
+        model.decoder(tokens, (32, 32))
+    return {"encoding": encoding.get_total_flops(), "decoding": decoding.get_total_flops()}
+
+
+def searched(clips: int) -> SearchTable:
+    """A made-up table in which later blocks lean on earlier ones."""
+    generator, space = torch.Generator().manual_seed(0), AssignmentSpace((8, 16, 32), 3)
+    prefixes, need = space.prefix_starts[-1], torch.rand(clips, 1, generator=generator)
+    tokens = [sum(each) for blocks in (1, 2, 3) for each in space.of_blocks(blocks).lengths.tolist()]
+    lpips = need * torch.exp(-torch.tensor(tokens) / 40) + 0.05 * torch.rand(clips, prefixes, generator=generator)
+    about = {"tokenizer": "made up"}
+    keys = tuple(f"made:{clip}" for clip in range(clips))
+    return SearchTable(space, tuple(range(clips)), keys, lpips.square(), lpips, torch.zeros(clips, 3), about)
+
+
+def test_wider_beams_lose_less_and_one_that_holds_everything_nothing() -> None:
+    table = searched(40)
+    rows = beam_width.measure(table, [1, 2, 9], [SWEEP[4]])
+    assert [row["blocks measured a clip"] for row in rows] == [9, 15, 39]
+    lost = [100 - row["percentile"] for row in rows]
+    assert lost[0] > lost[1] > lost[2] == pytest.approx(0, abs=1e-9) and rows[2]["clips at the optimum"] == "100.0%"
+
+
+def test_beam_picks_are_those_of_the_beam_search(mini: VideoTokenizer) -> None:
+    video, lpips = torch.randint(0, 256, (3, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
+    values = search_clips(mini, mini.config, video, lpips)
+    keys, places = ("a", "b", "c"), (0, 1, 2)
+    table = SearchTable(mini.config.space, places, keys, values.mse, values.lpips, torch.zeros(3, 4), {})
+    for width in (1, 2):
+        found = beam_search(mini, mini.config, video, lpips, 1e-4, width)
+        picks = mini.config.space.lengths[beam_width.beam_picks(table, 1e-4, width)]
+        assert torch.equal(picks, found.lengths[:, 0])
+
+
+def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
+    table = searched(32)
+    [row] = budgets.measure(table.clip_lpips, table.space, [48.0], batch=4, seed=0)
+    assert row["LPIPS, whole set"] < row["LPIPS, program by 4"] and row["tokens, program by 4"] <= 48
+    assert 0 <= row["at most above the optimum"] < 0.01 and row["tokens, price alone"] <= 48
+    [whole] = budgets.measure(table.clip_lpips, table.space, [48.0], batch=32, seed=0)
+    assert whole["LPIPS, program by 32"] <= row["LPIPS, whole set"]
+    assert whole["LPIPS, program by 32"] >= row["LPIPS, whole set"] - row["at most above the optimum"] - 1e-9

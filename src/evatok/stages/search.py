@@ -17,6 +17,7 @@ from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search_parts import Part, PartSearcher, SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.training.precision import native_precision
 
 log = logging.getLogger(__name__)
 PLAN = "search.json"
@@ -77,6 +78,8 @@ def search(config: SearchConfig) -> SearchTable:
         ValueError: the folder holds another search, or a source cannot be opened.
         CheckpointError: there is no such tokenizer.
     """
+    if config.half and native_precision() != "bf16":
+        log.warning("this machine emulates bfloat16, which is very slow: half: false is faster here")
     tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
     clips = open_clips(config, tokenizer.config.clip_frames)
     folder = Path(config.folder)

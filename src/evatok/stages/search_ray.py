@@ -30,7 +30,10 @@ def search_by_ray(config: SearchConfig, made_by: dict[str, Any], parts: list[Par
         gpus = int(resources.get("GPU", 0))
         actors = config.actors or max(gpus, 1)
         cpus = max(1, int(resources["CPU"]) // actors)
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        # A part may take as long as it likes.
+        context.execution_no_progress_timeout_s = -1
         actor: Any = _Actor  # Ray's types know functions alone.
         rows = [{"path": part.path, "start": part.places.start, "stop": part.places.stop} for part in parts]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
