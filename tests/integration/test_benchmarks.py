@@ -202,7 +202,6 @@ def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) ->
     torch.testing.assert_close(shared, single, rtol=0, atol=1e-4)
 
 
-@torch.no_grad()
 def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
     row = search_cost.cost("mini", MINI, "alex")
     frames = torch.zeros(1, 4, 3, 32, 32)
@@ -216,8 +215,11 @@ def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
         if prefix:
             whole, shorter = (_counted(mini, frames, each) for each in (prefix, prefix[:-1]))
             total = {kind: total[kind] + whole[kind] - shorter[kind] for kind in total}
-    assert search_cost.of_blocks(MINI, operations.encoding_operations) == pytest.approx(total["encoding"], rel=0.03)
-    assert search_cost.of_blocks(MINI, operations.decoding_operations) == pytest.approx(total["decoding"], rel=0.03)
+    # But for pooling and positions, which are left out as small.
+    by_part = {"encoding": operations.encoding_operations, "decoding": operations.decoding_operations}
+    for part, count in by_part.items():
+        counted = search_cost.of_blocks(MINI, count)
+        assert counted <= total[part] < 1.25 * counted
     assert row["times as many"] > 64 / 30  # blocks one by one over blocks with shared prefixes
 
 
@@ -225,10 +227,11 @@ def _counted(model: VideoTokenizer, frames: torch.Tensor, prefix: tuple[int, ...
     if not prefix:
         return {"encoding": 0, "decoding": 0}
     layout = Layout((prefix,))
-    with FlopCounterMode(display=False) as encoding:
+    # With gradients, in bfloat16, attention is made of products, which the counter counts.
+    with FlopCounterMode(display=False) as encoding, torch.autocast("cpu", torch.bfloat16):
         model.encoder(frames.repeat(1, len(prefix), 1, 1, 1), layout)
     tokens = Packed(torch.zeros(layout.size, MINI.quantizer.dim), layout)
-    with FlopCounterMode(display=False) as decoding:
+    with FlopCounterMode(display=False) as decoding, torch.autocast("cpu", torch.bfloat16):
         model.decoder(tokens, (32, 32))
     return {"encoding": encoding.get_total_flops(), "decoding": decoding.get_total_flops()}
 
