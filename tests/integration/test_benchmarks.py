@@ -220,7 +220,8 @@ def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
     for part, count in by_part.items():
         counted = search_cost.of_blocks(MINI, count)
         assert counted <= total[part] < 1.25 * counted
-    assert row["times as many"] > 64 / 30  # blocks one by one over blocks with shared prefixes
+    # 64 blocks one by one over 30 with shared prefixes; the ones that are shared are the cheaper.
+    assert 1.9 < row["times as many"] < 64 / 30
 
 
 def _counted(model: VideoTokenizer, frames: torch.Tensor, prefix: tuple[int, ...]) -> dict[str, int]:
