@@ -74,7 +74,7 @@ def routing_scores(
     spread = (best - worst).mean()
     return RoutingScores(
         w_q=w_q,
-        percentile=(100 * (picked - worst).mean() / spread).item() if spread > 0 else 100.0,
+        percentile=100 * ((picked - worst).mean() / spread).item() if spread > 0 else 100.0,
         regret=(best - picked).mean().item(),
         top1=(picked == best).double().mean().item(),
         top5=None if ranking is None else _in_first(rewards, ranking, 5),
