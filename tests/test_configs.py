@@ -1,23 +1,65 @@
 """The configs that come with the project are read, and hold what they say."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from jsonargparse import ArgumentParser
 
-from benchmarks.common import read_config
+from evatok.router.config import ROUTER_PRESETS
+from evatok.stages.evaluate import EvaluationConfig
+from evatok.stages.judging import JudgingConfig
+from evatok.stages.proxy import ProxyConfig
+from evatok.stages.router import RouterTrainingConfig
+from evatok.stages.search_parts import SearchConfig
 from evatok.tokenizer.config import PRESETS
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*/proxy*.yaml"))
+FOLDER = Path(__file__).parents[1] / "configs"
+PROXIES = sorted(FOLDER.glob("*/proxy*.yaml"))
+TINY = FOLDER / "tiny"
+ConfigT = TypeVar("ConfigT")
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def read(kind: type[ConfigT], *paths: Path) -> ConfigT:
+    """A config as a command reads it from files, the later ones over the earlier."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(kind, None)
+    values = vars(parser.instantiate(parser.parse_args([f"--config={path}" for path in paths])))
+    return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", PROXIES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_models_of_configs_are_presets(path: Path) -> None:
-    config = read_config([f"--config={path}"])
+    config = read(ProxyConfig, path)
     preset = PRESETS["base" if path.parent.name == "paper" else path.parent.name]
     assert replace(config.model, quantizer=preset.quantizer) == preset
     assert config.data.clips.sizes[0] == (config.model.side,) * 2
 
 
 def test_every_preset_has_a_config() -> None:
-    assert {path.parent.name for path in CONFIGS} == {"tiny", "small", "paper"}
+    assert {path.parent.name for path in PROXIES} == {"tiny", "small", "paper"}
+
+
+def test_routers_of_configs_are_presets_of_two_kinds() -> None:
+    regression = read(RouterTrainingConfig, TINY / "router.yaml")
+    classification = read(RouterTrainingConfig, TINY / "router.yaml", TINY / "router-classification.yaml")
+    assert regression.model == ROUTER_PRESETS["tiny"]
+    assert classification.model == replace(regression.model, head="classification")
+    assert (regression.train, regression.batch) == (classification.train, classification.batch)
+    assert classification.loss.w_q == (1.2, 1.2) and classification.loss.hard == 1
+    assert read(RouterTrainingConfig, FOLDER / "paper" / "router-webvid.yaml").model == ROUTER_PRESETS["paper"]
+
+
+def test_configs_of_judging_name_what_others_write() -> None:
+    judging, training = read(JudgingConfig, TINY / "curve.yaml"), read(SearchConfig, TINY / "search.yaml")
+    held_out = read(SearchConfig, TINY / "search-validation.yaml")
+    assert (judging.train, judging.held_out) == (training.folder, held_out.folder)
+    trained = [
+        read(RouterTrainingConfig, TINY / "router.yaml"),
+        read(RouterTrainingConfig, TINY / "router.yaml", TINY / "router-classification.yaml"),
+    ]
+    assert list(judging.routers.values()) == [f"{each.folder}/final" for each in trained]
+    assert training.tokenizer == held_out.tokenizer == read(EvaluationConfig, TINY / "evaluation.yaml").tokenizer
+    assert len(held_out.sources) * held_out.clips >= 500
