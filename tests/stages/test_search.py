@@ -1,5 +1,6 @@
 """Stage 2 on mini videos: whole, resumed, with bad clips, and refused where it does not belong."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.video import VideoError
 from evatok.search.cheap import CheapPredictors
+from evatok.search.table import SearchTable
 from evatok.stages.search import read_table, search
 from evatok.stages.search_parts import SearchConfig, open_clips
+from evatok.stages.searched import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
 
 
@@ -83,3 +86,32 @@ def test_another_search_in_the_same_folder_is_refused(config: SearchConfig) -> N
 def test_a_folder_without_a_search_is_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no search"):
         read_table(tmp_path)
+
+
+def test_a_thinned_search_is_completed_and_checked(config: SearchConfig, tmp_path: Path) -> None:
+    whole = search(replace(config, clips=80, batch=8, part=8))
+    thinned = replace(config, folder=str(tmp_path / "thinned"), clips=80, batch=8, part=8, follow=2, whole=64)
+    table = search(thinned)
+    measured = torch.cat([SearchTable.read(path).lpips for path in sorted((tmp_path / "thinned").glob("part-*"))])
+    known = ~measured.isnan()
+    assert known[:64].all() and (known[64:].sum(1) == 14).all() and table.keys == whole.keys
+    assert torch.equal(table.lpips[known], whole.lpips[known]) and torch.isfinite(table.lpips).all()
+    spread = (whole.lpips - whole.lpips.mean(0))[~known].std()
+    assert (table.lpips - whole.lpips)[~known].square().mean().sqrt() < 0.5 * spread
+    assert (table.mse / whole.mse).log()[~known].abs().mean() < 0.1
+    noted = json.loads((tmp_path / "thinned" / "completion.json").read_text())
+    assert (noted["measured_wholly"], noted["checked_on"]) == (64, 32)
+    assert noted["share_measured_of_others"] == pytest.approx(14 / 30) and noted["rmse"] < noted["deviation"]
+    assert torch.equal(read_table(tmp_path / "thinned").lpips, table.lpips)
+    clips = SearchedClips(tmp_path / "thinned")
+    assert torch.equal(clips.table.lpips, table.lpips)
+    assert torch.equal(clips.frames(71), open_clips(thinned, 16)[71].video[0])
+    with pytest.raises(ValueError, match="differs in: follow"):
+        search(replace(thinned, follow=3))
+
+
+def test_a_thinned_search_needs_whole_clips_drawn_at_random(config: SearchConfig) -> None:
+    with pytest.raises(ValueError, match="whole must be at least 64 for a thinned search, got 10"):
+        replace(config, follow=2, whole=10)
+    with pytest.raises(ValueError, match="held-out clips are measured wholly"):
+        replace(config, follow=2, drawn="held_out")

@@ -6,12 +6,13 @@ the tree of prefixes and computes every block once for every prefix: 780 blocks 
 batch along: every call has one shape, and memory grows with the depth of the tree alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from evatok.assignment import Assignment
 from evatok.data.fit import to_bytes, to_signed
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -34,7 +35,12 @@ class BlockValues:
 
 @torch.no_grad()
 def search_clips(
-    network: TokenizerNetwork, config: TokenizerConfig, clips: Tensor, lpips: LPIPS, half: bool = False
+    network: TokenizerNetwork,
+    config: TokenizerConfig,
+    clips: Tensor,
+    lpips: LPIPS,
+    half: bool = False,
+    followed: Collection[Assignment] | None = None,
 ) -> BlockValues:
     """Every block of clips of 1 to `T` blocks under every prefix.
 
@@ -44,12 +50,14 @@ def search_clips(
         clips: uint8 `(B, F, 3, H, W)` of whole blocks, on the tokenizer's device.
         lpips: the metric, on the same device.
         half: decodes and measures in bfloat16, about twice as fast; tokens come from float32 all the same.
+        followed: prefixes from which the walk goes on; None: all. What is not measured is NaN.
     """
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
         originals = [Original.of(block, lpips) for block in clips.split(config.block_frames, 1)]
-        mse = torch.empty(len(clips), config.space.prefix_starts[len(originals)], device=clips.device)
-        values = BlockValues(mse, torch.empty_like(mse))
-        for prefix, decoded in _walk(network, config, originals, ()):
+        shape = len(clips), config.space.prefix_starts[len(originals)]
+        mse = torch.full(shape, torch.nan, device=clips.device)
+        values = BlockValues(mse, mse.clone())
+        for prefix, decoded in _walk(network, config, originals, (), followed):
             place = config.space.prefix(prefix)
             values.mse[:, place], values.lpips[:, place] = originals[len(prefix) - 1].errors(decoded, lpips)
     return values
@@ -87,10 +95,11 @@ def _walk(
     network: TokenizerNetwork,
     config: TokenizerConfig,
     originals: list[Original],
-    prefix: tuple[int, ...],
+    prefix: Assignment,
+    followed: Collection[Assignment] | None,
     encoded: Memory | None = None,
     decoded: Memory | None = None,
-) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+) -> Iterator[tuple[Assignment, Tensor]]:
     """Every prefix that continues `prefix`, with its last block decoded; what has been seen is handed down."""
     number = len(prefix)
     block = originals[number].signed
@@ -102,5 +111,5 @@ def _walk(
         frames, after_decoder = network.decode_blocks(ids, layout, size, decoded)
         longer = (*prefix, level)
         yield longer, frames
-        if len(longer) < len(originals):
-            yield from _walk(network, config, originals, longer, after_encoder, after_decoder)
+        if len(longer) < len(originals) and (followed is None or longer in followed):
+            yield from _walk(network, config, originals, longer, followed, after_encoder, after_decoder)

@@ -16,6 +16,7 @@ from evatok.data.sources import source_config
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search_parts import Part, PartSearcher, SearchConfig, open_clips
+from evatok.stages.thinned import completed_table
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
 
@@ -111,12 +112,12 @@ def _run(config: SearchConfig, made_by: dict[str, Any], parts: list[Part]) -> It
 
 
 def read_table(folder: Path) -> SearchTable:
-    """The table of a finished search; ValueError if there is none, or it is not finished."""
-    return SearchTable.joined(read_parts(folder))
+    """The table of a finished search, completed where it was thinned; ValueError if there is none, or it goes on."""
+    return completed_table(folder, SearchTable.joined(read_parts(folder)))
 
 
 def read_parts(folder: Path) -> list[SearchTable]:
-    """The parts of the table of a finished search; ValueError if there is none, or it is not finished."""
+    """The parts of the table of a finished search as they were measured; ValueError as for `read_table`."""
     plan = _read_plan(folder)
     missing = [name for name, _ in plan.parts if not (folder / name).exists()]
     if missing:
@@ -138,6 +139,8 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
     """What decides the numbers: everything but where they go and how many go together."""
     entries: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     chosen = {name: value for name, value in entries.items() if name not in _NO_MATTER}
+    if config.follow is None:
+        chosen = {name: value for name, value in chosen.items() if name not in ("follow", "whole")}
     versions = {"evatok": evatok.__version__, "torch": torch.__version__}
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
     shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codes}

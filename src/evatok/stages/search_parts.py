@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Subset
 
 from evatok.allocation.predictors import motion
+from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, FixedClips, TrainingClips, joined
 from evatok.data.sources import SourceConfig, open_source
 from evatok.data.video import VideoError
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.table import SearchTable
+from evatok.search.thinning import FEWEST_WHOLE, draw_prefixes
 from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
 
@@ -35,6 +38,9 @@ class SearchConfig:
         batch: clips that go through the tokenizer together.
         part: clips of a file; a run that is killed loses at most the parts under way.
         half: decodes and measures in bfloat16, which is faster; tokens come from float32 all the same.
+        follow: thins the search: it goes on from so many prefixes of each length, drawn for each part, and what it
+            leaves out is completed. None: every clip is measured under every assignment.
+        whole: of a thinned search, the first clips, which are measured under every assignment all the same.
         runner: `local` searches in this process, `ray` in actors, on all machines of a Ray cluster if there is one
             (extra `ray`); these see the same files.
         actors: actors of `ray`, each with a GPU or its share of the cores; None: one for each GPU, or one.
@@ -51,17 +57,23 @@ class SearchConfig:
     batch: int = 16
     part: int = 32
     half: bool = False
+    follow: int | None = None
+    whole: int = 168
     runner: Literal["local", "ray"] = "local"
     actors: int | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
-        for name in ("clips", "batch", "part", "actors"):
+        for name in ("clips", "batch", "part", "actors", "follow"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.follow is not None and self.drawn != "random":
+            raise ValueError("follow thins the search of clips drawn at random; held-out clips are measured wholly")
+        if self.follow is not None and self.whole < FEWEST_WHOLE:
+            raise ValueError(f"whole must be at least {FEWEST_WHOLE} for a thinned search, got {self.whole}")
 
 
 class ClipList(Protocol):
@@ -110,21 +122,30 @@ class PartSearcher:
     def search(self, part: Part) -> Iterator[int]:
         """Searches a part and writes its file, whole or not at all; yields how many more clips are done."""
         read, skipped = _read(self.clips, part.places)
+        followed = self._followed(part)
         space, empty = self.tokenizer.config.space, torch.empty(0, self.tokenizer.config.space.prefix_starts[-1])
         none = SearchTable(space, (), (), empty, empty, torch.empty(0, space.blocks), self.made_by, skipped)
         tables = [none]
         places = list(read)
         for start in range(0, len(places), self.config.batch):
             some = places[start : start + self.config.batch]
-            tables.append(self._search_batch(some, joined([read[place] for place in some])))
+            tables.append(self._search_batch(some, joined([read[place] for place in some]), followed))
             yield len(some)
         SearchTable.joined(tables).write(Path(part.path))
         yield len(skipped)
 
-    def _search_batch(self, places: list[int], clips: ClipBatch) -> SearchTable:
+    def _followed(self, part: Part) -> frozenset[Assignment] | None:
+        """The prefixes that a part's clips are followed from; None: all."""
+        if self.config.follow is None or part.places.start < self.config.whole:
+            return None
+        seed = np.random.SeedSequence([self.config.seed, part.places.start]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return draw_prefixes(self.tokenizer.config.space, self.config.follow, generator)
+
+    def _search_batch(self, places: list[int], clips: ClipBatch, followed: frozenset[Assignment] | None) -> SearchTable:
         config = self.tokenizer.config
         video = clips.video.to(self.tokenizer.device)
-        values = search_clips(self.tokenizer, config, video, self.lpips, self.config.half)
+        values = search_clips(self.tokenizer, config, video, self.lpips, self.config.half, followed)
         moved = motion(clips.video, config.block_frames)
         keys = tuple(clips.keys)
         return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)

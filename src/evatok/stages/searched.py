@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from evatok.data.files import replacing
 from evatok.search.table import SearchTable
-from evatok.stages.search import read_parts, searched_by
+from evatok.stages.search import read_parts, read_table, searched_by
 from evatok.stages.search_parts import SearchConfig, open_clips
 
 FRAMES = "frames"
@@ -36,7 +36,7 @@ class SearchedClips:
 
     def __init__(self, folder: Path) -> None:
         parts = read_parts(folder)
-        self.table = SearchTable.joined(parts)
+        self.table = read_table(folder)
         self.config: SearchConfig = searched_by(folder)
         self._starts = [0, *accumulate(len(part) for part in parts)]
         (folder / FRAMES).mkdir(exist_ok=True)
