@@ -37,7 +37,7 @@ def test_search_of_drawn_clips(config: SearchConfig, tmp_path: Path) -> None:
     assert table.places == (0, 1, 2, 3, 4) and table.clip_lpips.shape == (5, 16)
     clips = open_clips(config, 16)
     assert table.keys == tuple(clips[place].keys[0] for place in range(5))
-    assert table.made_by["network"] == "alex" and table.made_by["clips"] == 5
+    assert table.made_by["network"] == "alex" and "clips" not in table.made_by
     assert torch.isfinite(table.lpips).all() and (table.mse > 0).all()
     cheap = CheapPredictors.read(tmp_path / "table" / "predictors.safetensors")
     torch.testing.assert_close(cheap.tables(table)["mean"][0], table.clip_lpips.double().mean(0))
@@ -81,6 +81,23 @@ def test_another_search_in_the_same_folder_is_refused(config: SearchConfig) -> N
         search(replace(config, seed=1))
     with pytest.raises(ValueError, match="5 clips in parts of 2"):
         search(replace(config, part=3))
+    with pytest.raises(ValueError, match="5 clips in parts of 2"):
+        search(replace(config, clips=9))  # its last part is not full
+
+
+def test_a_search_of_drawn_clips_can_be_made_longer(config: SearchConfig, tmp_path: Path) -> None:
+    short = search(replace(config, clips=4))
+    kept = (tmp_path / "table" / "part-00001.parquet").stat().st_mtime_ns
+    longer = search(replace(config, clips=7))
+    assert (tmp_path / "table" / "part-00001.parquet").stat().st_mtime_ns == kept
+    assert longer.keys[:4] == short.keys and len(longer) == 7 and torch.equal(longer.lpips[:4], short.lpips)
+    assert torch.equal(search(replace(config, clips=7, folder=str(tmp_path / "whole"))).lpips, longer.lpips)
+    with pytest.raises(ValueError, match="7 clips in parts of 2"):
+        search(replace(config, clips=4))
+    held_out = replace(config, drawn="held_out", clips=1, folder=str(tmp_path / "held_out"))
+    search(held_out)
+    with pytest.raises(ValueError, match="differs in: clips"):
+        search(replace(held_out, clips=2))
 
 
 def test_a_folder_without_a_search_is_none(tmp_path: Path) -> None:

@@ -45,19 +45,25 @@ class _Plan:
         ]
 
     def claim(self, folder: Path) -> None:
-        """Notes the plan in its folder; ValueError if the folder is another plan's."""
+        """Notes the plan in its folder; ValueError if the folder is that of a plan which this one does not go on."""
         path = folder / PLAN
         if path.exists():
             found = _read_plan(folder)
-            differing = sorted(
-                key for key in found.made_by | self.made_by if found.made_by.get(key) != self.made_by.get(key)
-            )
-            if found != self:
+            if found == self:
+                return
+            if not self._goes_on(found):
+                keys = sorted(found.made_by | self.made_by)
+                differing = [key for key in keys if found.made_by.get(key) != self.made_by.get(key)]
                 what = ", ".join(differing) or f"{found.clips} clips in parts of {found.part}"
                 raise ValueError(f"{folder} holds another search, which differs in: {what}; choose another folder")
-            return
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    def _goes_on(self, found: "_Plan") -> bool:
+        """Whether all parts of another plan are parts of this one, which has more."""
+        # Clips that are drawn at random are the same ones, however many there are; their number makes no numbers.
+        same = found.made_by == self.made_by and "clips" not in self.made_by and found.part == self.part
+        return same and found.clips < self.clips and found.clips % found.part == 0
 
 
 def _read_plan(folder: Path) -> _Plan:
@@ -69,6 +75,8 @@ def _read_plan(folder: Path) -> _Plan:
 
 def search(config: SearchConfig) -> SearchTable:
     """Searches all clips, from the start or from where an earlier run of the same config ended.
+
+    A search of clips drawn at random can be made longer: the same config with more clips goes on.
 
     Returns:
         The whole table, which `read_table` reads from the folder again. Clips that cannot be read are left out,
@@ -132,7 +140,8 @@ def searched_by(folder: Path) -> SearchConfig:
     entries = {each.name: plan.made_by[each.name] for each in fields(SearchConfig) if each.name in plan.made_by}
     sources = [source_config(source) for source in entries.pop("sources")]
     height, width = entries.pop("size")
-    return SearchConfig(**entries, sources=sources, size=(height, width), folder=str(folder))
+    clips = entries.pop("clips", plan.clips)
+    return SearchConfig(**entries, sources=sources, clips=clips, size=(height, width), folder=str(folder))
 
 
 def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
@@ -141,6 +150,8 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
     chosen = {name: value for name, value in entries.items() if name not in _NO_MATTER}
     if config.follow is None:
         chosen = {name: value for name, value in chosen.items() if name not in ("follow", "whole")}
+    if config.drawn == "random":
+        del chosen["clips"]
     versions = {"evatok": evatok.__version__, "torch": torch.__version__}
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
     shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codes}

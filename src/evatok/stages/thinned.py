@@ -26,7 +26,8 @@ def completed_table(folder: Path, table: SearchTable) -> SearchTable:
     if not table.lpips.isnan().any():
         return table
     path = folder / COMPLETED
-    if not path.exists():
+    # A search that was made longer is completed anew.
+    if not path.exists() or SearchTable.read(path).places != table.places:
         write_text(folder / CHECK, json.dumps(check(table), indent=2) + "\n")
         completed(table).write(path)
     return SearchTable.read(path)
