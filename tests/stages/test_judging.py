@@ -1,6 +1,7 @@
 """Curves and the routers' report on searched mini clips."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterRe
         size=(32, 32),
     )
     table = search(searched)
-    held_out: list = [FileConfig(str(tmp_path / "held_out.mkv"))]
-    search(replace(searched, sources=held_out, folder=str(tmp_path / "held_out"), drawn="held_out"))
+    shutil.copy(tmp_path / "held_out.mkv", tmp_path / "again.mkv")
+    held_out: list = [FileConfig(str(tmp_path / name)) for name in ("held_out.mkv", "again.mkv")]
+    search(replace(searched, sources=held_out, clips=2, folder=str(tmp_path / "held_out"), drawn="held_out"))
     calibration = Calibration(ProxyReward.fit(table.clip_lpips, table.space.costs))
     heads: dict[str, Head] = {"ours": "prefix_regression", "paper": "classification"}
     for name, head in heads.items():
@@ -52,7 +54,7 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterRe
         held_out=str(tmp_path / "held_out"),
         folder=str(tmp_path / "out"),
         routers={name: str(tmp_path / name) for name in heads},
-        draws=20,
+        draws=5,
         tokenizer=str(tmp_path / "mini"),
     )
 
@@ -74,15 +76,20 @@ def test_curve_writes_points_comparisons_and_a_figure(
     assert sorted(each.name for each in path.parent.iterdir()) == ["curve.json", "curve.parquet", "curve.png"]
     rows = pyarrow.parquet.read_table(path.parent / "curve.parquet").to_pylist()
     truth = read_table(Path(config.held_out))
-    [uniform] = [row for row in rows if row["rule"] == "uniform" and row["setting"] == 8]
+    wholes = [row for row in rows if row["source"] == "all"]
+    [uniform] = [row for row in wholes if row["rule"] == "uniform" and row["setting"] == 8]
     # 64 codes and two levels: 6 bits a token, 1 a block.
-    assert (uniform["tokens"], uniform["bits"], uniform["source"]) == (32, 32 * 6 + 4, "all")
+    assert (uniform["tokens"], uniform["bits"]) == (32, 32 * 6 + 4)
     assert uniform["lpips"] == pytest.approx(truth.clip_lpips[:, -1].mean().item())
     assert uniform["psnr"] == pytest.approx(truth.clip_psnr[:, -1].mean().item())
-    best = [row for row in rows if (row["predictor"], row["rule"], row["setting"]) == ("search", "reward", 2.0)]
+    best = [row for row in wholes if (row["predictor"], row["rule"], row["setting"]) == ("search", "reward", 2.0)]
     assert best[0]["lpips"] == pytest.approx(truth.clip_lpips.amin(1).mean().item())
     record = json.loads(path.read_text())
-    assert record["clips"] == 4 and record["clips_of"] == {"all": 4} and record["config"]["draws"] == 20
+    assert (
+        record["clips"] == 4
+        and record["clips_of"] == {"all": 4, "held_out": 2, "again": 2}
+        and record["config"]["draws"] == 5
+    )
     compared = {(each["strategy"], each["reference"]) for each in record["sources"]["all"]["comparisons"]}
     assert ("search reward", "mean reward") in compared and ("ours reward", "uniform") in compared
     assert set(record["sources"]["all"]["share_of_search_over_mean"]) == {
@@ -93,11 +100,17 @@ def test_curve_writes_points_comparisons_and_a_figure(
 
 def test_report(config: RouterReportConfig, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads(router_report(config).read_text())
-    scores = record["scores"]["1.2"]
+    assert record["sources"].keys() == {"all", "held_out", "again"} and record["sources"]["all"]["clips"] == 4
+    by_preference = record["sources"]["all"]["scores"]
+    scores = by_preference["1.2"]
     assert scores["search"]["percentile"] == pytest.approx(100) and scores["search"]["top1"] == 1
     assert scores["ours"]["percentile"] == pytest.approx(scores["mean"]["percentile"])
-    assert "paper" in scores and "paper" not in record["scores"]["1"]
+    assert "paper" in scores and "paper" not in by_preference["1"]
     assert scores["best uniform"]["percentile"] <= 100 and record["best_uniform"]["0.4"] in (4, 8)
+    # One router says the same of every clip, so all take what a single assignment has; the other knows no budget.
+    [budgets] = record["budgets"].values()
+    assert [row["asked"] for row in budgets] == pytest.approx([16 * 2 ** (step / 6) for step in range(1, 6)])
+    assert all(row["tokens"] in range(16, 33, 4) for row in budgets)
     assert len(record["confusion"]["ours"]["by_block"]) == 4
     assert record["seconds_a_clip"].keys() == {"ours", "paper", "tokenizer"}
     assert "percentile at w_q" in capsys.readouterr().out

@@ -71,7 +71,7 @@ def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> No
 def test_it_learns_what_can_be_seen(config: RouterTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, steps=150, validate_every=150, checkpoint_every=150))
     config = replace(config, keep=1.0, mirror=0.0)
-    task = RouterTask(config)
+    task = RouterTask.opened(config)
     clips = SearchedClips(Path(config.train))
     video = torch.stack([clips.frames(row) for row in range(6)])
     output = Router.from_pretrained(train_router(config))._outputs(video)
@@ -100,7 +100,7 @@ def test_what_it_leaves_knows_preferences_and_budgets(config: RouterTrainingConf
 def test_the_papers_classification_trains_too(config: RouterTrainingConfig) -> None:
     loss = RoutingLossConfig(error=0, shape=0, hard=1, w_q=(1.2, 1.2))
     config = replace(config, model=replace(config.model, head="classification"), loss=loss)
-    scalars = RouterTask(config).validate(0).scalars
+    scalars = RouterTask.opened(config).validate(0).scalars
     assert scalars.keys() == {"percentile", "percentile/1.2"}
     router = Router.from_pretrained(train_router(config))
     assert router(torch.zeros(2, 16, 3, 32, 32)).shape == (2, 4)
@@ -109,7 +109,7 @@ def test_the_papers_classification_trains_too(config: RouterTrainingConfig) -> N
 
 
 def test_validation_starts_at_the_mean_table(config: RouterTrainingConfig) -> None:
-    task = RouterTask(config)
+    task = RouterTask.opened(config)
     scalars = task.validate(0).scalars
     truth, space = task.held_out.table.clip_lpips, config.model.space
     mean = SearchedClips(Path(config.train)).table.clip_lpips.mean(0, keepdim=True)
@@ -121,10 +121,10 @@ def test_validation_starts_at_the_mean_table(config: RouterTrainingConfig) -> No
 
 def test_searches_that_do_not_belong_together_are_refused(config: RouterTrainingConfig) -> None:
     with pytest.raises(ValueError, match="2 videos of validation are in training"):
-        RouterTask(replace(config, validation=config.train))
+        RouterTask.opened(replace(config, validation=config.train))
     with pytest.raises(ValueError, match="must be those of the search"):
-        RouterTask(replace(config, model=replace(config.model, levels=(4, 16))))
+        RouterTask.opened(replace(config, model=replace(config.model, levels=(4, 16))))
     with pytest.raises(ValueError, match="must be the 16 frames"):
-        RouterTask(replace(config, model=replace(config.model, patch=(2, 8, 8))))
+        RouterTask.opened(replace(config, model=replace(config.model, patch=(2, 8, 8))))
     with pytest.raises(ValueError, match="keep must be above 0"):
         replace(config, keep=0.0)

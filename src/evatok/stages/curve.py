@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from evatok.data.files import replacing, write_text
 from evatok.evaluation.comparison import Draws, compare_curves, share_of
 from evatok.evaluation.record import provenance
-from evatok.evaluation.strategies import Curve, strategies
+from evatok.evaluation.strategies import Curve, Strategy, strategies
 from evatok.figures.curve import Line, curve_figure
 from evatok.figures.tokens import save_png
 from evatok.search.table import SearchTable
-from evatok.stages.judging import Judged, JudgingConfig, judged
+from evatok.stages.judging import JudgingConfig, judged
 
-ALL = "all"
 # What every strategy is compared with: one length for everything, and the best fixed assignments.
 REFERENCES = ("uniform", "mean reward")
 
@@ -36,24 +35,15 @@ def curve(config: JudgingConfig) -> Path:
     found = judged(config)
     all_of_them = strategies(found.predictions, found.truth.space, found.reward)
     curves = [Curve.measured(each, found.truth) for each in all_of_them]
-    groups = _groups(found.truth)
+    groups = found.groups
     _write_points(folder / "curve.parquet", curves, groups, found.truth)
     comparisons = {name: _compared([each.of_clips(rows) for each in curves], config) for name, rows in groups.items()}
     counts = {name: len(rows) for name, rows in groups.items()}
     record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts}
     write_text(folder / "curve.json", json.dumps({**record, "sources": comparisons}, indent=2) + "\n")
-    save_png(_figure(curves, found), folder / "curve.png")
+    save_png(_figure(curves, groups, found.truth), folder / "curve.png")
     print("\n\n".join(_table(name, found) for name, found in comparisons.items()))
     return folder / "curve.json"
-
-
-def _groups(truth: SearchTable) -> dict[str, list[int]]:
-    """Rows of all clips, and of each source's where there are several."""
-    rows: dict[str, list[int]] = {ALL: list(range(len(truth)))}
-    if len(set(truth.sources)) > 1:
-        for row, source in enumerate(truth.sources):
-            rows.setdefault(source, []).append(row)
-    return rows
 
 
 def _compared(curves: Sequence[Curve], config: JudgingConfig) -> dict[str, Any]:
@@ -105,21 +95,18 @@ def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator
         }
 
 
-def _figure(curves: Sequence[Curve], found: Judged) -> Figure:
-    lines = [
-        Line(
-            each.strategy.name if each.strategy.rule != "reward" else each.strategy.predictor,
-            each.tokens.mean(1).tolist(),
-            [each.lpips.mean(1).tolist(), each.psnr.mean(1).tolist()],
-            plain=each.strategy.rule == "uniform",
-        )
-        for each in curves
-        if each.strategy.rule in ("uniform", "reward")
-    ]
-    network = found.truth.made_by["network"]
-    clips = f"{len(found.truth)} held-out clips, {found.truth.made_by['tokenizer']}"
-    title = f"{clips}: the highest proxy reward by predictor, w_q 0.4 to 2.0, and uniform lengths"
-    return curve_figure(title, [f"LPIPS ({network}) ↓", "PSNR in dB ↑"], lines)
+def _figure(curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable) -> Figure:
+    rows = {
+        f"{name}, {len(chosen)} clips": [_line(each.strategy, each.of_clips(chosen)) for each in curves]
+        for name, chosen in groups.items()
+    }
+    title = f"Held-out clips, {truth.made_by['tokenizer']}: quality over tokens by predictor and rule"
+    return curve_figure(title, [f"LPIPS ({truth.made_by['network']}) ↓", "PSNR in dB ↑"], rows)
+
+
+def _line(strategy: Strategy, curve: Curve) -> Line:
+    means = (curve.tokens.mean(1).tolist(), [curve.lpips.mean(1).tolist(), curve.psnr.mean(1).tolist()])
+    return Line(strategy.predictor or strategy.rule, *means, rule=strategy.rule if strategy.predictor else None)
 
 
 def _table(name: str, found: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from evatok.search.table import SearchTable
 from evatok.stages.search import PREDICTORS, read_table, searched_by
 from evatok.stages.searched import SearchedClips
 
+ALL = "all"
 _TOGETHER = 64
 
 
@@ -69,6 +70,15 @@ class Judged:
     def about(self) -> dict[str, Any]:
         """What the numbers depend on, for the record."""
         return {"clips": len(self.truth), "held_out": dict(self.truth.made_by)}
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """Rows of all clips, and of each source's where there are several."""
+        rows: dict[str, list[int]] = {ALL: list(range(len(self.truth)))}
+        if len(set(self.truth.sources)) > 1:
+            for row, source in enumerate(self.truth.sources):
+                rows.setdefault(source, []).append(row)
+        return rows
 
 
 def judged(config: JudgingConfig) -> Judged:

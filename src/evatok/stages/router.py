@@ -85,18 +85,23 @@ def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
     """
     config = replace(config, loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
-    train(RouterTask(config), config.loop, Path(config.folder), resume)
+    train(RouterTask.opened(config), config.loop, Path(config.folder), resume)
     return Path(config.folder) / "final"
 
 
 class RouterTask:
-    """Prediction of searched tables from the clips' frames."""
+    """Prediction of searched tables from the clips' frames.
 
-    def __init__(self, config: RouterTrainingConfig) -> None:
-        self.config = config
-        clips = SearchedClips(Path(config.train))
-        self.held_out = clips if config.validation is None else _held_out(clips, Path(config.validation))
+    Args:
+        config: of the training.
+        clips: to train on.
+        held_out: to validate by; None: nothing is validated, and prices are calibrated by the training clips.
+    """
+
+    def __init__(self, config: RouterTrainingConfig, clips: SearchedClips, held_out: SearchedClips | None) -> None:
         _check_fits(config.model, clips)
+        self.config, self.held_out = config, held_out
+        self._calibrated_by = clips if held_out is None else held_out
         table = clips.table
         self.reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
         self.loss = RoutingLoss(config.loss, config.model, self.reward, table.lpips)
@@ -106,6 +111,12 @@ class RouterTask:
         self.trained = {"router": Trained(network, config.optimizer, config.average)}
         self.batches = SearchedBatches(clips, config.batch, config.mirror, config.loop.seed)
         self._clips = len(clips)
+
+    @classmethod
+    def opened(cls, config: RouterTrainingConfig) -> "RouterTask":
+        """The task of a config; ValueError as `train_router` says."""
+        clips = SearchedClips(Path(config.train))
+        return cls(config, clips, None if config.validation is None else _held_out(clips, Path(config.validation)))
 
     def before_step(self, step: int, items: list[Item[SearchedBatch]], generator: torch.Generator) -> None:
         """Nothing."""
@@ -131,10 +142,10 @@ class RouterTask:
 
     def validate(self, step: int) -> Validation:
         """Percentile of the picks on held-out clips at the preferences that the router knows, by averaged weights."""
-        if self.config.validation is None:
+        if self.held_out is None:
             return Validation({})
         table = self.held_out.table
-        prediction = self._prediction()
+        prediction = self._prediction(self.held_out)
         scores = [
             prediction_scores(table.clip_lpips, table.space, self.reward, w_q, prediction)
             for w_q in sorted({*SWEEP, self.config.w_q})
@@ -143,18 +154,18 @@ class RouterTask:
         scalars = {f"percentile/{each.w_q:g}": each.percentile for each in scores}
         return Validation(scalars | {"percentile": sum(scalars.values()) / len(scalars)})
 
-    def _prediction(self) -> Prediction:
-        """What the averaged router says of the held-out clips."""
+    def _prediction(self, clips: SearchedClips) -> Prediction:
+        """What the averaged router says of clips."""
         router = Router(self.config.model).eval()
         router.network = self.trained["router"].average.eval()
-        table = torch.cat([router.table(video) for video in self.held_out.batches(_TOGETHER)])
+        table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])
         return Prediction("router", table, self.config.w_q if self.config.model.head == "classification" else None)
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged, calibrated router for `Router.from_pretrained`, and how it was trained."""
         calibration = Calibration(self.reward, self.config.w_q)
         if self.config.model.head != "classification":
-            table, space = self._prediction().table, self.config.model.space
+            table, space = self._prediction(self._calibrated_by).table, self.config.model.space
             calibration = Calibration.fit(table, space, self.reward, self.config.w_q)
         router = Router(replace(self.config.model, calibration=calibration))
         router.network.load_state_dict(self.trained["router"].average.state_dict())

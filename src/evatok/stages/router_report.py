@@ -3,24 +3,28 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from evatok.allocation.calibration import Calibration
+from evatok.allocation.rules import Price
 from evatok.data.files import write_text
 from evatok.evaluation.record import provenance
 from evatok.evaluation.routing import RoutingScores, best_uniform, confusion, prediction_scores
 from evatok.evaluation.strategies import SWEEP
 from evatok.router.model import Router
-from evatok.stages.judging import Judged, JudgingConfig, judged
+from evatok.stages.judging import ALL, Judged, JudgingConfig, judged
 from evatok.stages.searched import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
 
 _TIMED_CLIPS, _TURNS = 8, 5
+_BUDGETS = 5
 UNIFORM = "best uniform"
 
 
@@ -49,38 +53,72 @@ def router_report(config: RouterReportConfig) -> Path:
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = judged(config)
-    scores = {w_q: _scores(found, w_q) for w_q in SWEEP}
+    scores = {name: {w_q: _scores(found, rows, w_q) for w_q in SWEEP} for name, rows in found.groups.items()}
     times = _times(config, found) if found.routers else {}
     record = {
         **provenance(),
         **found.about,
         "config": asdict(config),
         "reward": asdict(found.reward),
-        "scores": {f"{w_q:g}": {name: asdict(each) for name, each in by.items()} for w_q, by in scores.items()},
+        "sources": {name: {"clips": len(rows), "scores": _listed(scores[name])} for name, rows in found.groups.items()},
         "best_uniform": {f"{w_q:g}": _best_level(found, w_q) for w_q in SWEEP},
+        "budgets": {name: _budgets(found, name) for name in _with_budgets(found)},
         "confusion": {name: _confusion(found, name, router.calibration.w_q) for name, router in found.routers.items()},
         "seconds_a_clip": times,
     }
     path = folder / "router-report.json"
     write_text(path, json.dumps(record, indent=2) + "\n")
-    print(_percentiles(scores))
+    print("\n\n".join(f"clips: {name}\n{_percentiles(each)}" for name, each in scores.items()))
     for name, router in found.routers.items():
-        print("\n" + _details(name, scores, router.calibration.w_q, times))
+        print("\n" + _details(name, scores[ALL], router.calibration.w_q, times))
     return path
 
 
-def _scores(found: Judged, w_q: float) -> dict[str, RoutingScores]:
-    """Scores of the best uniform length, and of every predictor that knows a preference."""
-    truth, space = found.truth.clip_lpips, found.truth.space
+def _listed(scores: Mapping[float, Mapping[str, RoutingScores]]) -> dict[str, dict[str, Any]]:
+    return {f"{w_q:g}": {name: asdict(each) for name, each in by.items()} for w_q, by in scores.items()}
+
+
+def _scores(found: Judged, rows: Sequence[int], w_q: float) -> dict[str, RoutingScores]:
+    """Scores on some clips of the uniform length that is best there, and of every predictor that knows a preference."""
+    truth, space = found.truth.clip_lpips[list(rows)], found.truth.space
     scores = {UNIFORM: best_uniform(truth, space, found.reward, w_q)[1]}
     for prediction in found.predictions:
         if prediction.knows(w_q):
-            scores[prediction.name] = prediction_scores(truth, space, found.reward, w_q, prediction)
+            some = replace(prediction, table=prediction.table[list(rows)])
+            scores[prediction.name] = prediction_scores(truth, space, found.reward, w_q, some)
     return scores
 
 
 def _best_level(found: Judged, w_q: float) -> int:
     return best_uniform(found.truth.clip_lpips, found.truth.space, found.reward, w_q)[0]
+
+
+def _with_budgets(found: Judged) -> list[str]:
+    """Names of the routers that know budgets."""
+    return [name for name, router in found.routers.items() if router.config.head != "classification"]
+
+
+def _budgets(found: Judged, name: str) -> list[dict[str, float]]:
+    """What comes of asking for a mean number of tokens, by a price from other clips.
+
+    The router's own prices come from all of these clips. So half of the videos price the other half, in turns; of a
+    single video nothing can be said.
+    """
+    table, space = next(each for each in found.predictions if each.name == name).table, found.truth.space
+    videos = [key.split("@")[0] for key in found.truth.keys]
+    numbers = {video: number for number, video in enumerate(dict.fromkeys(videos))}
+    odd = torch.tensor([numbers[video] % 2 == 1 for video in videos])
+    if not odd.any():
+        return []
+    prices = [Calibration.fit(table[~half], space, found.reward) for half in (odd, ~odd)]
+    fewest, most = space.costs.min().item(), space.costs.max().item()
+    rows = []
+    for asked in np.geomspace(fewest, most, _BUDGETS + 2)[1:-1].tolist():
+        in_odd, in_even = (Price(price.price_for(asked)).pick(table, space) for price in prices)
+        picks = torch.where(odd, in_odd, in_even)
+        lpips = found.truth.clip_lpips.gather(1, picks[:, None]).double().mean().item()
+        rows.append({"asked": asked, "tokens": space.costs[picks].double().mean().item(), "lpips": lpips})
+    return rows
 
 
 def _confusion(found: Judged, name: str, w_q: float) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Searched clips: their table, and their frames, which are read again from the sources and kept beside the table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -39,6 +41,7 @@ class SearchedClips:
         self.table = read_table(folder)
         self.config: SearchConfig = searched_by(folder)
         self._starts = [0, *accumulate(len(part) for part in parts)]
+        self._rows: Sequence[int] = range(len(self.table))
         (folder / FRAMES).mkdir(exist_ok=True)
         self._frames = _cached(folder / FRAMES, parts, self.config, self.table.made_by["frames"])
 
@@ -47,8 +50,15 @@ class SearchedClips:
 
     def frames(self, row: int) -> Tensor:
         """Frames of a row of the table, uint8 `(F, 3, H, W)`."""
+        row = self._rows[row]
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         return torch.from_numpy(np.array(self._frames[part][row - self._starts[part]]))
+
+    def only(self, rows: Sequence[int]) -> Self:
+        """Some of these clips, in that order."""
+        some = copy(self)
+        some.table, some._rows = self.table.rows(list(rows)), [self._rows[row] for row in rows]
+        return some
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """All clips in the order of the table, `(up to size, F, 3, H, W)` uint8."""
