@@ -20,6 +20,7 @@ from benchmarks.common import Row, arguments, in_turn, report
 from evatok.allocation.reward import ProxyReward
 from evatok.evaluation.routing import Prediction, best_uniform, prediction_scores
 from evatok.losses.routing import RoutingLossConfig
+from evatok.nn.transformer import TransformerConfig
 from evatok.router.model import Router
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
@@ -30,19 +31,22 @@ from evatok.training.loop import train
 JUDGED_AT = (0.8, 1.2, 1.6)
 _FOLDS, _TIMED_CLIPS = 5, 8
 _ONE = (1.2, 1.2)
-# What a trial has in other ways than the config: in the model, in the loss, and in the share of patches kept.
-TRIALS: dict[str, tuple[Mapping[str, Any], RoutingLossConfig, float | None]] = {
-    "625 values, error": ({"head": "regression"}, RoutingLossConfig(error=1, shape=0), None),
-    "780 values, error": ({}, RoutingLossConfig(error=1, shape=0), None),
-    "780 values, error, shape": ({}, RoutingLossConfig(error=1, shape=1), None),
-    "780 values, error, shape, regret": ({}, RoutingLossConfig(error=1, shape=1, regret=1), None),
-    "780 values, error, shape, soft": ({}, RoutingLossConfig(error=1, shape=1, soft=0.3), None),
-    "780 values, soft": ({}, RoutingLossConfig(error=0, shape=0, soft=1), None),
-    "780 values, regret": ({}, RoutingLossConfig(error=0, shape=0, regret=1), None),
-    "whole picture, large patches": ({"side": 64, "patch": (4, 16, 16)}, RoutingLossConfig(error=1, shape=1), None),
-    "whole picture, small patches": ({"side": 64}, RoutingLossConfig(error=1, shape=1), 0.375),
-    "classes, hard": ({"head": "classification"}, RoutingLossConfig(0, 0, hard=1, w_q=_ONE), None),
-    "classes, soft": ({"head": "classification"}, RoutingLossConfig(0, 0, soft=1, w_q=_ONE), None),
+# What a trial has otherwise than the config.
+_FIT = RoutingLossConfig(error=1, shape=1)
+TRIALS: dict[str, dict[str, Any]] = {
+    "780 values: error, shape": {"loss": _FIT},
+    "780 values: error": {"loss": RoutingLossConfig(error=1, shape=0)},
+    "780 values: error, shape, regret": {"loss": RoutingLossConfig(error=1, shape=1, regret=1)},
+    "780 values: soft": {"loss": RoutingLossConfig(error=0, shape=0, soft=1)},
+    "780 values: regret": {"loss": RoutingLossConfig(error=0, shape=0, regret=1)},
+    "625 values: error, shape": {"loss": _FIT, "model": {"head": "regression"}},
+    "classes: hard": {"loss": RoutingLossConfig(0, 0, hard=1, w_q=_ONE), "model": {"head": "classification"}},
+    "classes: soft": {"loss": RoutingLossConfig(0, 0, soft=1, w_q=_ONE), "model": {"head": "classification"}},
+    "no hints": {"loss": _FIT, "model": {"hints": False}},
+    "clips as they are": {"loss": _FIT, "augment": 0.0},
+    "three quarters of the patches in a step": {"loss": _FIT, "keep": 0.75},
+    "192 wide, 4 deep": {"loss": _FIT, "model": {"transformer": TransformerConfig(192, 4, 4)}},
+    "64×64 pixels": {"loss": _FIT, "model": {"side": 64}, "keep": 0.0625},
 }
 
 
@@ -50,7 +54,7 @@ def main() -> None:
     """Parses, trains, prints, writes."""
     parser = arguments(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="of a training of a router")
-    parser.add_argument("--steps", type=int, default=1000, help="of each trial")
+    parser.add_argument("--steps", type=int, default=500, help="of each trial")
     parser.add_argument("--trials", nargs="+", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
     given = parser.parse_args()
@@ -63,7 +67,9 @@ def main() -> None:
     training = sorted(set(range(len(clips))) - set(judging))
     trained_on, judged_by = clips.only(training), clips.only(judging)
     rows = cheap(trained_on.table, judged_by.table)
-    rows += [trial(name, config, trained_on, judged_by) for name in given.trials]
+    for name in given.trials:
+        rows.append(trial(name, config, trained_on, judged_by))
+        print(rows[-1], flush=True)
     counts = {"trained_on": len(training), "judged_by": len(judging)}
     report(rows, given.out, **counts, config=asdict(config), made_by=dict(clips.table.made_by))
 
@@ -85,8 +91,8 @@ def cheap(trained_on: SearchTable, judged_by: SearchTable) -> list[Row]:
 
 def trial(name: str, config: RouterTrainingConfig, trained_on: SearchedClips, judged_by: SearchedClips) -> Row:
     """Trains a router; its row."""
-    model, loss, keep = TRIALS[name]
-    config = replace(config, model=replace(config.model, **model), loss=loss, keep=keep or config.keep)
+    changes = TRIALS[name]
+    config = replace(config, **{**changes, "model": replace(config.model, **changes.get("model", {}))})
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(config.loop.seed)
         task = RouterTask(config, trained_on, judged_by)

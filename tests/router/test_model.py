@@ -1,5 +1,6 @@
 """Routers: what they predict, what they pick, and that neither depends on a clip's neighbours."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from evatok.nn.saving import CheckpointError
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, Head, RouterConfig
 from evatok.router.model import Router
+from evatok.router.network import HINTS, hints
 
 CALIBRATION = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.001, 0.01, 0.1), (32.0, 28.0, 20.0, 16.0))
 MINI = RouterConfig(
@@ -138,12 +140,30 @@ def test_sizes_of_the_presets() -> None:
     assert weights["tiny"] < 2.5e6
 
 
+def test_hints_say_what_changes_and_when() -> None:
+    video = torch.zeros(1, 16, 3, 16, 16)
+    nothing = math.log(1e-3) + 4
+    assert hints(video, 4).shape == (1, HINTS * 4)
+    torch.testing.assert_close(hints(video, 4), torch.full((1, HINTS * 4), nothing))
+    # The picture grows brighter once, from the second block to the third.
+    video[:, 8:] = 0.4
+    found = hints(video, 4).unflatten(1, (-1, 2, 4))[0]
+    expected = torch.tensor([nothing, nothing, math.log(0.1 + 1e-3) + 4, nothing])
+    torch.testing.assert_close(found[:, 0], expected.expand(3, -1))
+    torch.testing.assert_close(found[:, 1], torch.full((3, 4), nothing))
+    # Stripes two pixels wide are seen at the first two sizes, and not at the third.
+    stripes = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(4).expand(1, 16, 3, 16, 16)
+    across = hints(stripes, 4).unflatten(1, (-1, 2, 4))[0, :, 1]
+    assert (across[:2] > 3).all() and (across[2] == nothing).all()
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ({"patch": (4, 8)}, "patch must be three positive integers"),
         ({"side": 4}, "side must be at least that of a patch, 8, got 4"),
         ({"levels": (8, 4)}, "levels must be strictly increasing"),
+        ({"patch": (4, 4, 8)}, r"hints need patches of at least 8 pixels in height and width, got \(4, 4, 8\)"),
     ],
 )
 def test_wrong_configs_are_refused(wrong: dict, sentence: str) -> None:

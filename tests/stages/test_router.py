@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +19,7 @@ from evatok.router.model import Router
 from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
 from evatok.stages.search import search
 from evatok.stages.search_parts import SearchConfig, open_clips
-from evatok.stages.searched import SearchedClips
+from evatok.stages.searched import SearchedClips, augmented
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig
@@ -68,9 +69,28 @@ def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> No
     assert (folder / "frames" / "part-00000.npy").stat().st_mtime_ns == kept
 
 
+def test_augmented_clips_have_the_same_edges_and_motion() -> None:
+    frames = torch.randint(0, 256, (16, 3, 8, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert torch.equal(augmented(frames, 0.0, np.random.default_rng(0)), frames)
+    changed = augmented(frames, 1.0, np.random.default_rng(0))
+    back = 255 - changed.flip(-1, -2)
+    channels = [next(c for c in range(3) if torch.equal(back[:, channel], frames[:, c])) for channel in range(3)]
+    assert sorted(channels) == [0, 1, 2]
+    kinds = {augmented(frames, 0.5, np.random.default_rng(seed)).numpy().tobytes() for seed in range(100)}
+    assert len(kinds) > 20
+
+
+def test_some_of_the_clips_keep_frames_and_values_together(config: RouterTrainingConfig) -> None:
+    clips = SearchedClips(Path(config.train))
+    some = clips.only([5, 0, 3]).only([1, 0])
+    assert some.table.keys == (clips.table.keys[0], clips.table.keys[5]) and len(some) == 2
+    assert torch.equal(torch.cat(list(some.batches(2))), torch.stack([clips.frames(0), clips.frames(5)]))
+    assert torch.equal(some.table.lpips, clips.table.lpips[[0, 5]])
+
+
 def test_it_learns_what_can_be_seen(config: RouterTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, steps=150, validate_every=150, checkpoint_every=150))
-    config = replace(config, keep=1.0, mirror=0.0)
+    config = replace(config, keep=1.0, augment=0.0)
     task = RouterTask.opened(config)
     clips = SearchedClips(Path(config.train))
     video = torch.stack([clips.frames(row) for row in range(6)])

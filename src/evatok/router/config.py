@@ -23,6 +23,8 @@ class RouterConfig:
         head: what is predicted. `classification`: which assignment has the highest reward, at one preference (the
             paper's); `regression`: LPIPS of every assignment, from which it follows at any preference;
             `prefix_regression`: LPIPS of each block under each prefix, whose means are the same.
+        hints: begins the summary token with how much each block changes from frame to frame and from pixel to pixel,
+            which a small ViT learns slowly from few clips. The paper's has none.
         calibration: what preferences and budgets mean to the router; None until it is trained.
     """
 
@@ -30,8 +32,9 @@ class RouterConfig:
     blocks: int = 4
     patch: tuple[int, int, int] = (4, 8, 8)
     side: int = 32
-    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(192, 4, 4))
+    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(128, 2, 4))
     head: Head = "prefix_regression"
+    hints: bool = True
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
@@ -41,6 +44,8 @@ class RouterConfig:
             raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
+        if self.hints and min(self.patch[1:]) < 8:
+            raise ValueError(f"hints need patches of at least 8 pixels in height and width, got {self.patch}")
         self.space  # noqa: B018  # which says what is wrong with levels and blocks
         if len(self.levels) < 2:
             raise ValueError(f"levels must be at least two, or there is nothing to choose, got {self.levels}")
@@ -64,6 +69,10 @@ class RouterConfig:
 ROUTER_PRESETS: dict[str, RouterConfig] = {
     "tiny": RouterConfig(),
     "paper": RouterConfig(
-        levels=(32, 64, 128, 256, 512), side=128, transformer=TransformerConfig(512, 6, 8), head="classification"
+        levels=(32, 64, 128, 256, 512),
+        side=128,
+        transformer=TransformerConfig(512, 6, 8),
+        head="classification",
+        hints=False,
     ),
 }

@@ -2,11 +2,16 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from evatok.data.fit import fill_blocks, plan_fit
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, cell_centres
 from evatok.router.config import RouterConfig
+
+# The picture is seen as it is, and with so many pixels as one; of each size two numbers a block.
+_SIZES = (1, 2, 4)
+HINTS = 2 * len(_SIZES)
 
 
 class RouterNetwork(nn.Module):
@@ -25,6 +30,7 @@ class RouterNetwork(nn.Module):
         self.patches = Patches(config.patch, width)
         self.position = PositionEmbedding(width, with_level=False)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
+        self.hints = nn.Linear(HINTS * config.blocks, width) if config.hints else None
         layer = nn.TransformerEncoderLayer(
             width, size.heads, size.mlp_ratio * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
@@ -71,8 +77,10 @@ class RouterNetwork(nn.Module):
         features = patches.flatten(1, 2) + self.position(self._coordinates(video)).to(patches.dtype)
         if kept is not None:
             features = features.gather(1, kept[:, :, None].expand(-1, -1, features.shape[2]))
-        summary = self.summary.to(features.dtype).expand(len(features), 1, -1)
-        seen = self.transformer(torch.cat([summary, features], 1))[:, 0]
+        summary = self.summary.to(features.dtype).expand(len(features), -1)
+        if self.hints is not None:
+            summary = summary + self.hints(hints(video, self.config.blocks))
+        seen = self.transformer(torch.cat([summary[:, None], features], 1))[:, 0]
         return self.mean + self.scale * self.head(seen).float()
 
     def patch_count(self, video: Tensor) -> int:
@@ -88,3 +96,26 @@ class RouterNetwork(nn.Module):
         blocks = torch.arange(video.shape[1] // self.config.patch[0])
         times = blocks.repeat_interleave(len(centres))[:, None].float()
         return torch.cat([times, centres.repeat(len(blocks), 1)], 1).to(video.device)
+
+
+def hints(video: Tensor, blocks: int) -> Tensor:
+    """Logarithms of how much each block changes from frame to frame, and from pixel to pixel, seen at three sizes.
+
+    Args:
+        video: `(B, F, 3, H, W)` float in [-1, 1].
+        blocks: of equal length, in which the frames are.
+
+    Returns:
+        `(B, HINTS * blocks)` float32, about between −3 and 3.
+    """
+    found = []
+    for size in _SIZES:
+        seen = F.avg_pool2d(video.flatten(0, 1), size).unflatten(0, video.shape[:2])
+        # The step into a block belongs to it; none leads into the first.
+        found.append(_by_block(seen.diff(dim=1, prepend=seen[:, :1]), blocks))
+        found.append((_by_block(seen.diff(dim=-1), blocks) + _by_block(seen.diff(dim=-2), blocks)) / 2)
+    return torch.cat(found, 1).add(1e-3).log() + 4
+
+
+def _by_block(change: Tensor, blocks: int) -> Tensor:
+    return change.abs().unflatten(1, (blocks, -1)).flatten(2).mean(2)

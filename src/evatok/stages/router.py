@@ -42,7 +42,8 @@ class RouterTrainingConfig:
         w_q: preference of the trained router where nothing else is asked for; a classification's only one.
         batch: clips of a batch.
         keep: share of the patches that are looked at in a step, drawn for each clip.
-        mirror: probability that a clip is mirrored left to right.
+        augment: probability of each change of a clip's frames that leaves its table nearly as it is: mirrored, upside
+            down, with its colour channels in another order, as a negative.
         average: decay per step of the moving average of the weights, which is what is validated and saved.
     """
 
@@ -56,7 +57,7 @@ class RouterTrainingConfig:
     w_q: float = 1.2
     batch: int = 32
     keep: float = 1.0
-    mirror: float = 0.5
+    augment: float = 0.5
     average: float = 0.999
 
     def __post_init__(self) -> None:
@@ -71,8 +72,8 @@ class RouterTrainingConfig:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
-        if not 0 <= self.mirror <= 1:
-            raise ValueError(f"mirror is a probability, between 0 and 1, got {self.mirror}")
+        if not 0 <= self.augment <= 1:
+            raise ValueError(f"augment is a probability, between 0 and 1, got {self.augment}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
 
@@ -109,7 +110,7 @@ class RouterTask:
         if config.model.head != "classification":
             network.set_statistics(targets_of(config.model, table.lpips))
         self.trained = {"router": Trained(network, config.optimizer, config.average)}
-        self.batches = SearchedBatches(clips, config.batch, config.mirror, config.loop.seed)
+        self.batches = SearchedBatches(clips, config.batch, config.augment, config.loop.seed)
         self._clips = len(clips)
 
     @classmethod

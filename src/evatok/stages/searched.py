@@ -107,20 +107,29 @@ class SearchedBatches(Dataset[SearchedBatch]):
     Args:
         clips: the clips.
         size: clips of a batch, no clip twice.
-        mirror: probability that a clip is mirrored; its table hardly changes.
+        augment: probability of each change that leaves a clip's table nearly as it is (see `augmented`).
         seed: of everything random.
     """
 
-    def __init__(self, clips: SearchedClips, size: int, mirror: float, seed: int) -> None:
-        self._clips, self._size, self._mirror, self._seed = clips, min(size, len(clips)), mirror, seed
+    def __init__(self, clips: SearchedClips, size: int, augment: float, seed: int) -> None:
+        self._clips, self._size, self._augment, self._seed = clips, min(size, len(clips)), augment, seed
 
     def __getitem__(self, index: int) -> SearchedBatch:
         rng = np.random.default_rng([self._seed, index])
         rows = rng.choice(len(self._clips), self._size, replace=False).tolist()
-        mirrored = rng.random(self._size) < self._mirror
-        video = [
-            frames.flip(-1) if flip else frames
-            for frames, flip in zip(map(self._clips.frames, rows), mirrored, strict=True)
-        ]
+        video = [augmented(self._clips.frames(row), self._augment, rng) for row in rows]
         table = self._clips.table
         return SearchedBatch(torch.stack(video), table.lpips[rows], [table.keys[row] for row in rows])
+
+
+def augmented(frames: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
+    """Frames `(F, 3, H, W)` uint8 with the same edges and motion: mirrored, upside down, other colours, a negative.
+
+    Each happens with that probability. A router that has few clips would else learn them by heart.
+    """
+    mirrored, turned, coloured, negative = rng.random(4) < probability
+    order = torch.from_numpy(rng.permutation(3))
+    if coloured:
+        frames = frames[:, order]
+    frames = frames.flip([axis for axis, flips in ((-1, mirrored), (-2, turned)) if flips])
+    return 255 - frames if negative else frames
