@@ -16,6 +16,8 @@ from benchmarks import (
     gpu,
     memory,
     operations,
+    router_trials,
+    routing_ceiling,
     search_cost,
     search_speed,
     source_speed,
@@ -24,17 +26,25 @@ from benchmarks import (
 )
 from evatok.assignment import AssignmentSpace
 from evatok.data.children import Limits
+from evatok.data.folders import FolderConfig
 from evatok.data.scanning import ScanConfig
 from evatok.evaluation.strategies import SWEEP
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
+from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
+from evatok.router.config import RouterConfig
 from evatok.search.beam import beam_search
 from evatok.search.table import SearchTable
 from evatok.search.walk import search_clips
+from evatok.stages.router import RouterTrainingConfig
+from evatok.stages.search import search
+from evatok.stages.search_parts import SearchConfig
+from evatok.stages.searched import SearchedClips
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
+from evatok.training.loop import LoopConfig
 from tests.conftest import MINI
 from tests.runs import mini_config
 
@@ -194,12 +204,14 @@ def test_gpu_trains_for_a_time(tmp_path: Path, video_folder: Path, monkeypatch: 
 
 
 def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) -> None:
-    rows = search_speed.measure(mini.config, 1, "alex", repeats=1)
-    assert [row["times as fast"] > 0 for row in rows] == [True] * 3 and rows[0]["times as fast"] == 1
+    rows = search_speed.measure(mini.config, 1, "alex", repeats=1, sampled=[3, 8])
+    assert [row["search"] for row in rows[:2]] == ["one by one", "shared prefixes"]
+    assert rows[0]["times as fast"] == 1 and all(row["times as fast"] > 0 for row in rows)
     video, lpips = torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
     shared = search_clips(mini, mini.config, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
-    single = search_speed.one_by_one(mini, mini.config, video, lpips)
-    torch.testing.assert_close(shared, single, rtol=0, atol=1e-4)
+    some = [15, 3, 8]
+    single = search_speed.one_by_one(mini, mini.config, video, lpips, some)
+    torch.testing.assert_close(shared[:, some], single, rtol=0, atol=1e-4)
 
 
 def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
@@ -275,3 +287,36 @@ def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
     [whole] = budgets.measure(table.clip_lpips, table.space, [48.0], batch=32, seed=0)
     assert whole["LPIPS, program by 32"] <= row["LPIPS, whole set"]
     assert whole["LPIPS, program by 32"] >= row["LPIPS, whole set"] - row["at most above the optimum"] - 1e-9
+
+
+def test_trials_are_judged_by_videos_that_none_was_trained_on() -> None:
+    clips = [f"games:{game}/{seed}@{frame}+1" for game in "abcdefghij" for seed in (0, 1) for frame in (3, 9)]
+    judging = [router_trials.judges(key) for key in clips]
+    by_game = [judging[start : start + 4] for start in range(0, len(clips), 4)]
+    assert all(len(set(each)) == 1 for each in by_game) and 0 < sum(judging) < len(clips)
+
+
+def test_a_trial_trains_a_router_and_has_its_percentiles(
+    tmp_path: Path, video_folder: Path, mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mini.save_pretrained(tmp_path / "mini")
+    sources: list = [FolderConfig(str(video_folder))]
+    search(SearchConfig(str(tmp_path / "mini"), sources, str(tmp_path / "search"), clips=6, size=(32, 32)))
+    clips = SearchedClips(tmp_path / "search")
+    model = RouterConfig(levels=(4, 8), side=16, transformer=TransformerConfig(32, 1, 2))
+    loop = LoopConfig(steps=2, precision="no", tracker="none")
+    config = RouterTrainingConfig("unused", "unused", model=model, loop=loop, batch=2)
+    monkeypatch.setitem(router_trials.TRIALS, "mini", {"model": {"head": "regression"}})
+    row = router_trials.trial("mini", config, clips.only([0, 1, 2, 3]), clips.only([4, 5]))
+    cheap = router_trials.cheap(clips.table.rows([0, 1, 2, 3]), clips.table.rows([4, 5]))
+    assert [each["predictor"] for each in cheap] == ["best uniform", "mean", "motion", "error"]
+    assert all(0 <= each["percentile at 1.2"] <= 100 for each in [row, *cheap]) and row["ms a clip"] > 0
+
+
+def test_who_knows_every_component_of_a_table_saves_as_much_as_the_search() -> None:
+    table = searched(40)
+    rows = routing_ceiling.measure(table, table, [0, 1, 39])
+    assert [row["components known"] for row in rows] == [0, 1, 39]
+    shares = [row["share of the search's saving over `mean`"] for row in rows]
+    assert shares[0] == pytest.approx(0, abs=1e-9) and 0 < shares[1] < 1 and shares[2] == pytest.approx(1)
+    assert rows[2]["percentile at 1.2"] == pytest.approx(100)

@@ -131,6 +131,7 @@ def test_the_papers_classification_trains_too(config: RouterTrainingConfig) -> N
 def test_validation_starts_at_the_mean_table(config: RouterTrainingConfig) -> None:
     task = RouterTask.opened(config)
     scalars = task.validate(0).scalars
+    assert task.held_out is not None
     truth, space = task.held_out.table.clip_lpips, config.model.space
     mean = SearchedClips(Path(config.train)).table.clip_lpips.mean(0, keepdim=True)
     for w_q in (0.4, 1.2, 2.0):

@@ -80,13 +80,14 @@ def strategies(predictions: Sequence[Prediction], space: AssignmentSpace, reward
         Strategy("", "random", (0,), Random().pick(none, space)[None]),
     ]
     for prediction in predictions:
-        found.append(_by_reward(prediction, space, reward))
+        found.append(by_reward(prediction, space, reward))
         if prediction.w_q is None:
             found += [_by_threshold(prediction, space), _by_budget(prediction, space)]
     return found
 
 
-def _by_reward(prediction: Prediction, space: AssignmentSpace, reward: ProxyReward) -> Strategy:
+def by_reward(prediction: Prediction, space: AssignmentSpace, reward: ProxyReward) -> Strategy:
+    """The highest proxy reward at every preference of the sweep that the predictor knows."""
     known = SWEEP if prediction.w_q is None else (prediction.w_q,)
     picks = [prediction.pick(space, reward, w_q) for w_q in known]
     return Strategy(prediction.name, "reward", known, torch.stack(picks))
