@@ -98,7 +98,7 @@ def _with_budgets(found: Judged) -> list[str]:
     return [name for name, router in found.routers.items() if router.config.head != "classification"]
 
 
-def _budgets(found: Judged, name: str) -> list[dict[str, float]]:
+def _budgets(found: Judged, name: str) -> list[dict[str, Any]]:
     """What comes of asking for a mean number of tokens, by a price from other clips.
 
     The router's own prices come from all of these clips. So half of the videos price the other half, in turns; of a
@@ -117,7 +117,9 @@ def _budgets(found: Judged, name: str) -> list[dict[str, float]]:
         in_odd, in_even = (Price(price.price_for(asked)).pick(table, space) for price in prices)
         picks = torch.where(odd, in_odd, in_even)
         lpips = found.truth.clip_lpips.gather(1, picks[:, None]).double().mean().item()
-        rows.append({"asked": asked, "tokens": space.costs[picks].double().mean().item(), "lpips": lpips})
+        # What one half takes too much the other takes too little: both are told, not their mean alone.
+        taken = [space.costs[picks[half]].double().mean().item() for half in (odd, ~odd)]
+        rows.append({"asked": asked, "tokens_of_halves": taken, "lpips": lpips})
     return rows
 
 
