@@ -1,0 +1,36 @@
+"""The shipped tokenizer is adaptive by the shipped router."""
+
+import torch
+
+from evatok import Router, VideoTokenizer
+
+
+def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
+    tokenizer, router = (
+        VideoTokenizer.from_pretrained("evatok-tiny-proxy"),
+        Router.from_pretrained("evatok-tiny-router"),
+    )
+    assert tokenizer.router is not None
+    carried = tokenizer.router.state_dict()
+    assert all(torch.equal(weight, carried[name]) for name, weight in router.state_dict().items())
+    assert tokenizer.router.config == router.config
+
+
+def test_it_spends_less_on_a_still_wall_and_more_when_asked_for_quality() -> None:
+    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
+    across = torch.linspace(60, 200, 64).expand(16, 3, 64, 64)
+    wall = across.to(torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    shapes = torch.rand(1, 16 * 3, 8, 8, generator=generator)
+    lively = (
+        torch.nn.functional.interpolate(shapes, 64, mode="nearest")[0].unflatten(0, (16, 3)).mul(255).to(torch.uint8)
+    )
+    quiet, busy = (int(tokenizer.encode(clip[None]).lengths.sum()) for clip in (wall, lively))
+    assert quiet < busy
+    spent = [int(tokenizer.encode(lively[None], w_q=w_q).lengths.sum()) for w_q in (0.4, 1.2, 2.0)]
+    assert spent == sorted(spent) and spent[0] < spent[2]
+
+
+def test_the_shipped_classification_knows_its_preference() -> None:
+    router = Router.from_pretrained("evatok-tiny-router-classification")
+    assert router(torch.zeros(1, 16, 3, 64, 64)).shape == (1, 4) and router.calibration.w_q == 1.2
