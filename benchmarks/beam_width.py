@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.common import Row, arguments, report
+from benchmarks.common import JUDGED_AT, Row, arguments, report
 from evatok.allocation.reward import ProxyReward
-from evatok.evaluation.strategies import SWEEP
 from evatok.search.table import SearchTable
 from evatok.stages.search import read_table
 
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 5, 10, 25, 125])
     given = parser.parse_args()
     table = read_table(given.search)
-    rows = measure(table, sorted(given.widths), [each for each in SWEEP if each in (0.8, 1.2, 1.6)])
+    rows = measure(table, sorted(given.widths), list(JUDGED_AT))
     report(rows, given.out, clips=len(table), made_by=dict(table.made_by))
 
 

@@ -18,11 +18,13 @@ import torch
 from jsonargparse import ArgumentParser
 
 from evatok.data.files import write_text
-from evatok.stages.proxy import ProxyConfig
 from evatok.stages.selfcheck import setup
 
 Row = Mapping[str, Any]
 KeyT = TypeVar("KeyT")
+ConfigT = TypeVar("ConfigT")
+# Of the sweep of preferences, those that tables show.
+JUDGED_AT = (0.8, 1.2, 1.6)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -45,13 +47,13 @@ def timing_arguments(about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def read_config(words: list[str]) -> ProxyConfig:
-    """A training's config, from its file and single values, as `evatok train proxy` takes them."""
+def read_config(kind: type[ConfigT], words: list[str]) -> ConfigT:
+    """A training's config, from its file and single values, as `evatok train` takes them."""
     parser = ArgumentParser()
     parser.add_argument("--config", action="config")
-    parser.add_class_arguments(ProxyConfig, None)
+    parser.add_class_arguments(kind, None)
     values = vars(parser.instantiate(parser.parse_args(words)))
-    return ProxyConfig(**{name: value for name, value in values.items() if name != "config"})
+    return kind(**{name: value for name, value in values.items() if name != "config"})
 
 
 def environment() -> dict[str, Any]:

@@ -230,7 +230,7 @@ def main() -> None:
         record |= {"product_rate": rate, "peak": peak, "speed": rows}
         print(table(record["speed"]))
     if "training" in given.parts:
-        config = read_config([f"--config={given.config}", *words])
+        config = read_config(ProxyConfig, [f"--config={given.config}", *words])
         record["training"] = train_for(config, 60 * given.minutes, device)
         print(table([{k: v for k, v in record["training"].items() if not isinstance(v, dict)}]))
     write_record(record, given.out)

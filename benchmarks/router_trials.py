@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 
-from benchmarks.common import Row, arguments, in_turn, report
+from benchmarks.common import JUDGED_AT, Row, arguments, in_turn, read_config, report
 from evatok.allocation.reward import ProxyReward
 from evatok.evaluation.routing import Prediction, best_uniform, prediction_scores
 from evatok.losses.routing import RoutingLossConfig
@@ -28,11 +27,10 @@ from evatok.stages.router import RouterTask, RouterTrainingConfig
 from evatok.stages.searched import SearchedClips
 from evatok.training.loop import train
 
-JUDGED_AT = (0.8, 1.2, 1.6)
 _FOLDS, _TIMED_CLIPS = 5, 8
 _ONE = (1.2, 1.2)
-# What a trial has otherwise than the config.
 _FIT = RoutingLossConfig(error=1, shape=1)
+# What a trial has otherwise than the config. With four times the pixels a quarter of them makes as many patches a step.
 TRIALS: dict[str, dict[str, Any]] = {
     "780 values: error, shape": {"loss": _FIT},
     "780 values: error": {"loss": RoutingLossConfig(error=1, shape=0)},
@@ -59,7 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    config = _read(given.config)
+    config = read_config(RouterTrainingConfig, ["--config", str(given.config)])
     loop = replace(config.loop, steps=given.steps, validate_every=given.steps, checkpoint_every=given.steps)
     config = replace(config, loop=replace(loop, tracker="none"), validation=None)
     clips = SearchedClips(Path(config.train))
@@ -113,13 +111,6 @@ def _percentiles(prediction: Prediction, judged_by: SearchTable, reward: ProxyRe
 def _row(name: str, percentiles: Mapping[float, float], milliseconds: float | None = None) -> Row:
     columns = {f"percentile at {w_q:g}": percentiles.get(w_q, "-") for w_q in JUDGED_AT}
     return {"predictor": name, **columns, "ms a clip": "-" if milliseconds is None else milliseconds}
-
-
-def _read(path: Path) -> RouterTrainingConfig:
-    parser = ArgumentParser()
-    parser.add_class_arguments(RouterTrainingConfig, None)
-    values = vars(parser.instantiate(parser.parse_path(path)))
-    return RouterTrainingConfig(**values)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.common import Row, arguments, report
+from benchmarks.common import JUDGED_AT, Row, arguments, report
 from evatok.allocation.predictors import table_of
 from evatok.allocation.reward import ProxyReward
 from evatok.evaluation.comparison import Draws, share_of
@@ -20,8 +20,6 @@ from evatok.evaluation.routing import Prediction, prediction_scores
 from evatok.evaluation.strategies import Curve, by_reward
 from evatok.search.table import SearchTable
 from evatok.stages.search import read_table
-
-JUDGED_AT = (0.8, 1.2, 1.6)
 
 
 def measure(train: SearchTable, truth: SearchTable, counts: list[int]) -> list[Row]:
@@ -43,7 +41,7 @@ def measure(train: SearchTable, truth: SearchTable, counts: list[int]) -> list[R
             {
                 "components known": count,
                 **{f"percentile at {w_q:g}": score for w_q, score in zip(JUDGED_AT, scores, strict=True)},
-                "share of the search's saving over `mean`": share or 0.0,
+                "share of the search's saving over `mean`": "-" if share is None else share,
             }
         )
     return rows

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
     given, words = parser.parse_known_args()
-    config = read_config([f"--config={given.config}", *words])
+    config = read_config(ProxyConfig, [f"--config={given.config}", *words])
     with tempfile.TemporaryDirectory() as folder:
         record = measure(config, Path(folder), given.workers, given.seconds)
     print(f"training on clips in memory: {record['training']:.1f} clips/s")

@@ -13,6 +13,7 @@ from evatok.figures.tokens import DOTS_PER_INCH, INK, QUIET
 
 _COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d")
 _STYLES = ("o-", ".:", ".--", ".-.")
+_GREY, _GREY_STYLE = "#868e96", "s--"
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ def curve_figure(
         for number, (axes, metric) in enumerate(zip(row, metrics, strict=True)):
             for line in lines:
                 points = sorted(zip(line.tokens, line.values[number], strict=True))
-                style, color = (styles[line.rule], colors[line.name]) if line.rule else ("s--", "#868e96")
+                style, color = (styles[line.rule], colors[line.name]) if line.rule else (_GREY_STYLE, _GREY)
                 axes.plot(*zip(*points, strict=True), style, color=color, ms=3, lw=1)
             _dress(axes, name, metric)
+    plain = dict.fromkeys(line.name for line in every if not line.rule)
     marks = [Line2D([], [], color=color, lw=2, label=name) for name, color in colors.items()]
     marks += [Line2D([], [], color=INK, ls=style.lstrip("o."), lw=1, label=rule) for rule, style in styles.items()]
-    plain = dict.fromkeys(line.name for line in every if not line.rule)
-    marks += [Line2D([], [], color="#868e96", marker="s", ls="--", ms=3, lw=1, label=", ".join(plain))] if plain else []
+    if plain:
+        marks.append(Line2D([], [], color=_GREY, marker="s", ls="--", ms=3, lw=1, label=", ".join(plain)))
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=7, frameon=False)
     return figure
 
