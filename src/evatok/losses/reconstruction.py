@@ -18,34 +18,43 @@ class ReconstructionLossConfig:
         perceptual: weight of LPIPS; 0 leaves it out.
         network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         perceptual_frames: frames of each clip that LPIPS sees, drawn anew each time, evenly spread; 0 for all.
+        sketch: weight of the mean absolute error of the sketch, which later blocks go on from; 0 leaves it out.
     """
 
     l1: float = 1.0
     perceptual: float = 1.0
     network: Literal["alex", "vgg"] = "vgg"
     perceptual_frames: int = 0
+    sketch: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("l1", "perceptual", "perceptual_frames"):
+        for name in ("l1", "perceptual", "perceptual_frames", "sketch"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 class ReconstructionLoss(nn.Module):
-    """L1 and LPIPS between a clip and its reconstruction."""
+    """L1 and LPIPS between a clip and its reconstruction, and L1 between the clip and its sketch."""
 
     def __init__(self, config: ReconstructionLossConfig) -> None:
         super().__init__()
         self.config = config
         self.lpips = LPIPS.from_pretrained(config.network) if config.perceptual else None
 
-    def forward(self, output: Tensor, video: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weighted losses of `output` against `video`, both `(B, F, 3, H, W)` in [-1, 1], each a mean over clips."""
+    def forward(
+        self, output: Tensor, video: Tensor, generator: torch.Generator, sketch: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted losses of `output` and of its sketch, if it has one, against `video`, each a mean over clips.
+
+        All of them are `(B, F, 3, H, W)` in about [-1, 1]; `generator` draws the frames that LPIPS sees.
+        """
         losses = {"l1": self.config.l1 * (output.float() - video).abs().mean()}
         if self.lpips is not None:
             chosen = self._frames(video.shape[1], generator)
             distance = self.lpips(output[:, chosen].flatten(0, 1), video[:, chosen].flatten(0, 1))
             losses["lpips"] = self.config.perceptual * distance.mean()
+        if sketch is not None and self.config.sketch:
+            losses["sketch"] = self.config.sketch * (sketch - video).abs().mean()
         return losses
 
     def _frames(self, frames: int, generator: torch.Generator) -> Tensor:

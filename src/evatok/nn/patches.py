@@ -2,6 +2,15 @@
 
 from torch import Tensor, nn
 
+from evatok.nn.components import Whitened
+
+
+def cut_patches(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """Video `(B, F, 3, H, W)` as patches of (frames, height, width): `(B, blocks, h * w, 3 * their product)`."""
+    frames, height, width = patch
+    cut = video.unflatten(1, (-1, frames)).unflatten(-2, (-1, height)).unflatten(-1, (-1, width))
+    return cut.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(2, 3)
+
 
 class Patches(nn.Module):
     """3D patches through one linear layer (paper, section 3).
@@ -9,16 +18,17 @@ class Patches(nn.Module):
     Args:
         patch: frames, height and width of a patch in pixels.
         width: channels of a patch's feature.
+        whitened: whether the layer can begin with the principal components of patches.
     """
 
-    def __init__(self, patch: tuple[int, int, int], width: int) -> None:
+    def __init__(self, patch: tuple[int, int, int], width: int, whitened: bool = False) -> None:
         super().__init__()
         self.patch = patch
         frames, height, breadth = patch
-        self.linear = nn.Linear(3 * frames * height * breadth, width)
+        size = 3 * frames * height * breadth
+        self.linear = Whitened(size, width) if whitened else nn.Linear(size, width)
 
     def forward(self, video: Tensor) -> Tensor:
         """Video `(B, F, 3, H, W)` in [-1, 1] to features `(B, blocks, h * w, width)`."""
-        frames, height, width = self.patch
-        cut = video.unflatten(1, (-1, frames)).unflatten(-2, (-1, height)).unflatten(-1, (-1, width))
-        return self.linear(cut.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(2, 3))
+        features: Tensor = self.linear(cut_patches(video, self.patch))
+        return features

@@ -46,6 +46,12 @@ def pooling_matrix(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     return torch.kron(vertical, horizontal).float()
 
 
+@lru_cache(maxsize=4096)
+def resizing_matrix(cells: int, positions: int) -> Tensor:
+    """Matrix `(cells, positions)` float32 that brings one side of a picture to another size, as `pooling_matrix`."""
+    return _pooling_side(cells, positions).float()
+
+
 def _pooling_side(cells: int, positions: int) -> Tensor:
     if cells <= positions:
         edges = torch.arange(cells + 1, dtype=torch.float64) * positions / cells

@@ -108,11 +108,10 @@ def _download(name: str, nor: str) -> Path:
 
 
 def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
-    """A config dataclass out of what `asdict` and JSON made of it."""
+    """A config dataclass out of what `asdict` and JSON made of it; what an older version did not have is the default."""
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
-    if set(entries) != set(known):
-        missing, unknown = sorted(set(known) - set(entries)), sorted(set(entries) - set(known))
-        raise ValueError(f"{kind.__name__} lacks {missing} and does not know {unknown}")
+    if unknown := sorted(set(entries) - set(known)):
+        raise ValueError(f"{kind.__name__} does not know {unknown}")
     values: dict[str, Any] = {}
     for name, value in entries.items():
         nested = [kind for kind in get_args(known[name]) or (known[name],) if is_dataclass(kind)]
@@ -124,8 +123,8 @@ def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
 
 
 def _kind_of(entries: Mapping[str, Any], kinds: list[Any]) -> Any:
-    """The config dataclass whose values these are; the first where they are none's."""
-    return next((kind for kind in kinds if {field.name for field in fields(kind)} == set(entries)), kinds[0])
+    """The first config dataclass that knows all of these values; the first of all where none does."""
+    return next((kind for kind in kinds if {field.name for field in fields(kind)} >= set(entries)), kinds[0])
 
 
 def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ class LayerMemory:
     cross: KeyValues
 
 
-def pick_memory(parts: Sequence[tuple[LayerMemory, ...]], places: Sequence[tuple[int, int]]) -> tuple[LayerMemory, ...]:
+def pick_layers(parts: Sequence[tuple[LayerMemory, ...]], places: Sequence[tuple[int, int]]) -> tuple[LayerMemory, ...]:
     """What each layer has seen of clips out of several parts, as `pick_clips` picks them."""
 
     def picked(seen: Sequence[KeyValues]) -> KeyValues:

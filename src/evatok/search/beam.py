@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from evatok.nn.packed import Layout
-from evatok.nn.transformer import pick_memory
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.walk import Original
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.network import Memory, TokenizerNetwork
+from evatok.tokenizer.network import Memory, TokenizerNetwork, pick_memory
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Stage 1: the proxy tokenizer, trained under uniformly random assignments (paper, section 3)."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.quantizer import VectorQuantizer
+from evatok.tokenizer.start import start
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
 from evatok.training.task import Item, Progress, Trained, Validation
 from evatok.training.update import NotFinite
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,22 @@ class CodebookConfig:
     """How the codebook starts and stays in use; a plain start collapses to a few codes.
 
     Args:
-        warmup: steps without quantization, after which the codebook is drawn from the encoder's outputs.
+        warmup: steps without quantization, after which the codebook is drawn from the encoder's outputs; 0 for a
+            tokenizer with a sketch, whose codebook is fitted before the first step.
         window: steps over which use is counted; codes that a window did not use are drawn anew.
+        groups: groups of training clips that a sketch and its codebook are fitted to.
     """
 
     warmup: int = 300
     window: int = 50
+    groups: int = 64
 
     def __post_init__(self) -> None:
         if self.warmup < 0:
             raise ValueError(f"warmup must not be negative, got {self.warmup}")
-        if self.window < 1:
-            raise ValueError(f"window must be at least 1, got {self.window}")
+        for name in ("window", "groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class ProxyConfig:
             raise ValueError(
                 f"data.clips.frames must be the model's {self.model.clip_frames}, got {self.data.clips.frames}"
             )
+        if self.model.sketch is not None and self.codebook.warmup:
+            raise ValueError(f"codebook.warmup must be 0 for a model with a sketch, got {self.codebook.warmup}")
 
 
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
@@ -122,17 +132,29 @@ class ProxyTask:
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
-        """Draws the codebook after the warm-up, and unused codes after every window."""
+        """Fits a sketch before the first step, or draws the codebook after the warm-up; then unused codes each window."""
         since = step - self.warmup
         if since < 0 or since % self.config.codebook.window:
             return
         self.use.end_window()
         first = since == 0 and self.config.init_from is None
+        if first and self.config.model.sketch is not None:
+            self._start(generator)
+            return
         # Only a codebook is drawn; the codes of finite scalar quantization are fixed.
         if isinstance(self.config.model.quantizer, QuantizerConfig) and (first or since):
             self._draw_codes(step, items, generator, first)
         if first:
             self.trained["tokenizer"].restart_average()
+
+    def _start(self, generator: torch.Generator) -> None:
+        """Fits sketch and codebook to the first groups of training clips, alike on every process."""
+        tokenizer, groups = self.trained["tokenizer"], range(self.config.codebook.groups)
+        log.info("fitting the sketch to %d groups of clips", len(groups))
+        videos = [self._video(self.batches[number]) for number in groups]
+        with writable(tokenizer.network):
+            start(tokenizer.network, self.config.model, videos, generator)
+        tokenizer.restart_average()
 
     def _draw_codes(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator, first: bool) -> None:
         tokenizer = self.trained["tokenizer"]
@@ -164,7 +186,8 @@ class ProxyTask:
         output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
         if quantize:
             self.use.count(output, self.space.levels)
-        return {"tokenizer": self.loss.to(video.device)(output.video, video, generator) | output.losses}
+        losses = self.loss.to(video.device)(output.video, video, generator, output.sketch)
+        return {"tokenizer": losses | output.losses}
 
     def _video(self, batch: ClipBatch) -> Tensor:
         """A batch's clips in [-1, 1], where the model is."""

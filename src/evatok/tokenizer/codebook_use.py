@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from evatok.data.processes import gathered, place
-from evatok.tokenizer.encoder import token_levels
 from evatok.tokenizer.network import Reconstruction
+from evatok.tokenizer.picture import token_levels
 
 
 class CodebookUse:

@@ -13,10 +13,12 @@ class QuantizerConfig:
 
     Args:
         codes: size of the codebook.
-        dim: channels of a code; codes and features are l2-normalised.
+        dim: channels of a code.
         commitment: weight of the loss that pulls features to their codes.
         entropy: weight of the entropy loss (the MAGVIT-v2 form: low for a token, high for the batch's mean).
         temperature: softness of the assignment to codes within the entropy loss, in squared distances.
+        unit: whether codes and features are l2-normalised, as in the paper. Without it their size says something too,
+            which a linear sketch needs; its features are of size about 1.
     """
 
     codes: int = 1024
@@ -24,6 +26,7 @@ class QuantizerConfig:
     commitment: float = 0.25
     entropy: float = 0.02
     temperature: float = 0.07
+    unit: bool = True
 
     def __post_init__(self) -> None:
         if self.codes < 2:
@@ -64,8 +67,23 @@ class FSQConfig:
 
 
 @dataclass(frozen=True)
+class SketchConfig:
+    """A picture that the codes draw by linear maps alone, and that the decoder's network refines (ours).
+
+    A token stands for the pixels of its own cell, brought to the size of a patch: half a patch where cells are finer,
+    many patches where they are coarser. Its code holds the first components of what the sketch lacks there.
+
+    Args:
+        carry: whether a block's sketch begins with the last frame of the sketch of the block before, so that its tokens
+            say what has changed and mend what was missing, as in a video codec; else each block begins with grey.
+    """
+
+    carry: bool = True
+
+
+@dataclass(frozen=True)
 class TokenizerConfig:
-    """What a tokenizer is made of. The defaults are the preset `tiny`.
+    """What a tokenizer is made of.
 
     Args:
         levels: possible numbers of tokens of a block.
@@ -76,6 +94,8 @@ class TokenizerConfig:
         decoder: size of the decoder.
         quantizer: the quantizer: a learned codebook, or finite scalar quantization.
         default_assignment: tokens of each block where a caller asks for nothing else.
+        sketch: codes draw a linear picture first; None is the paper's form, where queries of the encoder are pooled
+            features of patches and those of the decoder start from the first token of their block.
     """
 
     levels: tuple[int, ...] = (8, 16, 32, 64, 128)
@@ -86,6 +106,7 @@ class TokenizerConfig:
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 4, 4))
     quantizer: QuantizerConfig | FSQConfig = field(default_factory=QuantizerConfig)
     default_assignment: tuple[int, ...] = (64, 32, 32, 32)
+    sketch: SketchConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("levels", "patch", "default_assignment"):
@@ -118,7 +139,12 @@ class TokenizerConfig:
 PAPER_LEVELS = (32, 64, 128, 256, 512)
 
 PRESETS: dict[str, TokenizerConfig] = {
-    "tiny": TokenizerConfig(),
+    "tiny": TokenizerConfig(
+        encoder=TransformerConfig(width=128, depth=3, heads=4),
+        decoder=TransformerConfig(width=128, depth=4, heads=4),
+        quantizer=QuantizerConfig(unit=False),
+        sketch=SketchConfig(),
+    ),
     "small": TokenizerConfig(
         levels=PAPER_LEVELS,
         side=128,

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from evatok.nn.packed import Packed
+from evatok.nn.packed import Layout, Packed
+from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, Rotary
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.encoder import Picture, token_levels
+from evatok.tokenizer.picture import Picture, token_levels
+from evatok.tokenizer.sketch import Drawing
 
 
 class Frames(nn.Module):
@@ -27,7 +29,11 @@ class Frames(nn.Module):
 
 
 class Decoder(nn.Module):
-    """3D queries that start from their block's first token read the tokens of blocks up to their own."""
+    """3D queries read the tokens of blocks up to their own.
+
+    They start from their block's first token (paper, section 3), or from their own patch of the sketch, which is then
+    what the features are added to.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -39,15 +45,27 @@ class Decoder(nn.Module):
         self.rotary = Rotary(width // config.decoder.heads)
         self.transformer = Transformer(config.decoder)
         self.frames = Frames(config)
+        self.patches = None
+        if config.sketch is not None:
+            frames, *sides = config.patch
+            # The frame before, and the frames of the block.
+            self.patches = Patches((1 + frames, sides[0], sides[1]), width, whitened=True)
+            nn.init.zeros_(self.frames.linear.weight)
+            nn.init.zeros_(self.frames.linear.bias)
 
     def forward(
-        self, tokens: Packed, size: tuple[int, int], earlier: tuple[LayerMemory, ...] | None = None
+        self,
+        tokens: Packed,
+        size: tuple[int, int],
+        drawing: Drawing | None = None,
+        earlier: tuple[LayerMemory, ...] | None = None,
     ) -> tuple[Tensor, tuple[LayerMemory, ...]]:
         """Frames of the tokens' blocks.
 
         Args:
             tokens: quantized tokens `(N, quantizer.dim)`; all clips must have the same number of blocks.
             size: height and width of the frames in pixels, multiples of the patch.
+            drawing: the tokens' sketch, where the config has one.
             earlier: what a call on the blocks before these returned.
 
         Returns:
@@ -60,14 +78,22 @@ class Decoder(nn.Module):
         patch_at = picture.patch_coordinates(patch_layout).to(device)
         embedded = self.tokens(tokens.values.to(self.tokens.weight.dtype))
         references = embedded + self.token_position(token_at, token_levels(layout).to(device))
-        first = embedded[layout.first_of_block.to(device)]
-        cells = picture.grid[0] * picture.grid[1]
-        queries = first[:, None].expand(-1, cells, -1).flatten(0, 1) + self.query_position(patch_at)
+        queries = self._start(embedded, layout, picture, drawing) + self.query_position(patch_at)
         features, memory = self.transformer(
             Located(Packed(queries, patch_layout), self.rotary(patch_at)),
             Located(Packed(references, layout), self.rotary(token_at)),
             earlier,
         )
-        blocks = len(layout.lengths[0])
-        cut = features.values.unflatten(0, (len(layout.lengths), blocks, cells))
-        return self.frames(cut, picture.grid).to(torch.promote_types(cut.dtype, torch.float32)), memory
+        cut = features.values.unflatten(0, (len(layout.lengths), len(layout.lengths[0]), -1))
+        video = self.frames(cut, picture.grid).to(torch.promote_types(cut.dtype, torch.float32))
+        return video if drawing is None else drawing.video + video, memory
+
+    def _start(self, tokens: Tensor, layout: Layout, picture: Picture, drawing: Drawing | None) -> Tensor:
+        """What queries start from, `(patches of all clips and blocks, width)`."""
+        if self.patches is not None:
+            assert drawing is not None
+            seen = torch.cat((drawing.before[:, :, None], drawing.frames), 2).flatten(1, 2)
+            features: Tensor = self.patches(seen)
+            return features.flatten(0, 2)
+        first = tokens[layout.first_of_block.to(tokens.device)]
+        return first[:, None].expand(-1, picture.grid[0] * picture.grid[1], -1).flatten(0, 1)

@@ -1,85 +1,37 @@
 """The Q-Former encoder: a video's patches in, one feature for every 1D token out (paper, section 3)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.patches import Patches
-from evatok.nn.positions import (
-    PositionEmbedding,
-    Rotary,
-    cell_centres,
-    nearest_grid,
-    patch_offsets,
-    pooling_matrix,
-)
+from evatok.nn.positions import PositionEmbedding, Rotary, patch_offsets, pooling_matrix
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The patch grid of a video's frames and its size in units of the trained square's side."""
-
-    grid: tuple[int, int]
-    extent: tuple[float, float]
-
-    @classmethod
-    def of(cls, size: tuple[int, int], config: TokenizerConfig) -> "Picture":
-        """For frames of `size` (height, width) in pixels, which must be multiples of the patch."""
-        patch = config.patch[1:]
-        if any(side < step or side % step for side, step in zip(size, patch, strict=True)):
-            raise ValueError(f"height and width must be positive multiples of {patch}, got {size}")
-        grid = (size[0] // patch[0], size[1] // patch[1])
-        return cls(grid, (size[0] / config.side, size[1] / config.side))
-
-    def token_grid(self, tokens: int) -> tuple[int, int]:
-        """Cells that `tokens` queries of a block stand for."""
-        return nearest_grid(tokens, self.grid[0] / self.grid[1])
-
-    def token_coordinates(self, layout: Layout) -> Tensor:
-        """Coordinates `(N, 3)` of the 1D tokens of a layout: block, and the centre of each token's cell."""
-        centres = [
-            cell_centres(self.token_grid(tokens), self.extent) for lengths in layout.lengths for tokens in lengths
-        ]
-        return torch.cat((layout.block[:, None].float(), torch.cat(centres)), 1)
-
-    def patch_layout(self, tokens: Layout) -> Layout:
-        """Layout of the patches of the clips and blocks of a layout of 1D tokens."""
-        cells = self.grid[0] * self.grid[1]
-        return Layout(tuple((cells,) * len(lengths) for lengths in tokens.lengths), tokens.first_block)
-
-    def patch_coordinates(self, layout: Layout) -> Tensor:
-        """Coordinates `(N, 3)` of the patches of a layout as `patch_layout` gives it."""
-        centres = cell_centres(self.grid, self.extent)
-        blocks = layout.size // len(centres)
-        return torch.cat((layout.block[:, None].float(), centres.repeat(blocks, 1)), 1)
-
-
-def token_levels(layout: Layout) -> Tensor:
-    """Number of tokens of each element's own block, `(N,)` int64."""
-    counts = torch.tensor([tokens for lengths in layout.lengths for tokens in lengths])
-    return torch.repeat_interleave(counts, counts)
+from evatok.tokenizer.picture import Picture, token_levels
 
 
 class Encoder(nn.Module):
-    """Queries pooled from their own block's grid read the patches of blocks up to their own."""
+    """Queries from the cells of their own block's grid read the patches of blocks up to their own."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        width = config.encoder.width
+        width, sketched = config.encoder.width, config.sketch is not None
         self.config = config
-        self.patches = Patches(config.patch, width)
+        self.patches = Patches(config.patch, width, whitened=sketched)
         self.patch_position = PositionEmbedding(width, with_level=False)
         self.query_position = PositionEmbedding(width, with_level=True)
-        self.slopes = nn.Linear(width, 2 * width, bias=False)
-        # Steep from the start: tokens of one patch that begin nearly equal stay so.
-        nn.init.normal_(self.slopes.weight, std=4 * width**-0.5)
+        self.slopes = None if sketched else nn.Linear(width, 2 * width, bias=False)
         self.rotary = Rotary(width // config.encoder.heads)
         self.transformer = Transformer(config.encoder)
         self.out = nn.Linear(width, config.quantizer.dim)
+        if self.slopes is not None:
+            # Steep from the start: tokens of one patch that begin nearly equal stay so.
+            nn.init.normal_(self.slopes.weight, std=4 * width**-0.5)
+        else:
+            # What a sketch lacks is coded from the first step on; this adds to it.
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
 
     def forward(
         self, video: Tensor, layout: Layout, earlier: tuple[LayerMemory, ...] | None = None
@@ -101,7 +53,7 @@ class Encoder(nn.Module):
         query_at = picture.token_coordinates(layout).to(video.device)
         levels = token_levels(layout).to(video.device)
         patches = grid.flatten(0, 2) + self.patch_position(patch_at)
-        queries = self._pool(grid, picture, layout) + self.query_position(query_at, levels)
+        queries = self._queries(video, grid, picture, layout) + self.query_position(query_at, levels)
         features, memory = self.transformer(
             Located(Packed(queries, layout), self.rotary(query_at)),
             Located(Packed(patches, patch_layout), self.rotary(patch_at)),
@@ -109,24 +61,31 @@ class Encoder(nn.Module):
         )
         return features.with_values(self.out(features.values)), memory
 
-    def _pool(self, grid: Tensor, picture: Picture, layout: Layout) -> Tensor:
-        """Queries `(N, width)` from the grids `(B, blocks, h * w, width)` of their own blocks."""
-        pooled = []
+    def _queries(self, video: Tensor, grid: Tensor, picture: Picture, layout: Layout) -> Tensor:
+        """Queries `(N, width)` from the blocks of a video, or from their grids `(B, blocks, h * w, width)`."""
+        blocks, queries = video.unflatten(1, (-1, self.config.block_frames)), []
         for run in layout.runs:
-            clips = grid[run.first_clip : run.first_clip + run.clips]
-            blocks = [
-                self._pool_block(clips[:, block], picture.token_grid(tokens), picture.grid)
-                for block, tokens in enumerate(run.lengths)
-            ]
-            pooled.append(torch.cat(blocks, 1).flatten(0, 1))
-        return torch.cat(pooled)
+            clips = slice(run.first_clip, run.first_clip + run.clips)
+            if self.slopes is None:
+                own = [self._cells(blocks[clips, block], picture, k) for block, k in enumerate(run.lengths)]
+            else:
+                own = [self._pool_block(grid[clips, block], picture, k) for block, k in enumerate(run.lengths)]
+            queries.append(torch.cat(own, 1).flatten(0, 1))
+        return torch.cat(queries)
 
-    def _pool_block(self, features: Tensor, cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-        """Queries `(B, cells, width)` from features `(B, h * w, width)` of a grid of patches.
+    def _cells(self, frames: Tensor, picture: Picture, tokens: int) -> Tensor:
+        """Queries `(B, tokens, width)` from frames `(B, f, 3, H, W)`: cells at the size of a patch, looked at as such."""
+        features: Tensor = self.patches.linear(picture.cells(frames, tokens))
+        return features
+
+    def _pool_block(self, features: Tensor, picture: Picture, tokens: int) -> Tensor:
+        """Queries `(B, tokens, width)` from features `(B, h * w, width)` of a grid of patches (paper, section 3).
 
         Where cells are finer than patches, interpolation alone makes neighbours nearly equal, and so would be their
         tokens. A learned slope, times the cell's place within its patch, tells them apart.
         """
+        assert self.slopes is not None
+        cells, grid = picture.token_grid(tokens), picture.grid
         pooled = torch.einsum("kn,bnd->bkd", pooling_matrix(cells, grid).to(features), features)
         offsets = patch_offsets(cells, grid).to(features)
         return pooled + torch.einsum("kc,bkcd->bkd", offsets, self.slopes(pooled).unflatten(-1, (2, -1)))

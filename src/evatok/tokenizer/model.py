@@ -211,8 +211,7 @@ class VideoTokenizer(TokenizerNetwork):
     def _encode_clips(self, clips: Tensor, lengths: list[list[int]]) -> Tensor:
         """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
         filled = fill_blocks(clips, self.config.block_frames)
-        weight = self.encoder.patches.linear.weight
-        ids, _ = self.encode_blocks(filled.to(weight), Layout(tuple(map(tuple, lengths))))
+        ids, _ = self.encode_blocks(filled.to(next(self.parameters())), Layout(tuple(map(tuple, lengths))))
         return ids.to("cpu", torch.int32)
 
     def decode(self, tokens: Tokens) -> Tensor:

@@ -1,19 +1,34 @@
 """The tokenizer's network: encoder, quantizer and decoder on tensors, for training and for everything above."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from evatok.nn.packed import Layout, Packed
-from evatok.nn.transformer import LayerMemory
+from evatok.nn.transformer import LayerMemory, pick_layers
 from evatok.tokenizer.config import FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.decoder import Decoder
 from evatok.tokenizer.encoder import Encoder
 from evatok.tokenizer.finite_scalar import FiniteScalarQuantizer
 from evatok.tokenizer.quantizer import Quantized, VectorQuantizer
+from evatok.tokenizer.sketch import Drawing, Sketch
 
-Memory = tuple[LayerMemory, ...]
+
+@dataclass(frozen=True)
+class Memory:
+    """What the blocks that follow need of those before: what each layer has seen, and the sketch's last frame."""
+
+    layers: tuple[LayerMemory, ...]
+    last: Tensor | None
+
+
+def pick_memory(parts: Sequence[Memory], places: Sequence[tuple[int, int]]) -> Memory:
+    """The memory of clips out of several parts: `places` are (part, clip) of each, in the new order."""
+    frames = [part.last for part in parts if part.last is not None]
+    last = torch.stack([frames[number][clip] for number, clip in places]) if frames else None
+    return Memory(pick_layers([part.layers for part in parts], places), last)
 
 
 @dataclass(frozen=True)
@@ -25,12 +40,14 @@ class Reconstruction:
         quantized: the tokens of all clips.
         layout: which clip and block each token belongs to.
         losses: the quantizer's weighted losses, empty where quantization was left out.
+        sketch: what the codes draw by themselves, like `video`; None where the config has no sketch.
     """
 
     video: Tensor
     quantized: Quantized
     layout: Layout
     losses: dict[str, Tensor]
+    sketch: Tensor | None = None
 
 
 def build_quantizer(config: QuantizerConfig | FSQConfig) -> VectorQuantizer | FiniteScalarQuantizer:
@@ -48,13 +65,14 @@ class TokenizerNetwork(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.encoder = Encoder(config)
+        self.sketch = None if config.sketch is None else Sketch(config)
         self.quantizer = build_quantizer(config.quantizer)
         self.decoder = Decoder(config)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.encoder.patches.linear.weight.device
+        return next(self.parameters()).device
 
     def forward(self, video: Tensor, lengths: Tensor, quantize: bool = True) -> Reconstruction:
         """Encodes and decodes clips.
@@ -66,20 +84,37 @@ class TokenizerNetwork(nn.Module):
         """
         layout = Layout(tuple(map(tuple, lengths.tolist())))
         features, _ = self.encoder(video, layout)
-        quantized = self.quantizer(features.values)
+        quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
-        tokens = features.with_values(quantized.values if quantize else quantized.features)
-        decoded, _ = self.decoder(tokens, size)
+        decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
         losses = self.quantizer.losses(quantized) if quantize else {}
-        return Reconstruction(decoded, quantized, layout, losses)
+        return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
+
+    def _quantize(
+        self, video: Tensor, features: Packed, quantize: bool = True, last: Tensor | None = None
+    ) -> tuple[Quantized, Drawing | None]:
+        """Features `(N, dim)` of a video's tokens as codes, or as they are, and the sketch, if there is one."""
+
+        def code(values: Tensor) -> Quantized:
+            quantized: Quantized = self.quantizer(values)
+            return quantized if quantize else replace(quantized, values=quantized.features)
+
+        if self.sketch is None:
+            return code(features.values), None
+        return self.sketch.encode(video, features, code, last)
 
     def encode_blocks(self, video: Tensor, layout: Layout, earlier: Memory | None = None) -> tuple[Tensor, Memory]:
-        """Ids `(N,)` int64 of the tokens of a layout's blocks; `earlier` and its successor as in `Encoder`."""
-        features, memory = self.encoder(video, layout, earlier)
-        return self.quantizer(features.values).ids, memory
+        """Ids `(N,)` int64 of the tokens of a layout's blocks; `earlier` is what a call on those before returned."""
+        features, layers = self.encoder(video, layout, earlier.layers if earlier else None)
+        quantized, drawing = self._quantize(video, features, last=earlier.last if earlier else None)
+        return quantized.ids, Memory(layers, None if drawing is None else drawing.last)
 
     def decode_blocks(
         self, ids: Tensor, layout: Layout, size: tuple[int, int], earlier: Memory | None = None
     ) -> tuple[Tensor, Memory]:
-        """Video `(B, F, 3, H, W)` float32, not clamped, of ids `(N,)`; `earlier` and its successor as in `Decoder`."""
-        return self.decoder(Packed(self.quantizer.look_up(ids), layout), size, earlier)
+        """Video `(B, F, 3, H, W)` float32, not clamped, of ids `(N,)`; `earlier` as in `encode_blocks`."""
+        tokens, drawing = Packed(self.quantizer.look_up(ids), layout), None
+        if self.sketch is not None:
+            drawing = self.sketch.draw(tokens, size, earlier.last if earlier else None)
+        video, layers = self.decoder(tokens, size, drawing, earlier.layers if earlier else None)
+        return video, Memory(layers, None if drawing is None else drawing.last)

@@ -1,0 +1,176 @@
+"""The sketch: what codes draw by linear maps alone, block after block, as a video codec does.
+
+A block's sketch begins with the last frame of the sketch of the block before. What is missing is looked at through the
+cells of the block's tokens, each brought to the size of a patch; a token's code holds a few components of it, and the
+decoded components are added. So more tokens are a finer grid, and where nothing moves later blocks refine earlier ones.
+Encoder and decoder draw the same sketch: it is a function of the codes. The encoder needs no more than it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import log2
+
+import torch
+from torch import Tensor, nn
+
+from evatok.nn.components import Components
+from evatok.nn.packed import Layout, Packed, Run
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.picture import Picture
+from evatok.tokenizer.quantizer import Quantized
+
+Quantize = Callable[[Tensor], Quantized]
+# Gives codes `(clips, k, dim)` for a run's number, the run, a block of it, and the frame that the block begins with.
+CodesOf = Callable[[int, Run, int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A sketch of blocks of clips.
+
+    Args:
+        before: the frame that each block begins with `(B, blocks, 3, H, W)`.
+        frames: the sketch `(B, blocks, frames of a block, 3, H, W)`, about [-1, 1].
+    """
+
+    before: Tensor
+    frames: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """The last frame `(B, 3, H, W)`, from which later blocks go on."""
+        return self.frames[:, -1, -1]
+
+    @property
+    def video(self) -> Tensor:
+        """The sketch as `(B, F, 3, H, W)`."""
+        return self.frames.flatten(1, 2)
+
+
+class Sketch(nn.Module):
+    """Pixels of cells to codes and back, for blocks that begin a clip and for later ones. Computes in float32."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        frames, height, width = config.patch
+        size, dim = 3 * frames * height * width, config.quantizer.dim
+        carries = config.sketch is not None and config.sketch.carry
+        kinds = range(1 + carries)
+        self.carries = carries
+        self.read = nn.ModuleList(Components(size, dim) for _ in kinds)
+        self.write = nn.ModuleList(Components(size, dim) for _ in kinds)
+        # Logarithm of the size of what is missing, for each kind a parabola over the logarithm of a cell's area.
+        self.log_size = nn.Parameter(torch.zeros(len(kinds), 3))
+
+    def encode(
+        self, video: Tensor, features: Packed, quantize: Quantize, last: Tensor | None
+    ) -> tuple[Quantized, Drawing]:
+        """Quantizes the tokens of blocks, one block after another, since each sees what the sketch lacks by then.
+
+        Args:
+            video: the frames of the blocks, `(B, F, 3, H, W)` in [-1, 1].
+            features: what is added to each token's components before it is quantized, `(N, dim)`.
+            quantize: features `(n, dim)` to what is passed on.
+            last: the last frame of the sketch of the blocks before, `(B, 3, H, W)`; None where there are none.
+
+        Returns:
+            The quantized tokens of all clips, and the sketch.
+        """
+        blocks = video.float().unflatten(1, (-1, self.config.block_frames))
+        found: list[Quantized] = []
+        views = [run.view(features.values.float()).split(run.lengths, 1) for run in features.layout.runs]
+
+        def code(number: int, run: Run, block: int, before: Tensor) -> Tensor:
+            clips = slice(run.first_clip, run.first_clip + run.clips)
+            missing = blocks[clips, block] - before[:, None]
+            cells = self.components(missing, run.lengths[block], features.layout.first_block + block)
+            quantized = quantize((cells + views[number][block]).flatten(0, 1))
+            found.append(quantized)
+            return quantized.values.unflatten(0, (run.clips, -1))
+
+        with torch.autocast(video.device.type, enabled=False):
+            drawing = self.draw_by(features.layout, (video.shape[-2], video.shape[-1]), last, code)
+        return _by_token(found, features.layout), drawing
+
+    def draw(self, codes: Packed, size: tuple[int, int], last: Tensor | None) -> Drawing:
+        """The sketch that codes `(N, dim)` make; `last` as in `encode`."""
+        views = [run.view(codes.values.float()).split(run.lengths, 1) for run in codes.layout.runs]
+        with torch.autocast(codes.values.device.type, enabled=False):
+            return self.draw_by(codes.layout, size, last, lambda number, run, block, before: views[number][block])
+
+    def draw_by(
+        self,
+        layout: Layout,
+        size: tuple[int, int],
+        last: Tensor | None,
+        codes_of: CodesOf,
+    ) -> Drawing:
+        """The sketch by codes that are asked for when their turn comes."""
+        clips = len(layout.lengths)
+        grey = self.log_size.new_zeros(clips, 3, *size)
+        start = grey if last is None or not self.carries else last
+        starts, drawn = [], []
+        for number, run in enumerate(layout.runs):
+            before = start[run.first_clip : run.first_clip + run.clips]
+            for block, tokens in enumerate(run.lengths):
+                codes = codes_of(number, run, block, before)
+                frames = before[:, None] + self.pixels(codes, tokens, layout.first_block + block, size)
+                starts.append(before)
+                drawn.append(frames)
+                before = frames[:, -1] if self.carries else before
+        return Drawing(_by_clip(starts, layout), _by_clip(drawn, layout))
+
+    def components(self, frames: Tensor, tokens: int, block: int) -> Tensor:
+        """What `tokens` cells hold of the frames of a block `(B, f, 3, H, W)`: `(B, tokens, dim)`, of size about 1."""
+        picture = Picture.of((frames.shape[-2], frames.shape[-1]), self.config)
+        kind = self.kind(block)
+        return self.read[kind](picture.cells(frames, tokens)) * (-self._log_size(kind, tokens, picture)).exp()
+
+    def pixels(self, codes: Tensor, tokens: int, block: int, size: tuple[int, int]) -> Tensor:
+        """What codes `(B, tokens, dim)` of a block draw: `(B, f, 3, H, W)`."""
+        picture, kind = Picture.of(size, self.config), self.kind(block)
+        write: Components = self.write[kind]  # type: ignore[assignment]
+        return picture.frames(write.draw(codes * self._log_size(kind, tokens, picture).exp()), tokens)
+
+    def kind(self, block: int) -> int:
+        """0 for a block that begins with grey, 1 for one that goes on from the block before."""
+        return int(self.carries and block > 0)
+
+    def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
+        return self.log_size[kind] @ torch.tensor(area_powers(tokens, picture.grid), device=self.log_size.device)
+
+
+@lru_cache(maxsize=4096)
+def area_powers(tokens: int, grid: tuple[int, int]) -> tuple[float, float, float]:
+    """Powers 0 to 2 of how often a cell's area must be doubled or halved to be a patch's."""
+    doublings = log2(grid[0] * grid[1] / tokens)
+    return 1.0, doublings, doublings**2
+
+
+def _by_clip(parts: list[Tensor], layout: Layout) -> Tensor:
+    """Parts `(clips, ...)` of each run and block, one after the other, as `(B, blocks, ...)`."""
+    runs, at = [], 0
+    for run in layout.runs:
+        runs.append(torch.stack(parts[at : at + len(run.lengths)], 1))
+        at += len(run.lengths)
+    return runs[0] if len(runs) == 1 else torch.cat(runs)
+
+
+def _by_token(parts: list[Quantized], layout: Layout) -> Quantized:
+    """Tokens of each run and block, one after the other, in the layout's order."""
+
+    def ordered(values: list[Tensor]) -> Tensor:
+        runs, at = [], 0
+        for run in layout.runs:
+            blocks = values[at : at + len(run.lengths)]
+            runs.append(torch.cat([block.unflatten(0, (run.clips, -1)) for block in blocks], 1).flatten(0, 1))
+            at += len(run.lengths)
+        return torch.cat(runs)
+
+    return Quantized(
+        ordered([part.values for part in parts]),
+        ordered([part.ids for part in parts]),
+        ordered([part.features for part in parts]),
+    )

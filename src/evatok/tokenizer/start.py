@@ -1,0 +1,139 @@
+"""A start that already codes: linear maps and codebook of a sketch, fitted to training clips before the first step.
+
+Maps begin as principal components of patches and of what a sketch lacks, the codebook as the means of a clustering of
+what is then coded. Both depend on each other through the sketch, so they are fitted in a few rounds.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evatok.nn.components import principal_components
+from evatok.nn.packed import Layout, Run
+from evatok.nn.patches import cut_patches
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.network import TokenizerNetwork
+from evatok.tokenizer.picture import Picture
+from evatok.tokenizer.quantizer import VectorQuantizer
+from evatok.tokenizer.sketch import Sketch, area_powers
+
+ROUNDS = 3  # of fitting maps and codebook
+MOST_PATCHES = 20_000  # that components are taken from
+MOST_CELLS = 64  # of a group of clips, block and round
+MOST_TOKENS = 60_000  # that are clustered
+SMALLEST_SIZE = 1e-3  # of what is missing: a group may lack nothing
+
+
+class _Cells(NamedTuple):
+    """Cells of what a sketch lacks `(n, size)`, the kind of their block, and the powers of their area."""
+
+    values: Tensor
+    kind: int
+    powers: tuple[float, float, float]
+
+
+class _Seen(NamedTuple):
+    """What coding came by: cells of each group and block, and the components of its tokens `(n, dim)`."""
+
+    cells: list[_Cells]
+    tokens: list[Tensor]
+
+
+@torch.no_grad()
+def start(
+    network: TokenizerNetwork, config: TokenizerConfig, videos: Sequence[Tensor], generator: torch.Generator
+) -> None:
+    """Fits the linear parts of a network with a sketch, and its codebook if it has one.
+
+    Args:
+        network: with random weights.
+        config: its config.
+        videos: groups of training clips `(B, F, 3, H, W)` float32 in [-1, 1], as training has them.
+        generator: of assignments and samples.
+
+    Raises:
+        ValueError: the config has no sketch.
+    """
+    if network.sketch is None or network.decoder.patches is None:
+        raise ValueError("a start from clips needs a tokenizer with a sketch")
+    with torch.autocast(network.device.type, enabled=False):
+        network.encoder.patches.linear.start(_patches(videos, config.patch, generator))
+        longer = [_with_frame_before(video, config.block_frames) for video in videos]
+        network.decoder.patches.linear.start(_patches(longer, network.decoder.patches.patch, generator))
+        for number in range(ROUNDS):
+            # Before there is a codebook, what it would lose is left out.
+            seen = _code(network, config, videos, generator, quantize=number > 0)
+            _fit_sketch(network.sketch, seen.cells)
+            seen = _code(network, config, videos, generator, quantize=number > 0)
+            if isinstance(network.quantizer, VectorQuantizer):
+                network.quantizer.fit(_some(torch.cat(seen.tokens), MOST_TOKENS, generator), generator)
+
+
+def _code(
+    network: TokenizerNetwork,
+    config: TokenizerConfig,
+    videos: Iterable[Tensor],
+    generator: torch.Generator,
+    quantize: bool,
+) -> _Seen:
+    """Codes videos by the sketch alone, each group under a random assignment."""
+    seen = _Seen([], [])
+    sketch = network.sketch
+    assert sketch is not None
+    for video in videos:
+        size = (video.shape[-2], video.shape[-1])
+        layout = Layout((tuple(config.space.sample(generator).tolist()),) * len(video))
+        picture, blocks = Picture.of(size, config), video.unflatten(1, (-1, config.block_frames))
+
+        def codes_of(
+            number: int, run: Run, block: int, before: Tensor, picture: Picture = picture, blocks: Tensor = blocks
+        ) -> Tensor:
+            tokens, missing = run.lengths[block], blocks[:, block] - before[:, None]
+            cells = picture.cells(missing, tokens).flatten(0, 1)
+            powers = area_powers(tokens, picture.grid)
+            seen.cells.append(_Cells(_some(cells, MOST_CELLS, generator), sketch.kind(block), powers))
+            features = sketch.components(missing, tokens, block).flatten(0, 1)
+            seen.tokens.append(features)
+            values = network.quantizer(features).values if quantize else features
+            return values.unflatten(0, (len(before), -1))
+
+        sketch.draw_by(layout, size, None, codes_of)
+    return seen
+
+
+def _fit_sketch(sketch: Sketch, seen: list[_Cells]) -> None:
+    """Takes the principal components of what is missing, by kind of block, and its size by the area of a cell."""
+    for kind in range(len(sketch.read)):
+        groups = [cells for cells in seen if cells.kind == kind]
+        # Each group counts as much as another, whatever the size of what it lacks.
+        even = torch.cat([cells.values / _size(cells.values) for cells in groups])
+        rows, _ = principal_components(even, len(sketch.read[kind].weight))
+        for components in (sketch.read[kind], sketch.write[kind]):
+            components.start(rows)
+        sizes = torch.stack([_size(cells.values @ rows.T) for cells in groups]).log()
+        powers = torch.tensor([cells.powers for cells in groups]).to(sizes)
+        # On the CPU: this driver takes powers that one area alone does not tell apart.
+        solved = torch.linalg.lstsq(powers.cpu(), sizes.cpu()[:, None], driver="gelsd").solution
+        sketch.log_size[kind] = solved[:, 0].to(sizes)
+
+
+def _size(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(1).mean().sqrt().clamp(min=SMALLEST_SIZE)
+
+
+def _patches(videos: Iterable[Tensor], patch: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    return _some(torch.cat([cut_patches(video, patch).flatten(0, 2) for video in videos]), MOST_PATCHES, generator)
+
+
+def _with_frame_before(video: Tensor, block_frames: int) -> Tensor:
+    """Each block of a video with the frame before it, which is grey for the first: `(B, blocks * (1 + frames), ...)`."""
+    blocks = video.unflatten(1, (-1, block_frames))
+    before = torch.cat((torch.zeros_like(blocks[:, :1, -1:]), blocks[:, :-1, -1:]), 1)
+    return torch.cat((before, blocks), 2).flatten(1, 2)
+
+
+def _some(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """At most `count` of the rows, at random."""
+    return rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)]
