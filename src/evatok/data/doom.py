@@ -2,7 +2,8 @@
 
 ViZDoom's package has the engine, small scenarios and the two games of Freedoom in it. A scenario, or a map of
 Freedoom, is a class and an episode a video: a scripted walk by a seeded generator, so that an episode is a
-function of its scenario and seed. Screens are kept as palette indices, compressed by columns, as walls are upright.
+function of its scenario and seed. Screens are kept as palette indices, compressed by columns, as walls
+are upright: 6 kB a frame, so that four episodes of everything fit in memory.
 """
 
 import logging
@@ -54,6 +55,10 @@ LEFT_OUT = {
     "learning": "it looks like basic",
     "oblige": "it has no map",
 }
+# Without these entries the engine makes the folder _vizdoom in the working one, and runs what is in there.
+SETTINGS = "".join(f"[{game}.AutoExec]\nPath=\n" for game in ("Doom", "Heretic", "Hexen", "Strife", "Chex"))
+# Show words such as "yellow key needed" for a tic: with 0 seconds, as `set_render_messages` has it, they stay for ever.
+WORDS = "+con_midtime 0.03"
 DEATHMATCH_STARTS_ONLY = ("cig", "multi_duel")  # the engine takes the process down if it begins these otherwise
 
 
@@ -135,8 +140,10 @@ class _Engine:
         walker = Walker(rng)
         screens = np.empty((frames, *SIZE), np.uint8)
         warm_up = int(rng.integers(*WARM_UP))
-        with tempfile.TemporaryDirectory() as settings:
-            game = self._game(scenario, rng, Path(settings))
+        with tempfile.TemporaryDirectory() as folder:
+            settings = Path(folder, "settings.ini")
+            settings.write_text(SETTINGS)
+            game = self._game(scenario, rng, settings)
             try:
                 game.init()
                 for tic in range(warm_up + frames * TICS_A_FRAME):
@@ -153,7 +160,7 @@ class _Engine:
         return Episode(screens, self._wad(FREEDOOM[1]).palette(), _pack, _unpack)
 
     def _game(self, scenario: str, rng: np.random.Generator, settings: Path) -> Any:
-        """A game that is ready to begin; the engine writes its settings into the folder, not into the working one."""
+        """A game that is ready to begin; the engine also writes to the file of settings."""
         import vizdoom
 
         name, _, level = scenario.partition("-")
@@ -161,9 +168,10 @@ class _Engine:
         game.load_config(str(self._folder / "scenarios" / f"{name}.cfg"))
         if level:
             game.set_doom_map(level)
+        game.add_game_args(WORDS)
         if name in DEATHMATCH_STARTS_ONLY:
             game.add_game_args("+deathmatch 1")
-        game.set_doom_config_path(str(settings / "engine.ini"))
+        game.set_doom_config_path(str(settings))
         game.set_seed(int(rng.integers(2**31)))
         game.set_mode(vizdoom.Mode.PLAYER)
         game.set_doom_skill(SKILL)

@@ -229,7 +229,7 @@ def _describe(source: Mapping[str, Any]) -> str:
         return f"{games}, random play with {_seeds(source)}, rendered by the Arcade Learning Environment"
     if "doom" in source:
         walked = "all its scenarios and Freedoom's maps" if source["doom"] == "all" else ", ".join(source["doom"])
-        return f"scripted walks in ViZDoom ({walked}) with {_seeds(source)}; art by the Freedoom project"
+        return f"scripted walks in ViZDoom ({walked}) with {_seeds(source)}; art of Freedoom"
     if "photographs" in source:
         which = source["photographs"]
         names = f"the {which} list" if isinstance(which, str) else ", ".join(which)
