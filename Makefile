@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,ale,data,ray
+EXTRAS := dev,ale,doom,data,ray
 STAMP := .venv/.evatok-setup
 
 .PHONY: setup demo test lint format types pytest

@@ -17,7 +17,7 @@ def test_version_is_the_installed_one() -> None:
 
 
 def test_import_needs_no_extra() -> None:
-    extras = {"ale_py", "gymnasium", "skimage", "ray", "gradio", "scipy", "torchvision"}
+    extras = {"ale_py", "vizdoom", "gymnasium", "skimage", "ray", "gradio", "scipy", "torchvision"}
     code = f"import sys, evatok; print(*({extras!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

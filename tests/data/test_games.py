@@ -73,7 +73,7 @@ def test_episodes_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPat
     for index in (0, 1, 0, 1):
         source.read(index, 0, 1, 1)
     assert played == [3, 4]
-    monkeypatch.setattr("evatok.data.games.CACHE_BYTES", 1)
+    monkeypatch.setattr("evatok.data.episodes.CACHE_BYTES", 1)
     source = two_games(frames=4)
     for index in (0, 1, 0):
         source.read(index, 0, 1, 1)

@@ -17,8 +17,9 @@ from evatok.tokenizer.model import VideoTokenizer
 CONFIG = {
     "data": {
         "train": [
-            {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.4},
+            {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.3},
             {"games": "all", "seeds": [0, 4], "frames": 320, "weight": 0.35},
+            {"doom": "all", "seeds": [0, 4], "frames": 160, "weight": 0.1},
             {"photographs": "train", "weight": 0.15},
             {"shards": "s3://bucket/mine", "name": None, "weight": 0.1},
         ],
@@ -87,8 +88,9 @@ def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> N
         "48,000",
         "2.5 hours",
         "16 frames of 32×32 (75%), 24×40 (25%) ",
-        "- 40%: videos of the folder `data/bbb/train` (film)",
+        "- 30%: videos of the folder `data/bbb/train` (film)",
         "- 35%: all Atari 2600 games, random play with seeds 0 to 3, rendered by the Arcade Learning Environment",
+        "- 10%: scripted walks in ViZDoom (all its scenarios and Freedoom's maps) with seeds 0 to 3; art of Freedoom",
         "- 10%: videos of the shards `s3://bucket/mine`",
         "- 15%: photographs of scikit-image (the train list)",
         "uint8 RGB at 32x32",

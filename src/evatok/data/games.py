@@ -8,17 +8,14 @@ in memory.
 
 import logging
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.episodes import Episode, EpisodeSource, check_episodes, chosen
 from evatok.data.folders import check_weight
 
 logger = logging.getLogger(__name__)
@@ -29,8 +26,6 @@ SIZE = (210, 160)  # of the frames; a few games show more lines, of which these 
 STICKY = 0.25  # chance that the console repeats the last action: the emulator's usual setting
 LONGEST_HOLD = 12  # screens for which one random action is held
 WARM_UP = (60, 180)  # screens played before the first frame: titles stand still
-CHUNK = 16  # frames compressed together
-CACHE_BYTES = 512 * 2**20  # compressed episodes kept, least recently used first to go
 
 
 @dataclass(frozen=True)
@@ -51,16 +46,12 @@ class GamesConfig:
 
     def __post_init__(self) -> None:
         check_weight(self.weight)
-        first, after = self.seeds
-        if not 0 <= first < after:
-            raise ValueError(f"seeds are the first and the one after the last, in order, not {self.seeds}")
-        if self.frames < 1:
-            raise ValueError(f"frames must be at least 1, not {self.frames}")
+        check_episodes(self.seeds, self.frames)
         if not self.games:
             raise ValueError('games is empty: name some, or "all"')
 
 
-class GamesSource:
+class GamesSource(EpisodeSource):
     """Episodes of Atari games, game by game: all seeds of the first, then of the second.
 
     A game that the emulator cannot load is left out and reported in `skipped`.
@@ -69,81 +60,24 @@ class GamesSource:
         ValueError: `ale_py` is not installed, a game is not known, or none can be loaded.
     """
 
-    name = "games"
-
     def __init__(self, config: GamesConfig) -> None:
-        self._emulator = _Emulator()
-        known = self._emulator.games
-        wanted = list(known) if config.games == "all" else list(config.games)
-        unknown = sorted(set(wanted) - set(known))
-        if unknown:
-            raise ValueError(f"unknown games {', '.join(unknown)}; there are {', '.join(known)}")
-        reasons = {game: self._emulator.why_not(game) for game in wanted}
+        emulator = _Emulator()
+        wanted = chosen(config.games, emulator.games, "games")
+        reasons = {game: emulator.why_not(game) for game in wanted}
         self.skipped = {game: reason for game, reason in reasons.items() if reason}
-        self.classes = tuple(game for game, reason in reasons.items() if not reason)
         if self.skipped:
             logger.warning("games: skipped %d of %d: %s", len(self.skipped), len(wanted), self.skipped)
-        if not self.classes:
+        if len(self.skipped) == len(reasons):
             raise ValueError(f"none of the games can be loaded: {self.skipped}")
-        self._config = config
-        self._cache: OrderedDict[int, _Episode] = OrderedDict()
-        self._cached_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self.classes) * self._seeds
-
-    def describe(self, index: int) -> VideoEntry:
-        """Episode `index`; its key is "game/seed"."""
-        game, seed = self._game_and_seed(index)
-        return VideoEntry(f"{self.classes[game]}/{seed}", label=game, frames=self._config.frames, size=SIZE)
-
-    def identities(self, index: int) -> tuple[str, ...]:
-        """Game and seed, whatever the length."""
-        game, seed = self._game_and_seed(index)
-        return (f"game:{self.classes[game]}/{seed}",)
-
-    def read(self, index: int, start: int, count: int, step: int) -> Tensor:
-        """Frames `start`, `start + step`, ... of episode `index`: uint8 (count, 3, 210, 160)."""
-        check_range(self.describe(index), start, count, step)
-        return self._episode(index).frames(start, count, step)
-
-    @property
-    def _seeds(self) -> int:
-        first, after = self._config.seeds
-        return after - first
-
-    def _game_and_seed(self, index: int) -> tuple[int, int]:
-        game, offset = divmod(range(len(self))[index], self._seeds)
-        return game, self._config.seeds[0] + offset
-
-    def _episode(self, index: int) -> "_Episode":
-        """The episode, played now or kept from an earlier read."""
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
-        game, seed = self._game_and_seed(index)
-        episode = self._emulator.play(self.classes[game], seed, self._config.frames)
-        self._cache[index] = episode
-        self._cached_bytes += episode.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return episode
-
-
-class _Episode:
-    """The frames of an episode, compressed `CHUNK` at a time, and its palette: colours (256, 3)."""
-
-    def __init__(self, screens: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
-        self._palette = palette
-        self._chunks = [_pack(screens[at : at + CHUNK]) for at in range(0, len(screens), CHUNK)]
-        self.nbytes = sum(len(chunk) for chunk in self._chunks) + palette.nbytes
-
-    def frames(self, start: int, count: int, step: int) -> Tensor:
-        """uint8 (count, 3, 210, 160)."""
-        first, last = start // CHUNK, (start + (count - 1) * step) // CHUNK
-        screens = np.concatenate([_unpack(chunk) for chunk in self._chunks[first : last + 1]])
-        chosen = screens[start - first * CHUNK :: step][:count]
-        return torch.from_numpy(np.stack([channel[chosen] for channel in self._palette.T], axis=1))
+        super().__init__(
+            name="games",
+            kind="game",
+            classes=[game for game, reason in reasons.items() if not reason],
+            seeds=config.seeds,
+            frames=config.frames,
+            size=SIZE,
+            play=emulator.play,
+        )
 
 
 def _pack(screens: NDArray[np.uint8]) -> bytes:
@@ -179,7 +113,7 @@ class _Emulator:
             return "its file is missing"
         return "" if ALEInterface.isSupportedROM(path) else "the emulator does not support it"
 
-    def play(self, game: str, seed: int, frames: int) -> _Episode:
+    def play(self, game: str, seed: int, frames: int) -> Episode:
         """One episode of random play."""
         from ale_py import ALEInterface, LoggerMode, roms
 
@@ -210,4 +144,4 @@ class _Emulator:
                 if not seen[indices].all():
                     palette[indices] = console.getScreenRGB()[top : top + SIZE[0]]
                     seen[indices] = True
-        return _Episode(screens, palette)
+        return Episode(screens, palette, _pack, _unpack)

@@ -1,10 +1,11 @@
-"""Sources of clips by their configs: a folder, a file, shards, rendered games, photographs panned and zoomed over."""
+"""Sources of clips by their configs: a folder, a file, shards, rendered episodes, photographs panned over."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
 from evatok.data.clip_source import ClipSource, VideoEntry
+from evatok.data.doom import DoomConfig, DoomSource
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.games import GamesConfig, GamesSource
 from evatok.data.photographs import PhotographsConfig, PhotographsSource
@@ -12,6 +13,7 @@ from evatok.data.shards import ShardsConfig, ShardsSource
 
 __all__ = [
     "ClipSource",
+    "DoomConfig",
     "FileConfig",
     "FolderConfig",
     "GamesConfig",
@@ -23,7 +25,7 @@ __all__ = [
     "source_config",
 ]
 
-SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | PhotographsConfig
+SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | DoomConfig | PhotographsConfig
 
 
 def open_source(config: SourceConfig) -> ClipSource:
@@ -37,6 +39,8 @@ def open_source(config: SourceConfig) -> ClipSource:
             return ShardsSource(config)
         case GamesConfig():
             return GamesSource(config)
+        case DoomConfig():
+            return DoomSource(config)
         case PhotographsConfig():
             return PhotographsSource(config)
 

@@ -226,9 +226,10 @@ def _describe(source: Mapping[str, Any]) -> str:
     """A source's config in words, with the credit that its kind is due."""
     if "games" in source:
         games = "all Atari 2600 games" if source["games"] == "all" else f"the games {', '.join(source['games'])}"
-        first, after = source["seeds"]
-        seeds = f"seeds {first} to {after - 1}" if after - first > 1 else f"seed {first}"
-        return f"{games}, random play with {seeds}, rendered by the Arcade Learning Environment"
+        return f"{games}, random play with {_seeds(source)}, rendered by the Arcade Learning Environment"
+    if "doom" in source:
+        walked = "all its scenarios and Freedoom's maps" if source["doom"] == "all" else ", ".join(source["doom"])
+        return f"scripted walks in ViZDoom ({walked}) with {_seeds(source)}; art of Freedoom"
     if "photographs" in source:
         which = source["photographs"]
         names = f"the {which} list" if isinstance(which, str) else ", ".join(which)
@@ -239,6 +240,11 @@ def _describe(source: Mapping[str, Any]) -> str:
     if "shards" in source:
         return f"videos of the shards `{source['shards']}`"
     return f"the video `{source['file']}`"
+
+
+def _seeds(source: Mapping[str, Any]) -> str:
+    first, after = source["seeds"]
+    return f"seeds {first} to {after - 1}" if after - first > 1 else f"seed {first}"
 
 
 def _validation(record: EvaluationRecord) -> str:
