@@ -1,4 +1,4 @@
-"""Sources of clips by their configs: a folder, a file, shards, rendered games, photographs panned and zoomed over."""
+"""Sources of clips by their configs: a folder, a file, shards, rendered games, scenes over pictures and videos."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,7 +7,7 @@ from typing import Any, get_args
 from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.games import GamesConfig, GamesSource
-from evatok.data.photographs import PhotographsConfig, PhotographsSource
+from evatok.data.scenes import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "FileConfig",
     "FolderConfig",
     "GamesConfig",
-    "PhotographsConfig",
+    "ScenesConfig",
     "ShardsConfig",
     "SourceConfig",
     "VideoEntry",
@@ -23,7 +23,7 @@ __all__ = [
     "source_config",
 ]
 
-SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | PhotographsConfig
+SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | ScenesConfig
 
 
 def open_source(config: SourceConfig) -> ClipSource:
@@ -37,8 +37,8 @@ def open_source(config: SourceConfig) -> ClipSource:
             return ShardsSource(config)
         case GamesConfig():
             return GamesSource(config)
-        case PhotographsConfig():
-            return PhotographsSource(config)
+        case ScenesConfig():
+            return ScenesSource(config)
 
 
 def source_config(entries: Mapping[str, Any]) -> SourceConfig:

@@ -229,10 +229,10 @@ def _describe(source: Mapping[str, Any]) -> str:
         first, after = source["seeds"]
         seeds = f"seeds {first} to {after - 1}" if after - first > 1 else f"seed {first}"
         return f"{games}, random play with {seeds}, rendered by the Arcade Learning Environment"
-    if "photographs" in source:
-        which = source["photographs"]
-        names = f"the {which} list" if isinstance(which, str) else ", ".join(which)
-        return f"photographs of scikit-image ({names}), panned and zoomed over"
+    if "scenes" in source:
+        name = f" ({source['name']})" if source["name"] else ""
+        over = f", with cut-outs of `{source['cutouts']}` that move over them" if source["cutouts"] else ""
+        return f"views that move over the pictures and videos of `{source['scenes']}`{name}{over}"
     if "folder" in source:
         name = f" ({source['name']})" if source["name"] else ""
         return f"videos of the folder `{source['folder']}`{name}"
