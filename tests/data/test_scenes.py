@@ -104,11 +104,9 @@ def test_frames_are_the_same_however_they_are_asked_for(pictures: Path, cutouts:
 def test_still_views_of_pictures_are_still(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, CUT=0)
     source = ScenesSource(ScenesConfig(str(pictures), paths=40))
-    clips = [source.read(40 + path, 0, FRAMES, 1) for path in range(40)]
+    clips = [source.read(40 + path, 0, 16, 4) for path in range(40)]
     still = [bool((clip == clip[0]).all()) for clip in clips]
     assert 0.05 < np.mean(still) < 0.5
-    steps = torch.stack([(clip[1:].float() - clip[:-1].float()).abs().mean((1, 2, 3)) for clip in clips])
-    assert steps.max() < 60
 
 
 def test_cuts_cut(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What scenes are filmed over: pictures, which stand still, and videos, which move."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,9 @@ class Grounds:
         """What is known of file `number`."""
         return self._grounds[number]
 
+    def __iter__(self) -> Iterator[Ground]:
+        return iter(self._grounds)
+
     def path(self, number: int) -> Path:
         """Where file `number` is."""
         return self._root / self._grounds[number].key
@@ -81,12 +84,13 @@ class Grounds:
             if not ground.moving:
                 return self._pictures[self.path(number)][None]
             wanted = forth_and_back(moments, ground.frames)
-            distinct, which = np.unique(wanted, return_inverse=True)
+            distinct = np.unique(wanted)
             step = max(int(np.gcd.reduce(np.diff(distinct))), 1) if len(distinct) > 1 else 1
             first = int(distinct[0])
             count = (int(distinct[-1]) - first) // step + 1
             clip = read_clip(self.path(number), first, count, step, size=ground.size)
-            return clip[(distinct[which] - first) // step]
+            order = (wanted - first) // step
+            return clip if np.array_equal(order, np.arange(count)) else clip[order]
         except VideoError as error:
             self.bad.add(ground.key, str(error))
             raise

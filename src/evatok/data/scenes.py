@@ -5,6 +5,7 @@ same. It has one to three shots. Each looks at a file by a view that rests, drif
 may move over it. Only frames that are asked for are rendered.
 """
 
+import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -89,6 +90,8 @@ class ScenesSource:
         self._number = config.paths
         self._grounds = Grounds(root, self.name, config.max_bad)
         self.classes = _names([ground.key for ground in self._grounds])
+        # Short, as generators take their time with long seeds.
+        self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds]
         self._identities = [file_identity(self._grounds.path(number)) for number in range(len(self._grounds))]
         self._cutouts: list[Path] = []
         self._bad = [self._grounds.bad]
@@ -136,7 +139,7 @@ class ScenesSource:
     def _shots(self, index: int) -> list[_Shot]:
         """The shots of a path. Overlap is looked for in all paths of a source, so this draws no more than it must."""
         ground, number = self._file_and_number(index)
-        seed = [number, *self._grounds[ground].key.encode()]
+        seed = [number, self._seeds[ground]]
         rng = np.random.default_rng(seed)
         cuts = [0, FRAMES]
         if rng.random() < CUT:

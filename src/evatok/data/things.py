@@ -84,10 +84,8 @@ def _places(rng: np.random.Generator, kind: str, size: float) -> NDArray[np.floa
     if kind == "move":
         part = eased(np.array([first, first + duration]), np.array([[0.0], [1.0]]))
     else:
-        across, outside = int(rng.integers(2)), 0.5 + size
-        start[across], end[across] = (
-            (0.5 - outside, 0.5 + outside) if rng.random() < 0.5 else (0.5 + outside, 0.5 - outside)
-        )
-        part = ((np.arange(FRAMES) - first) / duration)[:, None]
+        across, way = int(rng.integers(2)), -1 if rng.random() < 0.5 else 1
+        start[across], end[across] = 0.5 - way * (0.5 + size), 0.5 + way * (0.5 + size)
+        part = (np.arange(FRAMES, dtype=np.float64)[:, None] - first) / duration
     bend = rng.uniform(-BEND, BEND, 2)
     return start + part * (end - start) + 4 * np.clip(part * (1 - part), 0, 1) * bend
