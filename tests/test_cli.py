@@ -114,7 +114,7 @@ def test_the_other_quantizer_from_a_file_and_from_the_command_line(tmp_path: Pat
         (["--data.clips.frames", "12"], ["data.clips.frames must be the model's 16, got 12"]),
         (["--data.train", "[]"], ["train names no source"]),
         (["--data.train", "[{foldr: my/videos}]"], ["data.train", "FolderConfig, FileConfig, ShardsConfig", "foldr"]),
-        (["--data.train", "[{photographs: trains}]"], ["data.train", "'validation'", "trains"]),
+        (["--data.train", "[{scenes: a, paths: 0}]"], ["paths must be at least 1, not 0"]),
         (["--data.train", "[{folder: a, weight: -1}]"], ["weight of a source must be greater than 0, not -1.0"]),
         (["more"], ["more"]),
     ],

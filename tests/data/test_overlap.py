@@ -10,8 +10,8 @@ import torch
 from evatok.data.folders import FileConfig, FolderConfig
 from evatok.data.games import GamesConfig
 from evatok.data.overlap import OverlapError, refuse_overlap
-from evatok.data.photographs import PhotographsConfig
 from evatok.data.scanning import ScanConfig, scan_to
+from evatok.data.scenes import ScenesConfig
 from evatok.data.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
 from evatok.data.sources import SourceConfig, open_source
@@ -97,8 +97,15 @@ def test_episodes_of_one_seed_are_the_same(tmp_path: Path) -> None:
         check(pong, GamesConfig(["pong"], seeds=(3, 5), frames=100))
 
 
-@pytest.mark.skipif(find_spec("skimage") is None, reason="needs scikit-image")
-def test_paths_over_one_photograph_are_the_same(tmp_path: Path) -> None:
-    check(PhotographsConfig("train"), PhotographsConfig("validation"))
-    with pytest.raises(OverlapError, match=r"64 videos .*photographs:coffee/0 is photographs:coffee/0"):
-        check(PhotographsConfig(["coins.png", "coffee.png"]), PhotographsConfig("validation"))
+def test_scenes_that_show_one_file_are_the_same(videos: Path) -> None:
+    training, held = (ScenesConfig(str(videos / name), paths=8) for name in ("train", "held"))
+    check(training, held)
+    (videos / "held/e.mp4").symlink_to(videos / "train/b.mp4")
+    with pytest.raises(OverlapError, match=r"held:e/0 is train:"):
+        check(training, held)
+    with pytest.raises(OverlapError, match=r"held:e/0 is train:b\.mp4"):
+        check(folder(videos, "train"), held)
+    # A path that cuts to the shared file is as bad as one that begins with it.
+    with pytest.raises(OverlapError) as caught:
+        check(training, ScenesConfig(str(videos / "held"), paths=64))
+    assert int(str(caught.value).split()[0]) > 64

@@ -20,7 +20,7 @@ CONFIG = {
             {"folder": "data/bbb/train", "index": None, "name": "film", "weight": 0.3},
             {"games": "all", "seeds": [0, 4], "frames": 320, "weight": 0.35},
             {"doom": "all", "seeds": [0, 4], "frames": 160, "weight": 0.1},
-            {"photographs": "train", "weight": 0.15},
+            {"scenes": "data/photographs", "cutouts": "data/cutouts", "name": "photographs", "weight": 0.15},
             {"shards": "s3://bucket/mine", "name": None, "weight": 0.1},
         ],
         "clips": {"frames": 16, "sizes": [[32, 32], [24, 40], [8, 8]], "size_weights": [3, 1, 0]},
@@ -92,7 +92,8 @@ def test_card_says_what_the_records_say(mini: VideoTokenizer, folder: Path) -> N
         "- 35%: all Atari 2600 games, random play with seeds 0 to 3, rendered by the Arcade Learning Environment",
         "- 10%: scripted walks in ViZDoom (all its scenarios and Freedoom's maps) with seeds 0 to 3; art of Freedoom",
         "- 10%: videos of the shards `s3://bucket/mine`",
-        "- 15%: photographs of scikit-image (the train list)",
+        "- 15%: views that move over the pictures and videos of `data/photographs` (photographs), with cut-outs of "
+        "`data/cutouts` that move over them",
         "uint8 RGB at 32x32",
         "- games: 5 clips of the games pong, breakout, random play with seed 100, rendered by",
         "93.8% of the codes are used, with a perplexity of 50. By tokens a block: 4: 50.0%, 30; 8: 75.0%, 41.",

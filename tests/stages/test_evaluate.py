@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser
 from evatok.data.clips import validation_clips
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.games import GamesConfig
-from evatok.data.photographs import PhotographsConfig
 from evatok.data.samples import CREDIT
+from evatok.data.scenes import ScenesConfig
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.record import EvaluationRecord, commit_of
 from evatok.figures.frames import resized
@@ -97,7 +97,7 @@ def test_sources_of_one_name_are_refused(config: EvaluationConfig) -> None:
 )
 def test_wrong_values(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        EvaluationConfig("x", [PhotographsConfig("validation")], "out", **wrong)  # type: ignore[arg-type]
+        EvaluationConfig("x", [ScenesConfig("pictures")], "out", **wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sources"):
         EvaluationConfig("x", [], "out")
 
@@ -126,16 +126,17 @@ def test_shipped_config() -> None:
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(EvaluationConfig, None)
     given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]))
-    film, games, photographs = given.sources
+    film, games, *scenes = given.sources
     assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig)
-    assert isinstance(photographs, PhotographsConfig)
     assert CREDIT in given.credits
     trained = yaml.safe_load((CONFIGS / "tiny" / "proxy.yaml").read_text())["data"]["train"]
     assert film.folder not in [each.get("folder") for each in trained]
     (episodes,) = [each["seeds"] for each in trained if "games" in each]
     assert not set(range(*games.seeds)) & set(range(*episodes))
-    (pictures,) = [each["photographs"] for each in trained if "photographs" in each]
-    assert not set(photographs.names) & set(PhotographsConfig(pictures).names)
+    held_out = [(each.scenes, each.cutouts) for each in scenes if isinstance(each, ScenesConfig)]
+    shown = [(each["scenes"], each["cutouts"]) for each in trained if "scenes" in each]
+    assert len(held_out) == len(scenes) == len(shown) == 2
+    assert not {folder for pair in held_out for folder in pair} & {folder for pair in shown for folder in pair}
 
 
 def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:

@@ -148,7 +148,7 @@ class FileSource:
     def __init__(self, config: FileConfig) -> None:
         self.name = Path(config.file).stem
         self._path = Path(config.file)
-        frames, size = _look_at(self._path)
+        frames, size = look_at(self._path)
         self._entry = VideoEntry(key=self._path.name, label=-1, frames=frames, size=size)
 
     def __len__(self) -> int:
@@ -182,7 +182,7 @@ def _probe_all(
     def look(item: Listed) -> VideoEntry | SkippedVideo:
         key, label = item
         try:
-            frames, size = _look_at(root / key)
+            frames, size = look_at(root / key)
         except VideoError as error:
             return SkippedVideo(key, str(error))
         if frames < min_frames:
@@ -195,7 +195,7 @@ def _probe_all(
     return entries, tuple(item for item in found if isinstance(item, SkippedVideo))
 
 
-def _look_at(path: Path) -> tuple[int, tuple[int, int]]:
+def look_at(path: Path) -> tuple[int, tuple[int, int]]:
     """Number of frames and (height, width) of a file whose first frame decodes; VideoError otherwise."""
     info = probe(path)
     if info.frames:

@@ -1,9 +1,12 @@
-"""Which videos a folder holds, and of which classes they are: what is found there, or what an index says."""
+"""Which files a folder holds, and of which classes its videos are: what is found there, or what an index says."""
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow.parquet
+
+PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4"}
 VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"}
@@ -14,9 +17,14 @@ Listed = tuple[str, str]
 
 def videos_of(root: Path) -> list[Listed]:
     """Paths of video files, each with the name of its subfolder ("" directly in it)."""
-    files = (path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    paths = sorted(path.relative_to(root) for path in files)
+    paths = [Path(key) for key in files_of(root, VIDEO_SUFFIXES)]
     return [(path.as_posix(), path.parts[0] if len(path.parts) > 1 else "") for path in paths]
+
+
+def files_of(root: Path, suffixes: Collection[str]) -> list[str]:
+    """Paths within the folder, subfolders included, of files that end in one of these; capitals do not matter."""
+    files = (path for path in root.rglob("*") if path.suffix.lower() in suffixes)
+    return [path.as_posix() for path in sorted(path.relative_to(root) for path in files)]
 
 
 def find_index(root: Path, index: str) -> Path:

@@ -15,7 +15,7 @@ def refuse_overlap(training: Sequence[ClipSource], validation: Sequence[ClipSour
     """Raise OverlapError if a source of training and one of validation hold the same video.
 
     The same are: one file, by whatever path; copies of a file, where both were scanned; a game's episode of one
-    seed; a photograph.
+    seed; scenes that show one file.
     """
     held_out = [
         (_shown(source, video), source.identities(video)) for source in validation for video in range(len(source))

@@ -1,4 +1,4 @@
-"""Sources of clips by their configs: a folder, a file, shards, rendered episodes, photographs panned over."""
+"""Sources of clips by their configs: a folder, a file, shards, rendered episodes, scenes over pictures and videos."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,7 +8,7 @@ from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.data.doom import DoomConfig, DoomSource
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.games import GamesConfig, GamesSource
-from evatok.data.photographs import PhotographsConfig, PhotographsSource
+from evatok.data.scenes import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "FileConfig",
     "FolderConfig",
     "GamesConfig",
-    "PhotographsConfig",
+    "ScenesConfig",
     "ShardsConfig",
     "SourceConfig",
     "VideoEntry",
@@ -25,7 +25,7 @@ __all__ = [
     "source_config",
 ]
 
-SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | DoomConfig | PhotographsConfig
+SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | DoomConfig | ScenesConfig
 
 
 def open_source(config: SourceConfig) -> ClipSource:
@@ -41,8 +41,8 @@ def open_source(config: SourceConfig) -> ClipSource:
             return GamesSource(config)
         case DoomConfig():
             return DoomSource(config)
-        case PhotographsConfig():
-            return PhotographsSource(config)
+        case ScenesConfig():
+            return ScenesSource(config)
 
 
 def source_config(entries: Mapping[str, Any]) -> SourceConfig:

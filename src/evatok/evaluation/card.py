@@ -230,10 +230,10 @@ def _describe(source: Mapping[str, Any]) -> str:
     if "doom" in source:
         walked = "all its scenarios and Freedoom's maps" if source["doom"] == "all" else ", ".join(source["doom"])
         return f"scripted walks in ViZDoom ({walked}) with {_seeds(source)}; art of Freedoom"
-    if "photographs" in source:
-        which = source["photographs"]
-        names = f"the {which} list" if isinstance(which, str) else ", ".join(which)
-        return f"photographs of scikit-image ({names}), panned and zoomed over"
+    if "scenes" in source:
+        name = f" ({source['name']})" if source["name"] else ""
+        over = f", with cut-outs of `{source['cutouts']}` that move over them" if source["cutouts"] else ""
+        return f"views that move over the pictures and videos of `{source['scenes']}`{name}{over}"
     if "folder" in source:
         name = f" ({source['name']})" if source["name"] else ""
         return f"videos of the folder `{source['folder']}`{name}"
