@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import yaml
 from huggingface_hub import ModelCard
 
 from evatok.evaluation.card import write_card
-from evatok.evaluation.reconstruction import CodeUse, ReconstructionResult, Scores, SourceScores
+from evatok.evaluation.equal_bits import CodecResult, CodecScores
 from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, RecordError, keys_digest
+from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.tokenizer.model import VideoTokenizer
 
 CONFIG = {
@@ -118,6 +121,43 @@ def test_table_has_a_row_for_each_length(mini: VideoTokenizer, folder: Path) -> 
     ]
 
 
+def with_x264_and_blocks(checksum: str) -> EvaluationRecord:
+    plain = record(checksum)
+    (games,) = plain.result.sources
+    rows = tuple(replace(row, blocks=(BlockScores(21.5, 0.25), BlockScores(19.0, 0.35))) for row in games.scores)
+    x264 = CodecResult(
+        "x264 as a test has it",
+        {
+            "games": (
+                CodecScores((4,) * 4, 96, 0.4, None, None, None, None),
+                CodecScores((8,) * 4, 192, 1, 187.4, 23.456, 0.8, 0.1234),
+            )
+        },
+    )
+    return replace(plain, result=replace(plain.result, sources=(replace(games, scores=rows),)), x264=x264)
+
+
+def test_x264_stands_beside_the_tokenizer(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, with_x264_and_blocks(mini.checksum))
+    lines = [re.split(r" *\| *", line)[2:-1] for line in text.splitlines() if line.startswith("| games")]
+    assert lines[2:4] == [
+        ["4", "96", "20.13", "0.3000", "40%", "–", "–", "–"],
+        ["8", "192", "22.00", "0.2000", "100%", "187", "23.46", "0.1234"],
+    ]
+    assert "x264 as a test has it" in text
+
+
+def test_blocks_are_shown(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, with_x264_and_blocks(mini.checksum))
+    assert re.search(r"\| source \| tokens a block \| +block 1 \| +block 2 \|", text)
+    assert re.search(r"\| games +\| +8 \| 21\.50 / 0\.2500 \| 19\.00 / 0\.3500 \|", text)
+
+
+def test_card_of_an_older_record(mini: VideoTokenizer, folder: Path) -> None:
+    text = write(folder, record(mini.checksum))
+    assert "x264" not in text and "by block" not in text
+
+
 def test_front_matter_is_what_hubs_read(mini: VideoTokenizer, folder: Path) -> None:
     write(folder, record(mini.checksum))
     entries = ModelCard.load(folder / "README.md").data.to_dict()
@@ -194,8 +234,20 @@ def test_broken_evaluations(mini: VideoTokenizer, folder: Path, change: dict[str
         write_card(folder, path)
 
 
-def test_record_goes_through_its_file(tmp_path: Path) -> None:
-    before = record("0123456789abcdef")
+@pytest.mark.parametrize("make", [record, with_x264_and_blocks])
+def test_record_goes_through_its_file(make: Callable[[str], EvaluationRecord], tmp_path: Path) -> None:
+    before = make("0123456789abcdef")
     before.write(tmp_path / "evaluation.json")
     assert EvaluationRecord.read(tmp_path / "evaluation.json") == before
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_record_from_before_blocks_and_x264_is_read() -> None:
+    found = EvaluationRecord.read(Path(__file__).parents[2] / "docs" / "results" / "tiny-proxy-evaluation.json")
+    entries = json.loads(json.dumps(found.result.to_dict()))
+    for source in entries["sources"]:
+        for scores in source["scores"]:
+            del scores["blocks"]
+    old = ReconstructionResult.from_dict(entries)
+    assert all(scores.blocks == () for source in old.sources for scores in source.scores)
+    assert [source.name for source in old.sources] == ["film", "games", "photographs"]

@@ -12,14 +12,8 @@ from torch import Tensor
 from evatok.data.clips import ClipBatch
 from evatok.evaluation import reconstruction
 from evatok.evaluation.metrics import clip_scores
-from evatok.evaluation.reconstruction import (
-    CodeUse,
-    ReconstructionResult,
-    Scores,
-    SourceScores,
-    evaluate_reconstruction,
-    strictly_ordered,
-)
+from evatok.evaluation.reconstruction import evaluate_reconstruction, strictly_ordered
+from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
 
@@ -71,6 +65,20 @@ def test_scores_are_means_over_clips(
         assert scores.lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
         difference = (decoded.double() - clips.double()).abs().mean().item()
         assert scores.l1 == pytest.approx(difference * 2 / 255, abs=1e-4)
+
+
+def test_scores_of_blocks_are_means_over_clips(
+    mini: VideoTokenizer, sources: dict[str, ClipBatch], lpips: LPIPS, result: ReconstructionResult
+) -> None:
+    scores, clips = result.sources[0].scores[1], sources["film"].video
+    decoded, _ = one_by_one(mini, clips, scores.assignment)
+    assert len(scores.blocks) == 4
+    for block, frames in zip(scores.blocks, (slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 16)), strict=True):
+        errors = (decoded[:, frames].double() - clips[:, frames].double()).square().flatten(1).mean(1)
+        assert block.psnr == pytest.approx((10 * (255**2 / errors).log10()).mean().item(), abs=1e-3)
+        expected = clip_scores(clips[:, frames], decoded[:, frames], lpips).lpips.mean().item()
+        assert block.lpips == pytest.approx(expected, abs=1e-4)
+    assert sum(block.lpips for block in scores.blocks) / 4 == pytest.approx(scores.lpips, abs=1e-6)
 
 
 def test_use_of_codes(mini: VideoTokenizer, sources: dict[str, ClipBatch], result: ReconstructionResult) -> None:

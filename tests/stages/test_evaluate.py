@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossC
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.evaluate import EvaluationConfig, evaluate
 from evatok.stages.proxy_validation import validate
+from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -74,9 +76,19 @@ def test_record_has_what_makes_the_numbers(
     assert scored.scores[1].psnr == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
     assert scored.scores[1].lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
 
+    assert record.x264 is not None
+    (rows,) = record.x264.sources.values()
+    assert [(row.assignment, row.budget) for row in rows] == [((4,) * 4, 16 * 6), ((8,) * 4, 32 * 6)]  # 64 codes
+
     printed = capsys.readouterr().out
-    assert record.result.protocol in printed
-    assert sum(line.startswith("| noise") for line in printed.splitlines()) == 2
+    assert record.result.protocol in printed and record.x264.protocol in printed
+    # Two lengths in each of three tables: scores, blocks, x264.
+    assert sum(line.startswith("| noise") for line in printed.splitlines()) == 6
+
+
+def test_without_x264(config: EvaluationConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert EvaluationRecord.read(evaluate(replace(config, x264=False))).x264 is None
+    assert "x264" not in capsys.readouterr().out
 
 
 def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:
@@ -129,6 +141,9 @@ def test_shipped_config() -> None:
     film, games, *scenes = given.sources
     assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig)
     assert CREDIT in given.credits
+    space = TokenizerConfig().space
+    assert [each for each in given.assignments if tuple(each) not in space] == []
+    assert [list(space.uniform(level)) for level in space.levels] == given.assignments[: len(space.levels)]
     trained = yaml.safe_load((CONFIGS / "tiny" / "proxy.yaml").read_text())["data"]["train"]
     assert film.folder not in [each.get("folder") for each in trained]
     (episodes,) = [each["seeds"] for each in trained if "games" in each]

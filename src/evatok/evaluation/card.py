@@ -1,6 +1,6 @@
 """The model card: a README.md beside a tokenizer's weights, made from how it was trained and evaluated."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,8 +8,8 @@ from typing import Any, Self
 import yaml
 
 from evatok.data.files import write_text
-from evatok.evaluation.reconstruction import CodeUse, ReconstructionResult, Scores, strictly_ordered
 from evatok.evaluation.record import EvaluationRecord, RecordError, read_json
+from evatok.evaluation.tables import blocks_table, codes_sentence, order_sentence, scores_table, table, x264_table
 from evatok.tokenizer.model import VideoTokenizer
 
 TRAINING = "training.json"
@@ -99,74 +99,6 @@ def card(model: VideoTokenizer, training: TrainingRecord, record: EvaluationReco
     return "\n\n".join(parts) + "\n"
 
 
-def scores_table(result: ReconstructionResult) -> str:
-    """The scores by source and assignment as a table that reads well as text and as Markdown."""
-    header = ["source", "tokens a block", "a clip", "PSNR", "SSIM", "LPIPS", "L1", "codes used", "perplexity"]
-    rows = [[source.name, *_cells(scores)] for source in result.sources for scores in source.scores]
-    return _table(header, rows)
-
-
-def codes_sentence(result: ReconstructionResult) -> str:
-    """How the codebook is used, over everything and by assignment."""
-    lengths = [_blocks(scores) for scores in result.sources[0].scores]
-    by_length = zip(lengths, result.codes_by_assignment, strict=True)
-    each = "; ".join(f"{length}: {_share(use)}, {use.perplexity:.0f}" for length, use in by_length)
-    return (
-        f"Over all sources and lengths {_share(result.codes)} of the codes are used, with a perplexity of "
-        f"{result.codes.perplexity:.0f}. By tokens a block: {each}."
-    )
-
-
-def order_sentence(result: ReconstructionResult) -> str:
-    """Whether more tokens are better everywhere, and where they are not."""
-    order = strictly_ordered(result)
-    if order:
-        return "LPIPS falls and PSNR rises with every step of uniform length, in every source."
-    wrong = [
-        f"{source}, {step.lengths[0]} to {step.lengths[1]}: {step.metric.upper()} "
-        f"{step.values[0]:.4f} to {step.values[1]:.4f}"
-        for source, steps in order.wrong.items()
-        for step in steps
-    ]
-    return f"More tokens are not better here: {'; '.join(wrong)}."
-
-
-def _cells(scores: Scores) -> list[str]:
-    return [
-        _blocks(scores),
-        str(scores.tokens),
-        f"{scores.psnr:.2f}",
-        f"{scores.ssim:.4f}",
-        f"{scores.lpips:.4f}",
-        f"{scores.l1:.4f}",
-        _share(scores.codes),
-        f"{scores.codes.perplexity:.0f}",
-    ]
-
-
-def _blocks(scores: Scores) -> str:
-    return str(scores.uniform or ", ".join(map(str, scores.assignment)))
-
-
-def _share(use: CodeUse) -> str:
-    return f"{use.used:.1%}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of padded cells, the first column to the left, all others to the right."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    padded = [
-        [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
-        for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [padded[0], rule, *padded[1:]])
-
-
 def _what_it_is(model: VideoTokenizer) -> str:
     config = model.config
     shortest, longest = (sum(config.space.uniform(level)) for level in (config.levels[0], config.levels[-1]))
@@ -201,13 +133,13 @@ def _training(training: TrainingRecord) -> str:
     ]
     if training.config["init_from"]:
         rows.insert(0, ["began with", f"`{training.config['init_from']}`"])
-    table = _table(["", "value"], rows)
+    numbers = table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
     data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
     remarks = f"{training.remarks}\n\n" if training.remarks else ""
     config = yaml.safe_dump(training.config, sort_keys=False, default_flow_style=None, width=100)
     return (
-        f"## Training\n\n{table}\n\n{remarks}Data, by their share of the clips:\n\n{data}\n\n"
+        f"## Training\n\n{numbers}\n\n{remarks}Data, by their share of the clips:\n\n{data}\n\n"
         f"<details><summary>The whole configuration</summary>\n\n```yaml\n{config}```\n\n</details>"
     )
 
@@ -261,11 +193,26 @@ def _validation(record: EvaluationRecord) -> str:
     return (
         f"## Numbers on the {record.split} clips\n\n"
         f"{scores_table(result)}\n\n{codes_sentence(result)} {order_sentence(result)}\n\n"
+        f"{_against_x264(record)}{_by_block(record)}"
         f"Protocol: {result.protocol}. Clips are {record.frames} frames, {record.frame_step} apart, "
         f"{height}×{width}, largest centre crops, their first frames by seed {record.seed}:\n\n{sources}\n\n"
         f"The command that made these numbers ({record.date}, {versions}{commit}):\n\n"
         f"```sh\n{record.command}\n```{credits}"
     )
+
+
+def _against_x264(record: EvaluationRecord) -> str:
+    if record.x264 is None:
+        return ""
+    return (
+        "Beside x264, which takes no more bits for a clip than the tokens do (– where not every clip can be had for "
+        f"that):\n\n{x264_table(record.result, record.x264)}\n\n{record.x264.protocol}.\n\n"
+    )
+
+
+def _by_block(record: EvaluationRecord) -> str:
+    blocks = blocks_table(record.result)
+    return f"<details><summary>PSNR / LPIPS by block</summary>\n\n{blocks}\n\n</details>\n\n" if blocks else ""
 
 
 def _limits(model: VideoTokenizer, training: TrainingRecord) -> str:

@@ -1,9 +1,9 @@
 """How well a tokenizer reconstructs clips at given assignments, by source, and how it uses its codes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,119 +14,14 @@ from evatok.data.clips import ClipBatch
 from evatok.data.fit import to_signed
 from evatok.data.processes import gathered, place
 from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
+from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
-from evatok.tokenizer.codebook_use import perplexity
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 
 # Clips go through the networks in batches of about this many pixels, for the sake of memory.
 _PIXELS_AT_ONCE = 2**19
-
-
-@dataclass(frozen=True)
-class CodeUse:
-    """How a number of tokens make use of the codebook.
-
-    Args:
-        used: share of the codes that occur at least once, 0 to 1.
-        perplexity: as many equally frequent codes would be as varied; 1 to the codebook's size.
-        tokens: tokens counted. A few tokens cannot use many codes: compare uses over as many tokens.
-    """
-
-    used: float
-    perplexity: float
-    tokens: int
-
-    @classmethod
-    def of(cls, counts: Tensor) -> Self:
-        """The use that `counts` (codes,) int64 show, of which at least one is above 0."""
-        return cls((counts > 0).double().mean().item(), perplexity(counts), int(counts.sum()))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Means over the clips of a source at one assignment; `ReconstructionResult.protocol` says of what.
-
-    Args:
-        assignment: tokens of each block.
-        clips: number of clips.
-        psnr: in dB, higher is better.
-        ssim: at most 1, higher is better.
-        lpips: 0 and above, lower is better.
-        l1: mean absolute error of pixels in [-1, 1], lower is better.
-        codes: use of the codebook by the tokens of these clips.
-    """
-
-    assignment: Assignment
-    clips: int
-    psnr: float
-    ssim: float
-    lpips: float
-    l1: float
-    codes: CodeUse
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a clip."""
-        return sum(self.assignment)
-
-    @property
-    def uniform(self) -> int | None:
-        """Tokens of every block, None where blocks differ."""
-        return self.assignment[0] if len(set(self.assignment)) == 1 else None
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The scores that `asdict` and JSON turned into `entries`."""
-        nested = {"assignment": tuple(entries["assignment"]), "codes": CodeUse(**entries["codes"])}
-        return cls(**{**entries, **nested})
-
-
-@dataclass(frozen=True)
-class SourceScores:
-    """Scores of a source at each assignment, and the codes that it uses over all of them."""
-
-    name: str
-    scores: tuple[Scores, ...]
-    codes: CodeUse
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The scores that `asdict` and JSON turned into `entries`."""
-        scores = tuple(Scores.from_dict(each) for each in entries["scores"])
-        return cls(entries["name"], scores, CodeUse(**entries["codes"]))
-
-
-@dataclass(frozen=True)
-class ReconstructionResult:
-    """What an evaluation found.
-
-    Args:
-        protocol: what was measured and how, in one line.
-        sources: scores by source.
-        codes: codes used by all sources at all assignments together.
-        codes_by_assignment: codes used by all sources together, an entry for each of the assignments.
-    """
-
-    protocol: str
-    sources: tuple[SourceScores, ...]
-    codes: CodeUse
-    codes_by_assignment: tuple[CodeUse, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as what JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also after JSON; KeyError or TypeError where entries do not fit."""
-        return cls(
-            entries["protocol"],
-            tuple(SourceScores.from_dict(each) for each in entries["sources"]),
-            CodeUse(**entries["codes"]),
-            tuple(CodeUse(**each) for each in entries["codes_by_assignment"]),
-        )
 
 
 @torch.no_grad()
@@ -158,7 +53,7 @@ def evaluate_reconstruction(
     """
     chosen = _full_assignments(config, assignments)
     _check_sources(config, sources)
-    tallies = {name: [_Tally(config.quantizer.codes) for _ in chosen] for name in sources}
+    tallies = {name: [_Tally(config.quantizer.codes, config.block_frames) for _ in chosen] for name in sources}
     number, processes = place()
     shares = {name: batch.video[number::processes] for name, batch in sources.items()}
     work = sum(map(len, shares.values())) * len(chosen)
@@ -243,22 +138,30 @@ class _Originals(NamedTuple):
 
 
 class _Tally:
-    """Scores of each clip of a source at one assignment so far, and how often each code occurred."""
+    """Scores of each clip of a source at one assignment so far, and how often each code occurred.
 
-    def __init__(self, codes: int) -> None:
+    Scores are in batches, float32 `(B,)`, those of blocks `(B, blocks)`.
+    """
+
+    def __init__(self, codes: int, block_frames: int) -> None:
+        self.block_frames = block_frames
         self.psnr: list[Tensor] = []
         self.ssim: list[Tensor] = []
         self.lpips: list[Tensor] = []
         self.l1: list[Tensor] = []
+        self.block_psnr: list[Tensor] = []
+        self.block_lpips: list[Tensor] = []
         self.counts = torch.zeros(codes, dtype=torch.int64)
 
     def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
         x, y = originals.video, output.video
-        distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1)))
+        distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1))).view(x.shape[:2])
         self.psnr.append(clip_psnr(x, y).cpu())
         self.ssim.append(ssim(x, y).mean(1).cpu())
-        self.lpips.append(distances.view(x.shape[:2]).mean(1).cpu())
+        self.lpips.append(distances.mean(1).cpu())
         self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1).cpu())
+        self.block_psnr.append(clip_psnr(self._blocks(x), self._blocks(y)).cpu())
+        self.block_lpips.append(self._blocks(distances).mean(2).cpu())
         self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
 
     def extend(self, other: "_Tally") -> None:
@@ -266,6 +169,8 @@ class _Tally:
         self.ssim += other.ssim
         self.lpips += other.lpips
         self.l1 += other.l1
+        self.block_psnr += other.block_psnr
+        self.block_lpips += other.block_lpips
         self.counts += other.counts
 
     def scores(self, assignment: Assignment) -> Scores:
@@ -277,7 +182,12 @@ class _Tally:
             lpips=_mean(self.lpips),
             l1=_mean(self.l1),
             codes=CodeUse.of(self.counts),
+            blocks=tuple(map(BlockScores, _means(self.block_psnr), _means(self.block_lpips))),
         )
+
+    def _blocks(self, frames: Tensor) -> Tensor:
+        """`(B, F, ...)` as `(B, blocks, frames of a block, ...)`."""
+        return frames.unflatten(1, (-1, self.block_frames))
 
 
 def _of_all_processes(tallies: dict[str, list[_Tally]]) -> dict[str, list[_Tally]]:
@@ -292,6 +202,10 @@ def _of_all_processes(tallies: dict[str, list[_Tally]]) -> dict[str, list[_Tally
 
 def _mean(batches: list[Tensor]) -> float:
     return torch.cat(batches).double().mean().item()
+
+
+def _means(batches: list[Tensor]) -> list[float]:
+    return torch.cat(batches).double().mean(0).tolist()
 
 
 def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, list[_Tally]]) -> ReconstructionResult:

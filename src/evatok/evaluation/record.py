@@ -15,7 +15,8 @@ import torch
 
 import evatok
 from evatok.data.files import write_text
-from evatok.evaluation.reconstruction import ReconstructionResult
+from evatok.evaluation.equal_bits import CodecResult
+from evatok.evaluation.scores import ReconstructionResult
 
 FORMAT = 1
 
@@ -61,6 +62,7 @@ class EvaluationRecord:
         versions: versions of evatok and torch.
         commit: of evatok's sources, "-dirty" added where they differ from it; None outside a checkout.
         result: the numbers.
+        x264: those of x264 at no more bits; None where it was not asked for, or not known when this was written.
     """
 
     tokenizer: str
@@ -78,6 +80,7 @@ class EvaluationRecord:
     versions: dict[str, str]
     commit: str | None
     result: ReconstructionResult
+    x264: CodecResult | None = None
 
     def write(self, path: Path) -> None:
         """Writes the record as JSON."""
@@ -91,11 +94,13 @@ class EvaluationRecord:
             raise RecordError(f"{path} is no evaluation of format {FORMAT}, which this version of evatok reads")
         try:
             height, width = entries["size"]
+            x264 = entries.get("x264")
             nested = {
                 "sources": tuple(EvaluatedSource(**each) for each in entries["sources"]),
                 "size": (height, width),
                 "credits": tuple(entries["credits"]),
                 "result": ReconstructionResult.from_dict(entries["result"]),
+                "x264": None if x264 is None else CodecResult.from_dict(x264),
             }
             return cls(**{**entries, **nested})
         except (KeyError, TypeError, ValueError) as error:

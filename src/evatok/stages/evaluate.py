@@ -7,9 +7,10 @@ from typing import Literal
 
 from evatok.data.clips import ClipBatch, validation_clips
 from evatok.data.sources import SourceConfig, open_source
-from evatok.evaluation.card import codes_sentence, order_sentence, scores_table
+from evatok.evaluation.equal_bits import x264_at_equal_bits
 from evatok.evaluation.reconstruction import evaluate_reconstruction
 from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
+from evatok.evaluation.tables import blocks_table, codes_sentence, order_sentence, scores_table, x264_table
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
 
@@ -29,6 +30,7 @@ class EvaluationConfig:
         seed: decides at which frame of its video a clip starts.
         network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         assignments: full assignments, such as [[8, 8, 8, 8]]; None: every uniform one.
+        x264: whether x264 is scored too, on the same clips at no more bits than the tokens of each assignment take.
         credits: whom to name for the data; recorded with the numbers and shown in the card.
     """
 
@@ -42,6 +44,7 @@ class EvaluationConfig:
     seed: int = 0
     network: Literal["alex", "vgg"] = "alex"
     assignments: list[list[int]] | None = None
+    x264: bool = True
     credits: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,14 +71,12 @@ def evaluate(config: EvaluationConfig) -> Path:
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     clips = _read_clips(config, tokenizer.config.clip_frames)
-    result = evaluate_reconstruction(
-        tokenizer,
-        tokenizer.config,
-        clips,
-        LPIPS.from_pretrained(config.network),
-        config.assignments,
-        progress=True,
-    )
+    lpips = LPIPS.from_pretrained(config.network)
+    result = evaluate_reconstruction(tokenizer, tokenizer.config, clips, lpips, config.assignments, progress=True)
+    x264 = None
+    if config.x264:
+        assignments = [scores.assignment for scores in result.sources[0].scores]
+        x264 = x264_at_equal_bits(clips, assignments, tokenizer.config.quantizer.codes, lpips, progress=True)
     record = EvaluationRecord(
         tokenizer=tokenizer.name,
         checksum=tokenizer.checksum,
@@ -91,13 +92,22 @@ def evaluate(config: EvaluationConfig) -> Path:
         network=config.network,
         credits=tuple(config.credits),
         result=result,
+        x264=x264,
         **provenance(),
     )
     path = folder / "evaluation.json"
     record.write(path)
-    lines = [result.protocol, "", scores_table(result), "", codes_sentence(result), order_sentence(result)]
-    print("\n".join(lines))
+    print(_report(record))
     return path
+
+
+def _report(record: EvaluationRecord) -> str:
+    result = record.result
+    parts = [result.protocol, scores_table(result), f"{codes_sentence(result)}\n{order_sentence(result)}"]
+    parts += ["PSNR / LPIPS by block:", blocks_table(result)]
+    if record.x264 is not None:
+        parts += [record.x264.protocol, x264_table(result, record.x264)]
+    return "\n\n".join(parts)
 
 
 def _read_clips(config: EvaluationConfig, frames: int) -> dict[str, ClipBatch]:

@@ -1,0 +1,105 @@
+"""An evaluation's numbers as tables and sentences that read well as text and as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from evatok.evaluation.equal_bits import CodecResult, CodecScores
+from evatok.evaluation.reconstruction import strictly_ordered
+from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores
+
+
+def scores_table(result: ReconstructionResult) -> str:
+    """The scores by source and assignment."""
+    header = ["source", "tokens a block", "a clip", "PSNR", "SSIM", "LPIPS", "L1", "codes used", "perplexity"]
+    rows = [[source.name, *_cells(scores)] for source in result.sources for scores in source.scores]
+    return table(header, rows)
+
+
+def blocks_table(result: ReconstructionResult) -> str:
+    """PSNR / LPIPS of each block by source and assignment; empty where the record has none."""
+    rows = [
+        [source.name, _blocks(scores), *(f"{block.psnr:.2f} / {block.lpips:.4f}" for block in scores.blocks)]
+        for source in result.sources
+        for scores in source.scores
+        if scores.blocks
+    ]
+    if not rows:
+        return ""
+    numbers = range(1, len(rows[0]) - 1)
+    return table(["source", "tokens a block", *(f"block {number}" for number in numbers)], rows)
+
+
+def x264_table(result: ReconstructionResult, x264: CodecResult) -> str:
+    """The tokenizer's scores beside those of x264 at no more bits, by source and assignment."""
+    header = ["source", "tokens a block", "bits", "PSNR", "LPIPS", "x264 reaches", "bits", "PSNR", "LPIPS"]
+    rows = [
+        [source.name, _blocks(ours), f"{theirs.budget:.0f}", f"{ours.psnr:.2f}", f"{ours.lpips:.4f}", *_codec(theirs)]
+        for source in result.sources
+        for ours, theirs in zip(source.scores, x264.sources[source.name], strict=True)
+    ]
+    return table(header, rows)
+
+
+def codes_sentence(result: ReconstructionResult) -> str:
+    """How the codebook is used, over everything and by assignment."""
+    lengths = [_blocks(scores) for scores in result.sources[0].scores]
+    by_length = zip(lengths, result.codes_by_assignment, strict=True)
+    each = "; ".join(f"{length}: {_share(use)}, {use.perplexity:.0f}" for length, use in by_length)
+    return (
+        f"Over all sources and lengths {_share(result.codes)} of the codes are used, with a perplexity of "
+        f"{result.codes.perplexity:.0f}. By tokens a block: {each}."
+    )
+
+
+def order_sentence(result: ReconstructionResult) -> str:
+    """Whether more tokens are better everywhere, and where they are not."""
+    order = strictly_ordered(result)
+    if order:
+        return "LPIPS falls and PSNR rises with every step of uniform length, in every source."
+    wrong = [
+        f"{source}, {step.lengths[0]} to {step.lengths[1]}: {step.metric.upper()} "
+        f"{step.values[0]:.4f} to {step.values[1]:.4f}"
+        for source, steps in order.wrong.items()
+        for step in steps
+    ]
+    return f"More tokens are not better here: {'; '.join(wrong)}."
+
+
+def _cells(scores: Scores) -> list[str]:
+    return [
+        _blocks(scores),
+        str(scores.tokens),
+        f"{scores.psnr:.2f}",
+        f"{scores.ssim:.4f}",
+        f"{scores.lpips:.4f}",
+        f"{scores.l1:.4f}",
+        _share(scores.codes),
+        f"{scores.codes.perplexity:.0f}",
+    ]
+
+
+def _codec(scores: CodecScores) -> list[str]:
+    numbers = ((scores.bits, ".0f"), (scores.psnr, ".2f"), (scores.lpips, ".4f"))
+    return [f"{scores.reached:.0%}", *("–" if number is None else format(number, form) for number, form in numbers)]
+
+
+def _blocks(scores: Scores) -> str:
+    return str(scores.uniform or ", ".join(map(str, scores.assignment)))
+
+
+def _share(use: CodeUse) -> str:
+    return f"{use.used:.1%}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of padded cells, the first column to the left, all others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [
+        [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [padded[0], rule, *padded[1:]])
