@@ -1,5 +1,6 @@
 """Small things that many tests use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from evatok.data.video import write_video
 from evatok.nn.transformer import TransformerConfig
-from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
+from evatok.tokenizer.config import QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 
 MINI = TokenizerConfig(
@@ -18,14 +19,24 @@ MINI = TokenizerConfig(
     quantizer=QuantizerConfig(codes=64),
     default_assignment=(8, 4, 4, 4),
 )
+SKETCHED = replace(MINI, quantizer=QuantizerConfig(codes=64, unit=False), sketch=SketchConfig())
+
+
+def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:
+    """A tokenizer with random weights, the same each time, none of them zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VideoTokenizer(config).eval()
+        for weight in model.parameters():
+            if not weight.any():
+                torch.nn.init.normal_(weight, std=0.1)
+        return model
 
 
 @pytest.fixture(scope="session")
 def mini() -> VideoTokenizer:
-    """A tokenizer with random weights that is small enough for any test."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return VideoTokenizer(MINI).eval()
+    """A tokenizer with random weights that is small enough for any test, in the paper's form."""
+    return random_tokenizer(MINI)
 
 
 @pytest.fixture
