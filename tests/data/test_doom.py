@@ -77,7 +77,7 @@ def test_colours_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> Non
     frames = two_scenarios().read(0, 0, 20, 1)
     shown: list[np.ndarray[Any, Any]] = []
 
-    class Coloured(vizdoom.DoomGame):  # type: ignore[misc, name-defined]
+    class Coloured(vizdoom.DoomGame):  # type: ignore[name-defined]
         def set_screen_format(self, _: Any) -> None:
             super().set_screen_format(vizdoom.ScreenFormat.RGB24)
 
@@ -108,7 +108,7 @@ def test_the_camera_moves_and_the_view_is_not_one_wall() -> None:
 def test_a_walk_goes_on_when_an_episode_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
 
-    class ShortLived(vizdoom.DoomGame):  # type: ignore[misc, name-defined]
+    class ShortLived(vizdoom.DoomGame):  # type: ignore[name-defined]
         def set_episode_timeout(self, _: int) -> None:
             super().set_episode_timeout(30)
 
