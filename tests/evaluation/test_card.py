@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from evatok.evaluation.card import write_card
-from evatok.evaluation.equal_bits import CodecResult, CodecScores
+from evatok.evaluation.equal_bits import CodecMeans, CodecResult, CodecScores
 from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, RecordError, keys_digest
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.tokenizer.model import VideoTokenizer
@@ -125,12 +125,13 @@ def with_x264_and_blocks(checksum: str) -> EvaluationRecord:
     plain = record(checksum)
     (games,) = plain.result.sources
     rows = tuple(replace(row, blocks=(BlockScores(21.5, 0.25), BlockScores(19.0, 0.35))) for row in games.scores)
+    fits = CodecMeans(187.4, 23.456, 0.8, 0.1234)
     x264 = CodecResult(
         "x264 as a test has it",
         {
             "games": (
-                CodecScores((4,) * 4, 96, 0.4, None, None, None, None),
-                CodecScores((8,) * 4, 192, 1, 187.4, 23.456, 0.8, 0.1234),
+                CodecScores((4,) * 4, 96, 0.4, None, CodecMeans(120.0, 20.0, 0.7, 0.2)),
+                CodecScores((8,) * 4, 192, 1, fits, fits),
             )
         },
     )
@@ -141,7 +142,7 @@ def test_x264_stands_beside_the_tokenizer(mini: VideoTokenizer, folder: Path) ->
     text = write(folder, with_x264_and_blocks(mini.checksum))
     lines = [re.split(r" *\| *", line)[2:-1] for line in text.splitlines() if line.startswith("| games")]
     assert lines[2:4] == [
-        ["4", "96", "20.13", "0.3000", "40%", "–", "–", "–"],
+        ["4", "96", "20.13", "0.3000", "40%", "(120)", "(20.00)", "(0.2000)"],
         ["8", "192", "22.00", "0.2000", "100%", "187", "23.46", "0.1234"],
     ]
     assert "x264 as a test has it" in text
@@ -223,6 +224,7 @@ def test_broken_training_records(mini: VideoTokenizer, folder: Path, training: s
         ({"format": 2}, "no evaluation of format 1"),
         ({"result": {}}, "is not what an evaluation writes"),
         ({"surprise": 1}, "surprise"),
+        ({"x264": {"protocol": "p"}}, "is not what an evaluation writes"),
         ({"size": [32]}, "is not what an evaluation writes"),
     ],
 )
@@ -242,12 +244,17 @@ def test_record_goes_through_its_file(make: Callable[[str], EvaluationRecord], t
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
 
 
-def test_record_from_before_blocks_and_x264_is_read() -> None:
+def test_record_from_before_blocks_and_x264_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    with_x264_and_blocks("0123456789abcdef").write(path)
+    entries = json.loads(path.read_text())
+    del entries["x264"]
+    for scores in entries["result"]["sources"][0]["scores"]:
+        del scores["blocks"]
+    path.write_text(json.dumps(entries))
+    assert EvaluationRecord.read(path) == record("0123456789abcdef")
+
+
+def test_shipped_tokenizers_record_is_read() -> None:
     found = EvaluationRecord.read(Path(__file__).parents[2] / "docs" / "results" / "tiny-proxy-evaluation.json")
-    entries = json.loads(json.dumps(found.result.to_dict()))
-    for source in entries["sources"]:
-        for scores in source["scores"]:
-            del scores["blocks"]
-    old = ReconstructionResult.from_dict(entries)
-    assert all(scores.blocks == () for source in old.sources for scores in source.scores)
-    assert [source.name for source in old.sources] == ["film", "games", "photographs"]
+    assert [source.name for source in found.result.sources] == ["film", "games", "photographs"]

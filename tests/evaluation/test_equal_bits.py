@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evatok.data.clips import ClipBatch
 from evatok.evaluation.equal_bits import CodecResult, finest_within, x264_at_equal_bits
-from evatok.evaluation.metrics import clip_scores
+from evatok.evaluation.metrics import clip_psnr, clip_scores
 from evatok.evaluation.x264 import COARSEST, Coded, through_x264
 from evatok.pretrained.lpips import LPIPS
 
@@ -50,25 +50,31 @@ def test_scores_are_those_of_the_finest_setting_within_the_budget(
         chosen.append(next(coded for coded in every if coded.bits <= budget))
     expected = clip_scores(clips, torch.stack([coded.video for coded in chosen]), lpips)
     assert (row.budget, row.reached) == (budget, 1)
-    assert row.bits == pytest.approx(sum(coded.bits for coded in chosen) / 2)
-    assert row.bits is not None and row.bits <= budget
-    assert row.psnr == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
-    assert row.ssim == pytest.approx(expected.ssim.mean().item(), abs=1e-4)
-    assert row.lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
+    assert row.within == row.closest
+    assert row.closest.bits == pytest.approx(sum(coded.bits for coded in chosen) / 2)
+    assert row.closest.bits <= budget
+    assert row.closest.psnr == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
+    assert row.closest.ssim == pytest.approx(expected.ssim.mean().item(), abs=1e-4)
+    assert row.closest.lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
 
 
-def test_out_of_reach_is_said(result: CodecResult) -> None:
+def test_out_of_reach_is_said(clips: Tensor, result: CodecResult) -> None:
     row = result.sources["both"][1]
     assert (row.assignment, row.budget, row.reached) == (SHORT, 40, 0)
-    assert row.bits is row.psnr is row.ssim is row.lpips is None
+    assert row.within is None
+    coarsest = [through_x264(clip, COARSEST) for clip in clips]
+    assert row.closest.bits == sum(coded.bits for coded in coarsest) / 2
+    expected = clip_psnr(clips, torch.stack([coded.video for coded in coarsest]))
+    assert row.closest.psnr == pytest.approx(expected.mean().item(), abs=1e-3)
 
 
-def test_no_scores_over_a_part_of_the_clips(clips: Tensor, lpips: LPIPS) -> None:
+def test_no_means_over_a_part_of_the_clips(clips: Tensor, lpips: LPIPS) -> None:
     coarsest = [through_x264(clip, COARSEST).bits for clip in clips]
     assert coarsest[0] < coarsest[1]
     tokens = math.ceil(coarsest[0] / 10)
     (row,) = x264_at_equal_bits({"both": named(clips)}, [(tokens,)], CODES, lpips).sources["both"]
-    assert row.reached == 0.5 and row.psnr is None
+    assert row.reached == 0.5 and row.within is None
+    assert coarsest[1] / 2 < row.closest.bits <= (tokens * 10 + coarsest[1]) / 2
 
 
 @pytest.mark.parametrize("budget", [0, 9, 10, 137, 520, 521, 10_000])

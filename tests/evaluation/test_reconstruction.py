@@ -136,6 +136,8 @@ def test_processes_share_clips_out_and_all_have_the_result(
             assert a.clips == b.clips and (a.psnr, a.ssim, a.lpips) == pytest.approx(
                 (b.psnr, b.ssim, b.lpips), rel=1e-4
             )
+            for block, same in zip(a.blocks, b.blocks, strict=True):
+                assert (block.psnr, block.lpips) == pytest.approx((same.psnr, same.lpips), rel=1e-4)
 
 
 def test_batches_do_not_matter(

@@ -9,7 +9,15 @@ import yaml
 
 from evatok.data.files import write_text
 from evatok.evaluation.record import EvaluationRecord, RecordError, read_json
-from evatok.evaluation.tables import blocks_table, codes_sentence, order_sentence, scores_table, table, x264_table
+from evatok.evaluation.tables import (
+    blocks_table,
+    codes_sentence,
+    order_sentence,
+    scores_table,
+    table,
+    x264_sentence,
+    x264_table,
+)
 from evatok.tokenizer.model import VideoTokenizer
 
 TRAINING = "training.json"
@@ -205,8 +213,8 @@ def _against_x264(record: EvaluationRecord) -> str:
     if record.x264 is None:
         return ""
     return (
-        "Beside x264, which takes no more bits for a clip than the tokens do (– where not every clip can be had for "
-        f"that):\n\n{x264_table(record.result, record.x264)}\n\n{record.x264.protocol}.\n\n"
+        "Beside x264 at no more bits than the tokens take:\n\n"
+        f"{x264_table(record.result, record.x264)}\n\n{x264_sentence(record.x264)}\n\n"
     )
 
 

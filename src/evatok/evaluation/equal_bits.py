@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any, NamedTuple, Self
 
@@ -20,26 +20,51 @@ from evatok.pretrained.lpips import LPIPS
 
 
 @dataclass(frozen=True)
-class CodecScores:
-    """Means over the clips of a source, each at the finest setting whose bits do not exceed those of the tokens.
+class CodecMeans:
+    """Means over clips.
 
     Args:
-        assignment: tokens of each block, whose bits are not exceeded.
-        budget: bits of a clip's tokens: their number times the logarithm to base 2 of the number of codes.
-        reached: share of the clips that can be had within the budget, 0 to 1.
-        bits: bits of a clip that were used; None, like all scores, unless every clip can be had.
+        bits: bits of a clip.
         psnr: in dB, higher is better.
         ssim: at most 1, higher is better.
         lpips: 0 and above, lower is better.
     """
 
+    bits: float
+    psnr: float
+    ssim: float
+    lpips: float
+
+
+@dataclass(frozen=True)
+class CodecScores:
+    """How x264 does on the clips of a source, each at its finest setting within the bits of an assignment's tokens.
+
+    Args:
+        assignment: tokens of each block, whose bits are not exceeded.
+        budget: bits of a clip's tokens: their number times the logarithm to base 2 of the number of codes.
+        reached: share of the clips that can be had within the budget, 0 to 1.
+        within: means over the clips; None unless all of them can be had, for the others are the easy ones.
+        closest: means where clips that cannot be had count at the coarsest setting, with more bits than the tokens;
+            equal to `within` where there is none such.
+    """
+
     assignment: Assignment
     budget: float
     reached: float
-    bits: float | None
-    psnr: float | None
-    ssim: float | None
-    lpips: float | None
+    within: CodecMeans | None
+    closest: CodecMeans
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The scores that `asdict` and JSON turned into `entries`."""
+        within = entries["within"]
+        nested = {
+            "assignment": tuple(entries["assignment"]),
+            "within": None if within is None else CodecMeans(**within),
+            "closest": CodecMeans(**entries["closest"]),
+        }
+        return cls(**{**entries, **nested})
 
 
 @dataclass(frozen=True)
@@ -58,8 +83,7 @@ class CodecResult:
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
         """The result that `asdict` and JSON turned into `entries`; KeyError or TypeError where they do not fit."""
         sources = {
-            name: tuple(CodecScores(**{**each, "assignment": tuple(each["assignment"])}) for each in rows)
-            for name, rows in entries["sources"].items()
+            name: tuple(CodecScores.from_dict(each) for each in rows) for name, rows in entries["sources"].items()
         }
         return cls(entries["protocol"], sources)
 
@@ -88,20 +112,18 @@ def x264_at_equal_bits(
         for name, batch in sources.items():
             clips = []
             for clip in batch.video:
-                clips.append(_within(budgets, clip, lpips))
+                clips.append(_choices(budgets, clip, lpips))
                 bar.update()
             rows = zip(assignments, budgets, zip(*clips, strict=True), strict=True)
-            found[name] = tuple(_means(tuple(assignment), budget, row) for assignment, budget, row in rows)
+            found[name] = tuple(_scores(tuple(assignment), budget, row) for assignment, budget, row in rows)
     return CodecResult(f"{PROTOCOL}; the finest step that takes no more bits than the tokens", found)
 
 
-class _Point(NamedTuple):
-    """What x264 makes of a clip at one setting."""
+class _Choice(NamedTuple):
+    """What is taken for a clip at a budget, and whether it is within it."""
 
-    bits: float
-    psnr: float
-    ssim: float
-    lpips: float
+    within: bool
+    scores: CodecMeans
 
 
 def finest_within(budget: float, coded: Callable[[int], Coded]) -> int | None:
@@ -114,27 +136,26 @@ def finest_within(budget: float, coded: Callable[[int], Coded]) -> int | None:
     return crf if crf <= COARSEST else None
 
 
-def _within(budgets: Sequence[float], clip: Tensor, lpips: LPIPS) -> list[_Point | None]:
-    """The best of a clip `(F, 3, H, W)` at each budget, None where there is none."""
+def _choices(budgets: Sequence[float], clip: Tensor, lpips: LPIPS) -> list[_Choice]:
+    """What is taken for a clip `(F, 3, H, W)` at each budget: the coarsest setting where none is within it."""
     coded = cache(lambda crf: through_x264(clip, crf))
-    chosen = [finest_within(budget, coded) for budget in budgets]
+    found = [finest_within(budget, coded) for budget in budgets]
     device = lpips.shift.device
     original = clip.to(device)
     features = lpips.features(to_signed(original))
 
     @cache
-    def point(crf: int) -> _Point:
+    def scores(crf: int) -> CodecMeans:
         bits, video = coded(crf)
         video = video.to(device)
         distance = lpips.distance(features, lpips.features(to_signed(video))).mean().item()
-        return _Point(bits, clip_psnr(original, video).item(), ssim(original, video).mean().item(), distance)
+        return CodecMeans(bits, clip_psnr(original, video).item(), ssim(original, video).mean().item(), distance)
 
-    return [None if crf is None else point(crf) for crf in chosen]
+    return [_Choice(crf is not None, scores(COARSEST if crf is None else crf)) for crf in found]
 
 
-def _means(assignment: Assignment, budget: float, points: Sequence[_Point | None]) -> CodecScores:
-    there = [point for point in points if point is not None]
-    reached = len(there) / len(points)
-    if len(there) < len(points):
-        return CodecScores(assignment, budget, reached, None, None, None, None)
-    return CodecScores(assignment, budget, reached, *(sum(column) / len(there) for column in zip(*there, strict=True)))
+def _scores(assignment: Assignment, budget: float, choices: Sequence[_Choice]) -> CodecScores:
+    columns = zip(*(astuple(choice.scores) for choice in choices), strict=True)
+    closest = CodecMeans(*(sum(column) / len(choices) for column in columns))
+    reached = sum(choice.within for choice in choices) / len(choices)
+    return CodecScores(assignment, budget, reached, closest if reached == 1 else None, closest)

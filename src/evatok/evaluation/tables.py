@@ -29,14 +29,25 @@ def blocks_table(result: ReconstructionResult) -> str:
 
 
 def x264_table(result: ReconstructionResult, x264: CodecResult) -> str:
-    """The tokenizer's scores beside those of x264 at no more bits, by source and assignment."""
-    header = ["source", "tokens a block", "bits", "PSNR", "LPIPS", "x264 reaches", "bits", "PSNR", "LPIPS"]
+    """The tokenizer's scores beside those of x264 at no more bits, by source and assignment.
+
+    In brackets where not every clip fits, and those that do not count at x264's coarsest setting.
+    """
+    header = ["source", "tokens a block", "bits", "PSNR", "LPIPS", "within", "x264 bits", "x264 PSNR", "x264 LPIPS"]
     rows = [
         [source.name, _blocks(ours), f"{theirs.budget:.0f}", f"{ours.psnr:.2f}", f"{ours.lpips:.4f}", *_codec(theirs)]
         for source in result.sources
         for ours, theirs in zip(source.scores, x264.sources[source.name], strict=True)
     ]
     return table(header, rows)
+
+
+def x264_sentence(x264: CodecResult) -> str:
+    """How to read `x264_table`."""
+    return (
+        f"{x264.protocol}. Within: the share of clips that x264 can code in so few bits. In brackets where that is not "
+        "all: clips that do not fit count at x264's coarsest setting, with more bits than the tokens."
+    )
 
 
 def codes_sentence(result: ReconstructionResult) -> str:
@@ -78,8 +89,9 @@ def _cells(scores: Scores) -> list[str]:
 
 
 def _codec(scores: CodecScores) -> list[str]:
-    numbers = ((scores.bits, ".0f"), (scores.psnr, ".2f"), (scores.lpips, ".4f"))
-    return [f"{scores.reached:.0%}", *("–" if number is None else format(number, form) for number, form in numbers)]
+    means = scores.closest
+    numbers = [f"{means.bits:.0f}", f"{means.psnr:.2f}", f"{means.lpips:.4f}"]
+    return [f"{scores.reached:.0%}", *(number if scores.within else f"({number})" for number in numbers)]
 
 
 def _blocks(scores: Scores) -> str:

@@ -10,7 +10,14 @@ from evatok.data.sources import SourceConfig, open_source
 from evatok.evaluation.equal_bits import x264_at_equal_bits
 from evatok.evaluation.reconstruction import evaluate_reconstruction
 from evatok.evaluation.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
-from evatok.evaluation.tables import blocks_table, codes_sentence, order_sentence, scores_table, x264_table
+from evatok.evaluation.tables import (
+    blocks_table,
+    codes_sentence,
+    order_sentence,
+    scores_table,
+    x264_sentence,
+    x264_table,
+)
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
 
@@ -106,7 +113,7 @@ def _report(record: EvaluationRecord) -> str:
     parts = [result.protocol, scores_table(result), f"{codes_sentence(result)}\n{order_sentence(result)}"]
     parts += ["PSNR / LPIPS by block:", blocks_table(result)]
     if record.x264 is not None:
-        parts += [record.x264.protocol, x264_table(result, record.x264)]
+        parts += [x264_table(result, record.x264), x264_sentence(record.x264)]
     return "\n\n".join(parts)
 
 
