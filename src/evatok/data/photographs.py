@@ -83,7 +83,7 @@ class PhotographsSource:
     name = "photographs"
 
     def __init__(self, config: PhotographsConfig) -> None:
-        folder = _picture_folder()
+        folder = picture_folder()
         for name in config.names:
             if not (folder / name).is_file():
                 raise ValueError(f"scikit-image has no photograph {name!r} in its package")
@@ -117,7 +117,8 @@ class PhotographsSource:
         return divmod(range(len(self))[index], PATHS)
 
 
-def _picture_folder() -> Path:
+def picture_folder() -> Path:
+    """Folder of the picture files in scikit-image's package; ValueError where it is not installed."""
     spec = find_spec("skimage")  # found, not imported: importing it takes a second and is not needed
     if spec is None or spec.origin is None:
         raise ValueError("photographs need the package scikit-image: pip install 'evatok[data]'")
