@@ -156,7 +156,9 @@ def main() -> None:
     rows: list[Row] = []
     records = {}
     with ProcessPoolExecutor(given.together, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        work = {name: pool.submit(trial, name, config, given.prepared, given.clips, given.minutes) for name in given.recipes}
+        work = {
+            name: pool.submit(trial, name, config, given.prepared, given.clips, given.minutes) for name in given.recipes
+        }
         for name, each in work.items():
             trained = each.result()
             rows.append({"recipe": name, **trained.pop("row")})

@@ -226,6 +226,39 @@ def _big_buck_bunny(parser: ArgumentParser, given: Namespace) -> None:
     print(CREDIT)
 
 
+def _add_photographs(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="gets train/, validation/ and cutouts/; it must not exist yet.")
+    parser.add_argument("--from", type=Path, help="folder with the .deb files; without it, apt-get fetches them.")
+
+
+def _photographs(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.prepare_photographs import prepare_photographs
+
+    counts = prepare_photographs(given.folder, given["from"])
+    if not any(counts.values()):
+        raise FileExistsError(f"{given.folder} exists and holds no photographs; choose another folder")
+    for part, pictures in counts.items():
+        print(f"{given.folder}/{part}: {pictures} pictures")
+    print(f"{given.folder}/CREDITS.md says whose they are")
+
+
+def _add_footage(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="gets train/ and validation/; it must not exist yet.")
+    parser.add_argument("--from", type=Path, help="folder with the repository's files; without it, they are fetched.")
+    parser.add_argument("--height", type=int, default=180, help="of the videos in pixels.")
+
+
+def _footage(parser: ArgumentParser, given: Namespace) -> None:
+    from evatok.data.footage import CREDIT, prepare_footage
+
+    counts = prepare_footage(given.folder, given["from"], given.height)
+    if not counts.train_videos:
+        raise FileExistsError(f"{given.folder} exists and holds no footage; choose another folder")
+    print(f"{given.folder}/train: {counts.train_videos} videos, {counts.train_frames} frames")
+    print(f"{given.folder}/validation: {counts.validation_videos} videos, {counts.validation_frames} frames")
+    print(CREDIT)
+
+
 def _add_scan_config(parser: ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, help="videos decoded at a time; without it, as many as CPUs.")
     parser.add_argument("--memory", type=float, default=4.0, help="GiB that decoding a video may take.")
@@ -492,5 +525,17 @@ COMMANDS = {
         _add_big_buck_bunny,
         _big_buck_bunny,
         logging.INFO,
+    ),
+    "data photographs": Command(
+        "make a folder of photographs and of cut-outs with alpha, out of Debian packages and scikit-image's",
+        "FOLDER [--from FOLDER]",
+        _add_photographs,
+        _photographs,
+    ),
+    "data footage": Command(
+        "make a folder of a camera's short recordings, for training and for validation",
+        "FOLDER [--from FOLDER] [--height N]",
+        _add_footage,
+        _footage,
     ),
 }

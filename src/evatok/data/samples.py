@@ -5,21 +5,18 @@ wherever something made from it is shown.
 """
 
 import logging
-import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
-import av
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from evatok.data.files import making_folder
 from evatok.data.packages import Package, package_file
+from evatok.data.training_video import count_videos, size_at_height, write_training_video
 from evatok.data.video import VideoReader, probe
 
 logger = logging.getLogger(__name__)
@@ -53,8 +50,6 @@ _CHANGE = 0.08
 _RISE = 1.5
 _SHORTEST, _LONGEST = 20, 1000  # frames; other shots are dropped: what is longer than 40 s are the credits
 _VALIDATION_EVERY = 8  # one shot in so many is for validation
-# Key frames close to each other and cheap decoding: training reads short pieces from anywhere in a shot.
-_ENCODING = {"crf": "16", "g": "12", "preset": "veryfast", "tune": "fastdecode"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
         film = big_buck_bunny()
         logger.warning("Cutting %s into shots (%s)", film.name, CREDIT)
         cut_into_shots(film, destination, height)
-    train, validation = (_count(destination / part) for part in ("train", "validation"))
+    train, validation = (count_videos(destination / part) for part in ("train", "validation"))
     counts = ShotCounts(*train, *validation)
     logger.info("%s: %s", destination, counts)
     return counts
@@ -109,23 +104,16 @@ def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
 
 def cut_into_shots(film: Path, destination: Path, height: int) -> None:
     """Write each shot of a film as a video of its own, as `prepare_big_buck_bunny` says."""
-    if height < 2 or height % 2:
-        raise ValueError(f"height must be an even number of pixels, not {height}")
+    size = size_at_height(film, height)
     info = probe(film)
-    size = height, round(height * info.size[1] / info.size[0] / 2) * 2
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_name(f".{destination.name}-{secrets.token_hex(4)}")
-    try:
+    with making_folder(destination) as folder:
         for part in ("train", "validation"):
-            (temporary / part).mkdir(parents=True)
+            (folder / part).mkdir()
         with VideoReader(film, size=size) as reader:
             frames = tqdm((frame for frame, _ in reader), total=info.frames, unit="frame")
             for number, shot in enumerate(shots(frames), start=1):
                 part = "validation" if number % _VALIDATION_EVERY == 0 else "train"
-                _write(temporary / part / f"shot_{number:04d}.mp4", shot, info.fps)
-        os.replace(temporary, destination)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+                _write(folder / part / f"shot_{number:04d}.mp4", shot, info.fps)
 
 
 def shots(frames: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
@@ -167,21 +155,6 @@ def _write(path: Path, shot: Iterator[Tensor], fps: float) -> None:
     opening = list(islice(shot, _SHORTEST))
     if len(opening) < _SHORTEST:
         return
-    written = 0
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_ENCODING)
-        stream.height, stream.width = opening[0].shape[1:]
-        stream.pix_fmt = "yuv420p"
-        for frame in chain(opening, shot):
-            picture = frame.permute(1, 2, 0).contiguous().numpy()
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            written += 1
-        container.mux(stream.encode())
+    written = write_training_video(path, chain(opening, shot), fps)
     if written > _LONGEST:
         path.unlink()
-
-
-def _count(folder: Path) -> tuple[int, int]:
-    """Numbers of videos in a folder and of their frames."""
-    frames = [probe(path).frames or 0 for path in folder.glob("*.mp4")]
-    return len(frames), sum(frames)
