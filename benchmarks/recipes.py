@@ -27,7 +27,7 @@ from evatok.evaluation.reconstruction import ReconstructionResult, evaluate_reco
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.training.task import Item
 from evatok.training.update import update

@@ -143,16 +143,8 @@ def test_configs_of_the_paper_and_of_tiny(trained: list) -> None:
             assert config.data.group * 8 * config.loop.accumulate == 128 and config.loop.steps == 400_000
             assert (rate.kind, rate.lr, rate.lr * rate.final) == ("adamw", 1e-4, pytest.approx(1e-6))
     assert set(sizes) == {"proxy", "proxy-ucf-k600", "proxy-webvid"}
-    assert 5e6 < sizes["proxy"] < 8e6
+    assert 2e6 < sizes["proxy"] < 8e6
     assert all(abs(sizes[name] / 145e6 - 1) < 0.05 for name in ("proxy-ucf-k600", "proxy-webvid"))
-
-
-def test_the_second_part_of_the_shipped_models_training_goes_on_from_the_first(trained: list) -> None:
-    assert main(["train", "proxy", "--config", TINY]) == 0
-    assert main(["train", "proxy", "--config", TINY, "--config", str(CONFIGS / "tiny" / "proxy-finish.yaml")]) == 0
-    (first, _), (second, _) = trained
-    assert second.init_from == f"{first.folder}/final" and second.folder != first.folder
-    assert second.model == first.model and second.data.validation == first.data.validation
 
 
 def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 import torch
@@ -12,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evatok.evaluation.card import TrainingRecord
 from evatok.nn import transformer
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import ProxyTask, train_proxy
+from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.task import Item
-from tests.conftest import MINI
+from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config
 
 
@@ -38,7 +39,31 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path: Path, video_folde
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     record = TrainingRecord.read(resumed / "training.json")
     assert (record.steps, record.clips, record.skipped, record.seed) == (8, 32, 0, 0)
-    assert record.config["codebook"] == {"warmup": 3, "window": 2}
+    assert record.config["codebook"] == {"warmup": 3, "window": 2, "groups": 64}
+
+
+def test_a_sketch_is_fitted_before_the_first_step_and_resumed(tmp_path: Path, video_folder: Path) -> None:
+    def config(name: str) -> ProxyConfig:
+        mini = mini_config(tmp_path / name, video_folder, checkpoint_every=4)
+        return replace(mini, model=SKETCHED, codebook=CodebookConfig(warmup=0, window=2, groups=4))
+
+    start = ProxyTask(config("run"))
+    before = start.validate(0).scalars
+    start.before_step(0, [], torch.Generator().manual_seed(0))
+    started = start.trained["tokenizer"].network
+    start.trained["tokenizer"].average.load_state_dict(started.state_dict())
+    after = start.validate(0).scalars
+    assert all(after[name] < before[name] for name in before if "l1" in name)
+    whole = train_proxy(config("run"))
+    for path in checkpoints(tmp_path / "run" / "checkpoints")[1:]:
+        rmtree(path)
+    again = train_proxy(config("run"), resume=True)
+    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_sketch_takes_no_warmup(tmp_path: Path, video_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"codebook\.warmup must be 0 .* got 3"):
+        replace(mini_config(tmp_path, video_folder), model=SKETCHED)
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, video_folder: Path) -> None:

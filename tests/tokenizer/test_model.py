@@ -23,7 +23,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("preset", "low", "high"), [("tiny", 5e6, 8e6), ("small", 11e6, 12.45e6), ("base", 137.75e6, 152.25e6)]
+    ("preset", "low", "high"), [("tiny", 2e6, 8e6), ("small", 11e6, 12.45e6), ("base", 137.75e6, 152.25e6)]
 )
 def test_sizes_of_presets(preset: str, low: float, high: float) -> None:
     with torch.device("meta"):
@@ -203,7 +203,7 @@ def test_checksum_follows_the_weights(mini: VideoTokenizer) -> None:
     before = model.checksum
     assert model.checksum == before
     with torch.no_grad():
-        model.encoder.patches.linear.weight[0] += 1
+        next(model.encoder.patches.linear.parameters())[0] += 1
     assert model.checksum != before
 
 

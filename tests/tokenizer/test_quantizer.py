@@ -99,6 +99,28 @@ def test_draw_takes_codes_from_features_and_redraw_only_replaces_unused() -> Non
     assert (quantizer.codes()[drawn] @ -features.T).max(1).values.min() > 0.99
 
 
+def test_codes_of_any_length_are_the_nearest_ones() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=50, dim=3, unit=False))
+    features = 3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    expected = (features[:, None] - quantizer.codebook).square().sum(2).argmin(1)
+    quantized = quantizer(features)
+    assert torch.equal(quantized.ids, expected)
+    torch.testing.assert_close(quantized.values, quantizer.codebook[expected])
+    assert torch.equal(quantized.features, features)
+
+
+def test_fit_finds_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[2.0, 0.0], [-1.0, 3.0], [0.5, -2.0], [-3.0, -3.0]])
+    features = (centres[:, None] + 0.05 * torch.randn(4, 100, 2, generator=generator)).flatten(0, 1)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=8, dim=2, unit=False))
+    quantizer.draw(features, generator)
+    drawn = (quantizer(features).values - features).square().mean()
+    quantizer.fit(features, generator)
+    assert torch.cdist(centres, quantizer.codebook.detach()).min(1).values.max() < 0.1
+    assert (quantizer(features).values - features).square().mean() < 0.9 * drawn
+
+
 def test_perplexity_counts_equally_used_codes() -> None:
     assert perplexity(torch.tensor([5, 5, 0, 5])) == pytest.approx(3)
     assert perplexity(torch.tensor([7, 0])) == pytest.approx(1)

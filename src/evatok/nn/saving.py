@@ -108,7 +108,7 @@ def _download(name: str, nor: str) -> Path:
 
 
 def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
-    """A config dataclass out of what `asdict` and JSON made of it; what an older version did not have is the default."""
+    """A config dataclass out of what `asdict` and JSON made of it; what an older version lacked is the default."""
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(entries) - set(known)):
         raise ValueError(f"{kind.__name__} does not know {unknown}")

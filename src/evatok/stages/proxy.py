@@ -132,7 +132,7 @@ class ProxyTask:
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
-        """Fits a sketch before the first step, or draws the codebook after the warm-up; then unused codes each window."""
+        """Fits a sketch, or draws the codebook after the warm-up; then unused codes after every window."""
         since = step - self.warmup
         if since < 0 or since % self.config.codebook.window:
             return

@@ -74,7 +74,7 @@ class Encoder(nn.Module):
         return torch.cat(queries)
 
     def _cells(self, frames: Tensor, picture: Picture, tokens: int) -> Tensor:
-        """Queries `(B, tokens, width)` from frames `(B, f, 3, H, W)`: cells at the size of a patch, looked at as such."""
+        """Queries `(B, tokens, width)` from frames `(B, f, 3, H, W)`: cells, brought to the size of a patch."""
         features: Tensor = self.patches.linear(picture.cells(frames, tokens))
         return features
 

@@ -94,7 +94,7 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, generator: torch.Generator, rounds: int = 15) -> None:
-        """Draws the codebook from features `(N, dim)` and moves each code to the mean of those nearest to it: k-means."""
+        """Draws the codebook from features `(N, dim)` and moves codes to the means of those nearest: k-means."""
         self.draw(features, generator)
         for _ in range(rounds):
             ids = self.nearest(features)

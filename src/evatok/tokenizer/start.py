@@ -128,7 +128,7 @@ def _patches(videos: Iterable[Tensor], patch: tuple[int, int, int], generator: t
 
 
 def _with_frame_before(video: Tensor, block_frames: int) -> Tensor:
-    """Each block of a video with the frame before it, which is grey for the first: `(B, blocks * (1 + frames), ...)`."""
+    """Blocks of a video, each after the frame before it, grey for the first: `(B, blocks * (1 + frames), ...)`."""
     blocks = video.unflatten(1, (-1, block_frames))
     before = torch.cat((torch.zeros_like(blocks[:, :1, -1:]), blocks[:, :-1, -1:]), 1)
     return torch.cat((before, blocks), 2).flatten(1, 2)
