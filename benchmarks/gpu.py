@@ -37,8 +37,8 @@ from evatok.nn.transformer import TransformerConfig, compile_layers
 from evatok.stages.proxy import ProxyConfig, ProxyTask, train_proxy
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
-from evatok.tokenizer.encoder import Picture
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.picture import Picture
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -198,7 +198,7 @@ def seconds_a_step(config: ProxyConfig) -> float:
             config,
             folder=str(Path(folder) / "run"),
             data=replace(config.data, validation=[]),
-            codebook=replace(config.codebook, warmup=0),
+            codebook=replace(config.codebook, warmup=0, groups=1),
             loop=loop,
         )
         progress = json.loads((train_proxy(short) / "training.json").read_text())

@@ -39,6 +39,8 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path: Path, video_folde
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     record = TrainingRecord.read(resumed / "training.json")
     assert (record.steps, record.clips, record.skipped, record.seed) == (8, 32, 0, 0)
+    assert [(each["steps"], each["clips"]) for each in record.validations] == [(8, 32)]
+    assert record.validations[0]["scalars"]["held_out/lpips/8"] > 0
     assert record.config["codebook"] == {"warmup": 3, "window": 2, "groups": 64}
 
 

@@ -18,7 +18,7 @@ from tests.conftest import MINI, SKETCHED
 def clips(count: int, still: bool = False, seed: int = 0) -> Tensor:
     """Smooth moving pictures `(count, 16, 3, 32, 32)` in [-1, 1], or still ones."""
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 12, 12, generator=generator) * 2 - 1
+    coarse = torch.rand(count, 3, 5, 5, generator=generator) * 2 - 1
     wide = torch.nn.functional.interpolate(coarse, (48, 48), mode="bicubic", align_corners=False).clamp(-1, 1)
     shifts = [0 if still else t for t in range(16)]
     return torch.stack([wide[:, :, 8 : 8 + 32, shift : shift + 32] for shift in shifts], 1)

@@ -1,7 +1,7 @@
 """The model card: a README.md beside a tokenizer's weights, made from how it was trained and evaluated."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +47,7 @@ class TrainingRecord:
         config: the stage's config, as `asdict` gives it.
         machine: what it ran on, in words such as "2 CPU cores"; None where nobody said.
         remarks: what a reader must know of how it went, such as settings that were changed on the way.
+        validations: numbers on held-out clips on the way, as `Progress.validations`.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class TrainingRecord:
     config: dict[str, Any]
     machine: str | None = None
     remarks: str | None = None
+    validations: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -101,6 +103,7 @@ def card(model: VideoTokenizer, training: TrainingRecord, record: EvaluationReco
         _what_it_is(model),
         _use(model),
         trained,
+        *_learning(model, training),
         _validation(record),
         _limits(model, training),
     ]
@@ -150,6 +153,22 @@ def _training(training: TrainingRecord) -> str:
         f"## Training\n\n{numbers}\n\n{remarks}Data, by their share of the clips:\n\n{data}\n\n"
         f"<details><summary>The whole configuration</summary>\n\n```yaml\n{config}```\n\n</details>"
     )
+
+
+def _learning(model: VideoTokenizer, training: TrainingRecord) -> list[str]:
+    """Held-out PSNR and LPIPS by clips seen, at the longest length of the default assignment; nothing without them."""
+    length = max(model.config.default_assignment)
+    last = training.validations[-1]["scalars"] if training.validations else {}
+    names = [name.removesuffix(f"/psnr/{length}") for name in last if name.endswith(f"/psnr/{length}")]
+    if not names:
+        return []
+    rows = [[f"{each['clips']:,}", *_reached(each["scalars"], names, length)] for each in training.validations]
+    text = f"PSNR / LPIPS of a few held-out clips at {length} tokens a block, by the clips seen in training:"
+    return [f"## Learning\n\n{text}\n\n{table(['clips', *names], rows)}"]
+
+
+def _reached(scalars: Mapping[str, float], names: Sequence[str], length: int) -> list[str]:
+    return [f"{scalars[f'{name}/psnr/{length}']:.2f} / {scalars[f'{name}/lpips/{length}']:.4f}" for name in names]
 
 
 def _areas(clips: Mapping[str, Any]) -> str:

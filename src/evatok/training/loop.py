@@ -131,7 +131,7 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *,
     if resume:
         accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
     elif validate_first:
-        _validate(task, accelerator, 0)
+        _validate(task, accelerator, state.progress)
     with StopSignal() as stop:
         _run(task, config, folder, accelerator, state.progress, stop)
     if accelerator.is_main_process:
@@ -199,7 +199,7 @@ def _run(
                 bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
                 accelerator.log(numbers | task.report(step), step=done)
             if not stopped and (done % config.validate_every == 0 or last):
-                _validate(task, accelerator, done)
+                _validate(task, accelerator, progress)
                 meter.restart()
             if done % config.checkpoint_every == 0 or last:
                 _checkpoint(task, config, folder, accelerator, done)
@@ -238,8 +238,11 @@ def _skip(task: Task[Any], config: LoopConfig, error: NotFinite, skips: int) -> 
     return skips + 1
 
 
-def _validate(task: Task[BatchT], accelerator: Accelerator, done: int) -> None:
+def _validate(task: Task[BatchT], accelerator: Accelerator, progress: Progress) -> None:
+    done = progress.steps
     validation = task.validate(done)
+    reached = {"steps": done, "clips": progress.clips, "seconds": progress.seconds}
+    progress.validations.append({**reached, "scalars": validation.scalars})
     if accelerator.is_main_process:
         accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
         for tracker in accelerator.trackers:

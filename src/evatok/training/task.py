@@ -97,12 +97,14 @@ class Progress:
         clips: clips seen, by all processes.
         seconds: of training, without validation.
         skipped: steps left out because something in them was not finite.
+        validations: what each validation found by then: `steps`, `clips`, `seconds`, and its numbers as `scalars`.
     """
 
     steps: int = 0
     clips: int = 0
     seconds: float = 0.0
     skipped: int = 0
+    validations: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Task(Protocol, Generic[BatchT]):
