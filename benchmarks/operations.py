@@ -1,6 +1,7 @@
 """Operations of a tokenizer's pass, counted from its shapes: two for each multiplication with addition.
 
-Counted are matrix products and attention; norms, activations, rotation and pooling are less than a hundredth of them.
+Counted are matrix products and attention; norms, activations, rotation and pooling are less than a hundredth of them,
+resizing for a sketch a tenth of encoding.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def encoding_operations(config: TokenizerConfig, size: tuple[int, int], assignme
     return sum(
         _stack(config.encoder, lengths, [cells] * len(lengths))
         + 2 * cells * len(lengths) * pixels * config.encoder.width
+        + _sketch(config, lengths, pixels, reads=True)
         for lengths in assignments
     )
 
@@ -33,6 +35,8 @@ def decoding_operations(config: TokenizerConfig, size: tuple[int, int], assignme
     return sum(
         _stack(config.decoder, [cells] * len(lengths), lengths)
         + 2 * cells * len(lengths) * pixels * config.decoder.width
+        + _sketch(config, lengths, pixels, reads=False)
+        + (0 if config.sketch is None else _look(config, cells * len(lengths), pixels))
         for lengths in assignments
     )
 
@@ -51,6 +55,19 @@ def _patches(config: TokenizerConfig, size: tuple[int, int]) -> tuple[int, int]:
     """Patches of a block, and numbers of each."""
     frames, height, width = config.patch
     return (size[0] // height) * (size[1] // width), 3 * frames * height * width
+
+
+def _sketch(config: TokenizerConfig, lengths: Sequence[int], pixels: int, reads: bool) -> int:
+    """Codes to the pixels of their cells; where it reads, pixels to codes and to queries before."""
+    if config.sketch is None:
+        return 0
+    channels = config.quantizer.dim + (config.quantizer.dim + config.encoder.width) * reads
+    return 2 * sum(lengths) * pixels * channels
+
+
+def _look(config: TokenizerConfig, patches: int, pixels: int) -> int:
+    """The sketch's patches, with the frame before each block, to the decoder's queries."""
+    return 2 * patches * (pixels + pixels // config.patch[0]) * config.decoder.width
 
 
 def _stack(config: TransformerConfig, own: Sequence[int], reference: Sequence[int]) -> int:

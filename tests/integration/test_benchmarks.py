@@ -1,6 +1,7 @@
 """The benchmarks run, on little, and their records hold what they should."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks import (
     gpu,
     memory,
     operations,
+    recipes,
     router_trials,
     routing_ceiling,
     search_cost,
@@ -41,11 +43,11 @@ from evatok.stages.router import RouterTrainingConfig
 from evatok.stages.search import search
 from evatok.stages.search_parts import SearchConfig
 from evatok.stages.searched import SearchedClips
-from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.config import PRESETS, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
-from tests.conftest import MINI
+from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config
 
 LOSS = ReconstructionLossConfig(network="alex", perceptual_frames=1)
@@ -234,6 +236,44 @@ def test_search_cost_is_what_a_counter_counts(mini: VideoTokenizer) -> None:
         assert counted <= total[part] < 1.25 * counted
     # 64 blocks one by one over 30 with shared prefixes; the ones that are shared are the cheaper.
     assert 1.9 < row["times as many"] < 64 / 30
+
+
+def test_recipes_are_trained_for_equal_times_on_the_same_clips(
+    tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = mini_config(tmp_path / "run", video_folder, accumulate=1)
+    config = replace(config, model=SKETCHED, codebook=replace(config.codebook, warmup=0, groups=2))
+    file = tmp_path / "clips.pt"
+    prepared = recipes.Prepared.read(config.data, 6, file, 0)
+    assert len(prepared.training) == 6 and len(prepared.held_out["held_out"]) == 2
+    assert prepared.training.video.shape[1:] == (16, 3, 32, 32)
+    monkeypatch.setattr(recipes, "RECIPES", {"config": lambda config: config, "paper": recipes.model(sketch=None)})
+    monkeypatch.setattr(recipes, "FRONT_LOADED", ((8, 4, 4, 4),))
+    monkeypatch.setattr(recipes, "SHOWN", ((4,) * 4, (8,) * 4, (8, 4, 4, 4)))
+    for name in recipes.RECIPES:
+        trained = recipes.trial(name, config, file, 6, minutes=0.05)
+        scores = trained["result"]["sources"][0]["scores"]
+        assert trained["row"]["clips"] == 2 * trained["steps"] > 0
+        assert [tuple(each["assignment"]) for each in scores] == [(4,) * 4, (8,) * 4, (8, 4, 4, 4)]
+        assert all(len(each["blocks"]) == 4 for each in scores)
+        assert trained["row"]["8/4/4/4"] == f"{scores[2]['psnr']:.2f} / {scores[2]['lpips']:.3f}"
+
+
+@pytest.mark.parametrize("sketch", [None, SketchConfig()], ids=["paper", "sketch"])
+def test_operations_are_those_that_are_counted(sketch: SketchConfig | None) -> None:
+    config = replace(PRESETS["tiny"], sketch=sketch)
+    model, lengths = VideoTokenizer(config), (64, 32, 16, 128)
+    layout, video = Layout((lengths,)), torch.zeros(1, 16, 3, 64, 64)
+    # With gradients, in bfloat16, attention is made of products, which the counter counts.
+    with FlopCounterMode(display=False) as encoding, torch.autocast("cpu", torch.bfloat16):
+        ids, _ = model.encode_blocks(video, layout)
+    with FlopCounterMode(display=False) as decoding, torch.autocast("cpu", torch.bfloat16):
+        model.decode_blocks(ids, layout, (64, 64))
+    # But for positions, pooling, resizing and the quantizer, which are left out as small.
+    counted = operations.encoding_operations(config, (64, 64), [lengths])
+    assert counted <= encoding.get_total_flops() < 1.15 * counted
+    counted = operations.decoding_operations(config, (64, 64), [lengths])
+    assert counted <= decoding.get_total_flops() < 1.1 * counted
 
 
 def _counted(model: VideoTokenizer, frames: torch.Tensor, prefix: tuple[int, ...]) -> dict[str, int]:
