@@ -58,9 +58,9 @@ def rates(factor: float) -> Change:
     """A recipe with other learning rates."""
 
     def change(config: ProxyConfig) -> ProxyConfig:
-        optimizer = config.optimizer
-        rates = {"lr": factor * optimizer.lr, "matrix_lr": factor * optimizer.matrix_lr}
-        return replace(config, optimizer=replace(optimizer, **rates))
+        old = config.optimizer
+        new = replace(old, lr=factor * old.lr, matrix_lr=factor * old.matrix_lr)
+        return replace(config, optimizer=new)
 
     return change
 
@@ -72,8 +72,8 @@ def group(clips: int) -> Change:
 
 def paper(width: int) -> Change:
     """The paper's form of the model, which has no sketch, and whose codebook is drawn after a while."""
-    size = {"encoder": TransformerConfig(width, 3, 4), "decoder": TransformerConfig(width, 4, 4)}
-    return lambda config: replace(config, model=replace(_PAPER, **size))
+    encoder, decoder = TransformerConfig(width, 3, 4), TransformerConfig(width, 4, 4)
+    return lambda config: replace(config, model=replace(_PAPER, encoder=encoder, decoder=decoder))
 
 
 # What a recipe has otherwise than the config.

@@ -1,5 +1,8 @@
 """A video cut into 3D patches, each through one linear layer."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 
 from evatok.nn.components import Whitened
@@ -32,3 +35,12 @@ class Patches(nn.Module):
         """Video `(B, F, 3, H, W)` in [-1, 1] to features `(B, blocks, h * w, width)`."""
         features: Tensor = self.linear(cut_patches(video, self.patch))
         return features
+
+    @torch.no_grad()
+    def start(self, videos: Iterable[Tensor], most: int, generator: torch.Generator) -> None:
+        """Begins with the principal components of at most so many patches of videos `(B, F, 3, H, W)`."""
+        if not isinstance(self.linear, Whitened):
+            raise ValueError("only whitened patches begin with components of patches")
+        patches = torch.cat([cut_patches(video, self.patch).flatten(0, 2) for video in videos])
+        chosen = torch.randperm(len(patches), generator=generator)[:most]
+        self.linear.start(patches[chosen.to(patches.device)])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log2
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,8 @@ class Sketch(nn.Module):
         carries = config.sketch is not None and config.sketch.carry
         kinds = range(1 + carries)
         self.carries = carries
-        self.read = nn.ModuleList(Components(size, dim) for _ in kinds)
-        self.write = nn.ModuleList(Components(size, dim) for _ in kinds)
+        self.readers = nn.ModuleList(Components(size, dim) for _ in kinds)
+        self.writers = nn.ModuleList(Components(size, dim) for _ in kinds)
         # Logarithm of the size of what is missing, for each kind a parabola over the logarithm of a cell's area.
         self.log_size = nn.Parameter(torch.zeros(len(kinds), 3))
 
@@ -126,17 +127,25 @@ class Sketch(nn.Module):
         """What `tokens` cells hold of the frames of a block `(B, f, 3, H, W)`: `(B, tokens, dim)`, of size about 1."""
         picture = Picture.of((frames.shape[-2], frames.shape[-1]), self.config)
         kind = self.kind(block)
-        return self.read[kind](picture.cells(frames, tokens)) * (-self._log_size(kind, tokens, picture)).exp()
+        read = self.readers[kind](picture.cells(frames, tokens))
+        return read * (-self._log_size(kind, tokens, picture)).exp()
 
     def pixels(self, codes: Tensor, tokens: int, block: int, size: tuple[int, int]) -> Tensor:
         """What codes `(B, tokens, dim)` of a block draw: `(B, f, 3, H, W)`."""
         picture, kind = Picture.of(size, self.config), self.kind(block)
-        write: Components = self.write[kind]  # type: ignore[assignment]
-        return picture.frames(write.draw(codes * self._log_size(kind, tokens, picture).exp()), tokens)
+        writer = cast(Components, self.writers[kind])
+        return picture.frames(writer.draw(codes * self._log_size(kind, tokens, picture).exp()), tokens)
 
     def kind(self, block: int) -> int:
         """0 for a block that begins with grey, 1 for one that goes on from the block before."""
         return int(self.carries and block > 0)
+
+    @torch.no_grad()
+    def start(self, kind: int, rows: Tensor, log_size: Tensor) -> None:
+        """Reads and writes blocks of a kind by components `(dim, size)`; `log_size` as the weight of that name."""
+        for components in (self.readers[kind], self.writers[kind]):
+            cast(Components, components).start(rows)
+        self.log_size[kind] = log_size.to(self.log_size)
 
     def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
         return self.log_size[kind] @ torch.tensor(area_powers(tokens, picture.grid), device=self.log_size.device)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from evatok.nn.components import principal_components
 from evatok.nn.packed import Layout, Run
-from evatok.nn.patches import cut_patches
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokenizer.picture import Picture
@@ -59,9 +58,9 @@ def start(
     if network.sketch is None or network.decoder.patches is None:
         raise ValueError("a start from clips needs a tokenizer with a sketch")
     with torch.autocast(network.device.type, enabled=False):
-        network.encoder.patches.linear.start(_patches(videos, config.patch, generator))
+        network.encoder.patches.start(videos, MOST_PATCHES, generator)
         longer = [_with_frame_before(video, config.block_frames) for video in videos]
-        network.decoder.patches.linear.start(_patches(longer, network.decoder.patches.patch, generator))
+        network.decoder.patches.start(longer, MOST_PATCHES, generator)
         for number in range(ROUNDS):
             # Before there is a codebook, what it would lose is left out.
             seen = _code(network, config, videos, generator, quantize=number > 0)
@@ -105,26 +104,20 @@ def _code(
 
 def _fit_sketch(sketch: Sketch, seen: list[_Cells]) -> None:
     """Takes the principal components of what is missing, by kind of block, and its size by the area of a cell."""
-    for kind in range(len(sketch.read)):
+    for kind in range(len(sketch.log_size)):
         groups = [cells for cells in seen if cells.kind == kind]
         # Each group counts as much as another, whatever the size of what it lacks.
         even = torch.cat([cells.values / _size(cells.values) for cells in groups])
-        rows, _ = principal_components(even, len(sketch.read[kind].weight))
-        for components in (sketch.read[kind], sketch.write[kind]):
-            components.start(rows)
+        rows, _ = principal_components(even, sketch.config.quantizer.dim)
         sizes = torch.stack([_size(cells.values @ rows.T) for cells in groups]).log()
         powers = torch.tensor([cells.powers for cells in groups]).to(sizes)
         # On the CPU: this driver takes powers that one area alone does not tell apart.
         solved = torch.linalg.lstsq(powers.cpu(), sizes.cpu()[:, None], driver="gelsd").solution
-        sketch.log_size[kind] = solved[:, 0].to(sizes)
+        sketch.start(kind, rows, solved[:, 0])
 
 
 def _size(vectors: Tensor) -> Tensor:
     return vectors.square().sum(1).mean().sqrt().clamp(min=SMALLEST_SIZE)
-
-
-def _patches(videos: Iterable[Tensor], patch: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    return _some(torch.cat([cut_patches(video, patch).flatten(0, 2) for video in videos]), MOST_PATCHES, generator)
 
 
 def _with_frame_before(video: Tensor, block_frames: int) -> Tensor:
