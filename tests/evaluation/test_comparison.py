@@ -98,3 +98,9 @@ def test_a_single_point_is_compared_where_the_reference_has_its_quality() -> Non
     assert found.bd_tokens.value is None and found.bd_tokens.defined == 0
     [(_, saved)] = found.saved
     assert saved.value is not None and saved.value < 0
+
+
+def test_there_is_no_share_where_the_best_saves_nothing() -> None:
+    curve = CURVES["mean reward"]
+    share = share_of(curve, curve, curve, Draws(60, 20, seed=1))
+    assert share.value is None and share.low is None and share.defined == 0

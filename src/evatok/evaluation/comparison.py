@@ -89,7 +89,9 @@ def share_of(curve: Curve, best: Curve, reference: Curve, draws: Draws) -> Estim
         found = (bd_tokens(t, q, *other) for t, q, other in zip(tokens, quality, there, strict=True))
         return np.array([np.nan if saving.percent is None else saving.percent for saving in found])
 
-    return _estimate(savings(curve) / savings(best))
+    ours, most = savings(curve), savings(best)
+    # Where the best possible one saves nothing there is no share of it.
+    return _estimate(np.divide(ours, most, out=np.full_like(ours, np.nan), where=most != 0))
 
 
 def _estimate(draws: Floats) -> Estimate:
