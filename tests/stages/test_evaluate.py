@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from evatok.data.clips import validation_clips
+from evatok.data.doom import DoomConfig
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.games import GamesConfig
 from evatok.data.samples import CREDIT
@@ -138,16 +139,17 @@ def test_shipped_config() -> None:
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(EvaluationConfig, None)
     given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]))
-    film, games, *scenes = given.sources
-    assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig)
+    film, games, *scenes, doom = given.sources
+    assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig) and isinstance(doom, DoomConfig)
     assert CREDIT in given.credits
     space = TokenizerConfig().space
     assert [each for each in given.assignments if tuple(each) not in space] == []
     assert [list(space.uniform(level)) for level in space.levels] == given.assignments[: len(space.levels)]
     trained = yaml.safe_load((CONFIGS / "tiny" / "proxy.yaml").read_text())["data"]["train"]
     assert film.folder not in [each.get("folder") for each in trained]
-    (episodes,) = [each["seeds"] for each in trained if "games" in each]
-    assert not set(range(*games.seeds)) & set(range(*episodes))
+    for source, kind in ((games, "games"), (doom, "doom")):
+        (episodes,) = [each["seeds"] for each in trained if kind in each]
+        assert not set(range(*source.seeds)) & set(range(*episodes))
     held_out = [(each.scenes, each.cutouts) for each in scenes if isinstance(each, ScenesConfig)]
     shown = [(each["scenes"], each["cutouts"]) for each in trained if "scenes" in each]
     assert len(held_out) == len(scenes) == len(shown) == 2
