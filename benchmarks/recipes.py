@@ -28,7 +28,7 @@ from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import ProxyConfig, ProxyTask
-from evatok.tokenizer.config import QuantizerConfig, SketchConfig, TokenizerConfig
+from evatok.tokenizer.config import FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -44,9 +44,9 @@ def model(**changes: Any) -> Change:
     return lambda config: replace(config, model=replace(config.model, **changes))
 
 
-def sizes(encoder: int, decoder: int, width: int) -> Change:
-    """A recipe with other depths and another width."""
-    return model(encoder=TransformerConfig(width, encoder, 4), decoder=TransformerConfig(width, decoder, 4))
+def sizes(encoder: int, decoder: int, width: int, heads: int = 4) -> Change:
+    """A recipe with other depths, another width and number of heads."""
+    return model(encoder=TransformerConfig(width, encoder, heads), decoder=TransformerConfig(width, decoder, heads))
 
 
 def loss(**changes: Any) -> Change:
@@ -82,9 +82,11 @@ RECIPES: dict[str, Change] = {
     "paper's form, 128 wide": paper(128),
     "config": lambda config: config,
     "no carry": model(sketch=SketchConfig(carry=False)),
-    "192 wide": sizes(3, 4, 192),
-    "encoder 2, decoder 6": sizes(2, 6, 128),
-    "encoder 1, decoder 4": sizes(1, 4, 128),
+    "192 wide": sizes(1, 4, 192),
+    "encoder 3": sizes(3, 4, 128),
+    "decoder 6": sizes(1, 6, 128),
+    "2 heads": sizes(1, 4, 128, heads=2),
+    "finite scalars, 1,024 codes": model(quantizer=FSQConfig((4, 4, 4, 4, 4))),
     "4,096 codes": model(quantizer=QuantizerConfig(codes=4096, unit=False)),
     "code of 12": model(quantizer=QuantizerConfig(dim=12, unit=False)),
     "no loss of the sketch": loss(sketch=0.0),

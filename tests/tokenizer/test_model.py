@@ -23,7 +23,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("preset", "low", "high"), [("tiny", 2e6, 8e6), ("small", 11e6, 12.45e6), ("base", 137.75e6, 152.25e6)]
+    ("preset", "low", "high"), [("tiny", 1.5e6, 8e6), ("small", 11e6, 12.45e6), ("base", 137.75e6, 152.25e6)]
 )
 def test_sizes_of_presets(preset: str, low: float, high: float) -> None:
     with torch.device("meta"):

@@ -22,6 +22,7 @@ from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, train_proxy
+from evatok.tokenizer.config import PRESETS
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
@@ -127,8 +128,9 @@ def _config(file: Path, folder: Path, steps: int) -> ProxyConfig:
     return ProxyConfig(
         folder=str(folder),
         data=DataConfig(train=[FileConfig(str(file))], clips=always_the_same, group=2),
+        model=PRESETS["tiny"],
         loss=ReconstructionLossConfig(network="alex", perceptual_frames=8),
-        codebook=CodebookConfig(warmup=steps // 4, window=20),
+        codebook=CodebookConfig(warmup=0, window=20, groups=32),
         optimizer=OptimizerConfig(kind="muon", lr=1e-3, warmup=10),
         average=0.9,
         loop=LoopConfig(steps=steps, tracker="none", checkpoint_every=steps),

@@ -140,7 +140,7 @@ PAPER_LEVELS = (32, 64, 128, 256, 512)
 
 PRESETS: dict[str, TokenizerConfig] = {
     "tiny": TokenizerConfig(
-        encoder=TransformerConfig(width=128, depth=3, heads=4),
+        encoder=TransformerConfig(width=128, depth=1, heads=4),
         decoder=TransformerConfig(width=128, depth=4, heads=4),
         quantizer=QuantizerConfig(unit=False),
         sketch=SketchConfig(),
