@@ -13,13 +13,17 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from evatok.stages.proxy import CodebookConfig
+from evatok.tokenizer.config import TokenizerConfig
 from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
+from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config, write_config
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+FORMS = {"paper": MINI, "sketch": SKETCHED}
 ONE: list[str] = []
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 NODES = Path(__file__).parents[2] / "configs" / "accelerate" / "nodes-fsdp2.yaml"
@@ -44,13 +48,17 @@ def logged(folder: Path) -> dict[str, dict[int, float]]:
     return scalars
 
 
-def run_one_and_two(folder: Path, videos: Path, optimizer: OptimizerConfig, launch: list[str], *words: str) -> None:
+def run_one_and_two(
+    folder: Path, videos: Path, optimizer: OptimizerConfig, model: TokenizerConfig, launch: list[str], *words: str
+) -> None:
     """The same training in `one` by a process, in `two` by two, which stop and resume; their logs must be alike."""
 
     # Three validation clips: the two processes have unequal shares.
     def config(name: str, **loop: Any) -> Path:
         made = mini_config(folder / name, videos, log_every=1, **loop)
         made = replace(made, data=replace(made.data, validation_clips=3), optimizer=optimizer)
+        if model.sketch is not None:
+            made = replace(made, model=model, codebook=CodebookConfig(warmup=0, window=2, groups=4))
         return write_config(made, folder / f"{name}.yaml")
 
     run(config("one", accumulate=2), ONE)
@@ -71,8 +79,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "final" / "model.safetensors")
 
 
-def test_two_processes_equal_one_with_twice_the_batches(tmp_path: Path, video_folder: Path) -> None:
-    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), TWO)
+@pytest.mark.parametrize("model", FORMS.values(), ids=FORMS)
+def test_two_processes_equal_one_with_twice_the_batches(
+    tmp_path: Path, video_folder: Path, model: TokenizerConfig
+) -> None:
+    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), model, TWO)
     two = weights(tmp_path / "two")
     for name, weight in weights(tmp_path / "one").items():
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
@@ -85,8 +96,12 @@ def test_two_processes_equal_one_with_twice_the_batches(tmp_path: Path, video_fo
     assert progress[0]["clips"] == progress[1]["clips"] == 32
 
 
-def test_two_processes_shard_as_the_config_for_many_nodes_says(tmp_path: Path, video_folder: Path) -> None:
-    run_one_and_two(tmp_path, video_folder, OptimizerConfig(kind="muon", lr=1e-3, warmup=2), TWO_SHARDED, "--shard")
+@pytest.mark.parametrize("model", FORMS.values(), ids=FORMS)
+def test_two_processes_shard_as_the_config_for_many_nodes_says(
+    tmp_path: Path, video_folder: Path, model: TokenizerConfig
+) -> None:
+    optimizer = OptimizerConfig(kind="muon", lr=1e-3, warmup=2)
+    run_one_and_two(tmp_path, video_folder, optimizer, model, TWO_SHARDED, "--shard")
     # Files of one process's own: two that shard write none of them.
     assert not list((tmp_path / "two" / "checkpoints").rglob("*.safetensors"))
     two = weights(tmp_path / "two")

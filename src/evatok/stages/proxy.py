@@ -148,12 +148,17 @@ class ProxyTask:
             self.trained["tokenizer"].restart_average()
 
     def _start(self, generator: torch.Generator) -> None:
-        """Fits sketch and codebook to the first groups of training clips, alike on every process."""
+        """Fits sketch and codebook to the first groups of training clips."""
         tokenizer, groups = self.trained["tokenizer"], range(self.config.codebook.groups)
         log.info("fitting the sketch to %d groups of clips", len(groups))
         videos = [self._video(self.batches[number]) for number in groups]
         with writable(tokenizer.network):
             start(tokenizer.network, self.config.model, videos, generator)
+            # Processors may round differently: all go on with what the first process found.
+            found = gathered([weight.detach().cpu() for weight in tokenizer.network.parameters()])[0]
+            with torch.no_grad():
+                for weight, value in zip(tokenizer.network.parameters(), found, strict=True):
+                    weight.copy_(value)
         tokenizer.restart_average()
 
     def _draw_codes(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator, first: bool) -> None:
