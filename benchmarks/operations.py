@@ -1,7 +1,7 @@
 """Operations of a tokenizer's pass, counted from its shapes: two for each multiplication with addition.
 
 Counted are matrix products and attention; norms, activations, rotation and pooling are less than a hundredth of them,
-resizing for a sketch a tenth of encoding.
+resizing for a sketch is up to a quarter of encoding.
 """
 
 from collections.abc import Sequence

@@ -271,4 +271,4 @@ def test_record_from_before_blocks_and_x264_is_read(tmp_path: Path) -> None:
 
 def test_shipped_tokenizers_record_is_read() -> None:
     found = EvaluationRecord.read(Path(__file__).parents[2] / "docs" / "results" / "tiny-proxy-evaluation.json")
-    assert [source.name for source in found.result.sources] == ["film", "games", "photographs"]
+    assert [source.name for source in found.result.sources] == ["film", "games", "photographs", "footage", "doom"]

@@ -271,7 +271,7 @@ def test_operations_are_those_that_are_counted(sketch: SketchConfig | None) -> N
         model.decode_blocks(ids, layout, (64, 64))
     # But for positions, pooling, resizing and the quantizer, which are left out as small.
     counted = operations.encoding_operations(config, (64, 64), [lengths])
-    assert counted <= encoding.get_total_flops() < 1.15 * counted
+    assert counted <= encoding.get_total_flops() < 1.3 * counted
     counted = operations.decoding_operations(config, (64, 64), [lengths])
     assert counted <= decoding.get_total_flops() < 1.1 * counted
 

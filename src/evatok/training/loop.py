@@ -175,6 +175,9 @@ def _run(
     stop: StopSignal,
 ) -> None:
     first = progress.steps
+    if first and first % config.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
+        # A run that is stopped at such a step has no time for it.
+        _validate(task, accelerator, progress)
     items = _items(task, config, accelerator, first)
     meter, skips = _Meter(), 0
     with tqdm(
