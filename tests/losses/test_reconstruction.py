@@ -46,3 +46,11 @@ def test_without_perceptual_there_is_no_network() -> None:
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="perceptual must not be negative, got -1"):
         ReconstructionLossConfig(perceptual=-1)
+
+
+def test_a_sketch_is_weighed_by_its_own_error() -> None:
+    video, generator = torch.zeros(1, 4, 3, 32, 32), torch.Generator()
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, sketch=0.5))
+    found = loss(video + 0.1, video, generator, video - 0.4)
+    assert found["l1"].item() == pytest.approx(0.1) and found["sketch"].item() == pytest.approx(0.2)
+    assert "sketch" not in loss(video, video, generator)
