@@ -89,6 +89,7 @@ RECIPES: dict[str, Change] = {
     "finite scalars, 1,024 codes": model(quantizer=FSQConfig((4, 4, 4, 4, 4))),
     "4,096 codes": model(quantizer=QuantizerConfig(codes=4096, unit=False)),
     "code of 12": model(quantizer=QuantizerConfig(dim=12, unit=False)),
+    "no entropy loss": model(quantizer=QuantizerConfig(entropy=0.0, unit=False)),
     "no loss of the sketch": loss(sketch=0.0),
     "sketch twice": loss(sketch=2.0),
     "pixels twice": loss(l1=2.0),
