@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 from jsonargparse import ArgumentParser
 
-from evatok.data.files import write_text
-from evatok.stages.selfcheck import setup
+from evatok.codec.selfcheck import setup
+from evatok.utils.files import write_text
 
 Row = Mapping[str, Any]
 KeyT = TypeVar("KeyT")

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import arguments, write_record
-from evatok.data.children import Failure, Limits, in_children
 from evatok.data.manifest import Manifest
-from evatok.data.scanning import ScanConfig, scan_to
-from tests.data.mutants import KINDS, Examined, Mutant, examine, mutants, originals
+from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.scanning import ScanConfig, scan_to
+from tests.video.mutants import KINDS, Examined, Mutant, examine, mutants, originals
 
 
 def main() -> None:

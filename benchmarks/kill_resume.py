@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import arguments, write_record
-from evatok.data.video import write_video
 from evatok.training.checkpoints import checkpoints
+from evatok.video.reading import write_video
 from tests.runs import differing_files, mini_config, write_config
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

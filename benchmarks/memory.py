@@ -23,11 +23,11 @@ from torch import Tensor
 from benchmarks.children import in_child, peak_memory
 from benchmarks.common import Row, arguments, in_turn, report, table
 from benchmarks.steps import run_steps, step_config
-from evatok.data.video import write_video
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.reading import write_video
 
 ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 MIB = 2**20

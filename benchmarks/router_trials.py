@@ -24,7 +24,7 @@ from evatok.router.model import Router
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.router import RouterTask, RouterTrainingConfig
-from evatok.stages.searched import SearchedClips
+from evatok.stages.search.dataset import SearchedClips
 from evatok.training.loop import train
 
 _FOLDS, _TIMED_CLIPS = 5, 8

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import in_turn, report, timing_arguments
-from evatok.data.fit import to_signed
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.walk import Original, search_clips
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
+from evatok.video.fit import to_signed
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from benchmarks.common import arguments, read_config, table, write_record
 from benchmarks.steps import new_accelerator, prepare_task
 from evatok.data.clips import ClipBatch, TrainingClips, loader
 from evatok.data.folders import FolderConfig
-from evatok.data.sharding import plan_shards, write_shards
+from evatok.data.prepare.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
 from evatok.data.sources import ClipSource, open_source
 from evatok.stages.proxy import ProxyConfig, ProxyTask

@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from evatok.data.clips import ClipBatch, ClipSamplerConfig
 from evatok.data.folders import FolderConfig
-from evatok.data.video import write_video
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
@@ -23,6 +22,7 @@ from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import prepare
 from evatok.training.task import Item
+from evatok.video.reading import write_video
 
 
 def step_config(

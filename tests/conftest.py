@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from evatok.data.video import write_video
 from evatok.nn.transformer import TransformerConfig
 from evatok.tokenizer.config import QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.reading import write_video
 
 MINI = TokenizerConfig(
     levels=(4, 8),

@@ -148,7 +148,7 @@ def test_configs_of_the_paper_and_of_tiny(trained: list) -> None:
 
 
 def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from evatok.stages import evaluate
+    from evatok.reports import evaluate
 
     monkeypatch.setattr(evaluate, "evaluate", lambda config: Path(config.folder) / "evaluation.json")
     for path in CONFIGS.glob("*/evaluation*.yaml"):
@@ -156,8 +156,8 @@ def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_says_where_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from evatok.data.packages import PackageError
     from evatok.pretrained import weights
+    from evatok.utils.packages import PackageError
 
     monkeypatch.setattr(weights, "WEIGHTS", {"lpips-alex": lambda: Path("/cache/alex.safetensors")})
     assert main(["weights"]) == 0

@@ -7,12 +7,12 @@ from typing import TypeVar
 import pytest
 from jsonargparse import ArgumentParser
 
+from evatok.reports.evaluate import EvaluationConfig
+from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
-from evatok.stages.evaluate import EvaluationConfig
-from evatok.stages.judging import JudgingConfig
 from evatok.stages.proxy import ProxyConfig
 from evatok.stages.router import RouterTrainingConfig
-from evatok.stages.search_parts import SearchConfig
+from evatok.stages.search.parts import SearchConfig
 from evatok.tokenizer.config import PRESETS
 
 FOLDER = Path(__file__).parents[1] / "configs"

@@ -2,15 +2,15 @@
 
 from evatok import _openmp  # noqa: F401  # before torch
 from evatok.assignment import AssignmentError, AssignmentSpace
-from evatok.data.fit import Fit, plan_fit
-from evatok.data.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
-from evatok.data.video import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
-from evatok.nn.saving import CheckpointError
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
+from evatok.tokens.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
+from evatok.utils.saving import CheckpointError
+from evatok.video.fit import Fit, plan_fit
+from evatok.video.reading import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
 
 __version__ = "0.1.0"
 

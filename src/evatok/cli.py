@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from evatok import __version__
-from evatok.data.packages import PackageError
 from evatok.training.stopping import Stopped
+from evatok.utils.packages import PackageError
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 # 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
@@ -157,14 +157,14 @@ def _add_video(parser: ArgumentParser, output: str) -> None:
 
 def _choices(given: Namespace) -> dict[str, Any]:
     """What the commands that take a video hand on."""
-    from evatok.stages.files import Asked
+    from evatok.codec.files import Asked
 
     asked = Asked(**{field.name: given[field.name] for field in fields(Asked)})
     return {"asked": asked} | {name: given[name] for name in ("tokenizer", "fit", "fps")}
 
 
 def _encode(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.files import bits_per_pixel, encode_file
+    from evatok.codec.files import bits_per_pixel, encode_file
 
     tokens = encode_file(given.video, given.output, **_choices(given))
     size = given.output.stat().st_size
@@ -178,14 +178,14 @@ def _add_decode(parser: ArgumentParser) -> None:
 
 
 def _decode(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.files import decode_file
+    from evatok.codec.files import decode_file
 
     record = decode_file(given.tokens, given.output, given.tokenizer).videos[0]
     print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 
 def _reconstruct(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.reconstruct import reconstruct_file, table
+    from evatok.codec.reconstruct import reconstruct_file, table
 
     print(table([reconstruct_file(given.video, given.output, **_choices(given))]))
     print(f"{given.output} holds {_RECONSTRUCTED}")
@@ -198,7 +198,7 @@ def _add_demo(parser: ArgumentParser) -> None:
 
 
 def _demo(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.demo import demo
+    from evatok.codec.demo import demo
 
     print(demo(given.output, given.tokenizer, given.video))
 
@@ -216,7 +216,7 @@ def _add_big_buck_bunny(parser: ArgumentParser) -> None:
 
 
 def _big_buck_bunny(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.data.samples import CREDIT, prepare_big_buck_bunny
+    from evatok.data.toy.film import CREDIT, prepare_big_buck_bunny
 
     counts = prepare_big_buck_bunny(given.folder, given.height)
     if not counts.train_shots:
@@ -232,7 +232,7 @@ def _add_photographs(parser: ArgumentParser) -> None:
 
 
 def _photographs(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.data.prepare_photographs import prepare_photographs
+    from evatok.data.toy.photographs import prepare_photographs
 
     counts = prepare_photographs(given.folder, given["from"])
     if not any(counts.values()):
@@ -249,7 +249,7 @@ def _add_footage(parser: ArgumentParser) -> None:
 
 
 def _footage(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.data.footage import CREDIT, prepare_footage
+    from evatok.data.toy.footage import CREDIT, prepare_footage
 
     counts = prepare_footage(given.folder, given["from"], given.height)
     if not counts.train_videos:
@@ -266,8 +266,8 @@ def _add_scan_config(parser: ArgumentParser) -> None:
 
 
 def _scan_config(given: Namespace) -> Any:
-    from evatok.data.children import Limits
-    from evatok.data.scanning import ScanConfig
+    from evatok.data.prepare.children import Limits
+    from evatok.data.prepare.scanning import ScanConfig
 
     try:
         return ScanConfig(given.processes, Limits(int(given.memory * 2**30), given.seconds))
@@ -283,7 +283,7 @@ def _add_scan(parser: ArgumentParser) -> None:
 
 def _scan(parser: ArgumentParser, given: Namespace) -> None:
     from evatok.data.manifest import summary
-    from evatok.data.scanning import scan_to
+    from evatok.data.prepare.scanning import scan_to
 
     manifest = scan_to(given.source, given.output, _scan_config(given))
     print(f"{given.output}: {summary(manifest)}")
@@ -297,7 +297,7 @@ def _add_shards(parser: ArgumentParser) -> None:
 
 
 def _shards(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.data.sharding import plan_shards, write_shards
+    from evatok.data.prepare.sharding import plan_shards, write_shards
 
     plan = plan_shards(given.source, given.destination, given.shard_size, _scan_config(given))
     print(plan)
@@ -348,14 +348,14 @@ def _train_router(parser: ArgumentParser, given: Namespace) -> None:
 
 
 def _add_search(parser: ArgumentParser) -> None:
-    from evatok.stages.search_parts import SearchConfig
+    from evatok.stages.search.parts import SearchConfig
 
     _add_config(parser, SearchConfig)
 
 
 def _search(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.search import search
-    from evatok.stages.search_parts import SearchConfig
+    from evatok.stages.search.parts import SearchConfig
+    from evatok.stages.search.run import search
 
     config = _read_config(parser, given, SearchConfig)
     table = search(config)
@@ -363,39 +363,39 @@ def _search(parser: ArgumentParser, given: Namespace) -> None:
 
 
 def _add_evaluate(parser: ArgumentParser) -> None:
-    from evatok.stages.evaluate import EvaluationConfig
+    from evatok.reports.evaluate import EvaluationConfig
 
     _add_config(parser, EvaluationConfig)
 
 
 def _evaluate(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.evaluate import EvaluationConfig, evaluate
+    from evatok.reports.evaluate import EvaluationConfig, evaluate
 
     print(f"The numbers and what made them are in {evaluate(_read_config(parser, given, EvaluationConfig))}")
 
 
 def _add_curve(parser: ArgumentParser) -> None:
-    from evatok.stages.judging import JudgingConfig
+    from evatok.reports.judging import JudgingConfig
 
     _add_config(parser, JudgingConfig)
 
 
 def _curve(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.curve import curve
-    from evatok.stages.judging import JudgingConfig
+    from evatok.reports.curve import curve
+    from evatok.reports.judging import JudgingConfig
 
     path = curve(_read_config(parser, given, JudgingConfig))
     print(f"\nThe comparisons are in {path}; operating points and figure beside it")
 
 
 def _add_router_report(parser: ArgumentParser) -> None:
-    from evatok.stages.router_report import RouterReportConfig
+    from evatok.reports.router_report import RouterReportConfig
 
     _add_config(parser, RouterReportConfig)
 
 
 def _router_report(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.router_report import RouterReportConfig, router_report
+    from evatok.reports.router_report import RouterReportConfig, router_report
 
     print(f"\nThe report is in {router_report(_read_config(parser, given, RouterReportConfig))}")
 
@@ -406,7 +406,7 @@ def _add_card(parser: ArgumentParser) -> None:
 
 
 def _card(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.evaluation.card import write_card
+    from evatok.reports.card import write_card
 
     print(f"The card is {write_card(given.tokenizer, given.evaluation)}")
 
@@ -416,7 +416,7 @@ def _add_selfcheck(parser: ArgumentParser) -> None:
 
 
 def _selfcheck(parser: ArgumentParser, given: Namespace) -> None:
-    from evatok.stages.selfcheck import selfcheck, setup
+    from evatok.codec.selfcheck import selfcheck, setup
 
     facts = setup()
     width = max(map(len, facts))

@@ -16,7 +16,7 @@ from evatok.data.clips import (
     loader,
     validation_clips,
 )
-from evatok.data.video import VideoError
+from evatok.video.reading import VideoError
 
 SQUARE = ClipSamplerConfig(frames=4, sizes=[(8, 8)], size_weights=[1.0])
 

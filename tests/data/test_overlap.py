@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from evatok.data.folders import FileConfig, FolderConfig
-from evatok.data.games import GamesConfig
 from evatok.data.overlap import OverlapError, refuse_overlap
-from evatok.data.scanning import ScanConfig, scan_to
-from evatok.data.scenes import ScenesConfig
-from evatok.data.sharding import plan_shards, write_shards
+from evatok.data.prepare.scanning import ScanConfig, scan_to
+from evatok.data.prepare.sharding import plan_shards, write_shards
+from evatok.data.scenes.source import ScenesConfig
 from evatok.data.shards import ShardsConfig
 from evatok.data.sources import SourceConfig, open_source
-from evatok.data.video import write_video
+from evatok.data.toy.games import GamesConfig
 from evatok.stages.data import DataConfig
+from evatok.video.reading import write_video
 
 ONE = ScanConfig(processes=1)
 

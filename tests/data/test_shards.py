@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data import sharding
 from evatok.data.clips import ClipSamplerConfig, TrainingClips, loader
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.manifest import read_manifest
+from evatok.data.prepare import sharding
+from evatok.data.prepare.scanning import ScanConfig, scan_to
+from evatok.data.prepare.sharding import plan_shards, write_shards
 from evatok.data.quarantine import TooManyBadVideos
-from evatok.data.scanning import ScanConfig, scan_to
-from evatok.data.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig, ShardsSource
 from evatok.data.sources import open_source
 from evatok.data.storage import Place, StorageError
-from evatok.data.video import VideoBytes, VideoError, read_clip, read_video, write_video
+from evatok.video.reading import VideoBytes, VideoError, read_clip, read_video, write_video
 
 ONE = ScanConfig(processes=1)
 SMALL = 150_000  # bytes of a shard, into which two of the videos fit

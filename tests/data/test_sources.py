@@ -13,7 +13,7 @@ from torch import Tensor
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.quarantine import TooManyBadVideos
 from evatok.data.sources import open_source
-from evatok.data.video import VideoError, write_video
+from evatok.video.reading import VideoError, write_video
 
 
 def ramp(frames: int, first: int = 0, size: tuple[int, int] = (16, 24)) -> Tensor:

@@ -27,9 +27,9 @@ from benchmarks import (
     training_speed,
 )
 from evatok.assignment import AssignmentSpace
-from evatok.data.children import Limits
 from evatok.data.folders import FolderConfig
-from evatok.data.scanning import ScanConfig
+from evatok.data.prepare.children import Limits
+from evatok.data.prepare.scanning import ScanConfig
 from evatok.evaluation.strategies import SWEEP
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
@@ -40,9 +40,9 @@ from evatok.search.beam import beam_search
 from evatok.search.table import SearchTable
 from evatok.search.walk import search_clips
 from evatok.stages.router import RouterTrainingConfig
-from evatok.stages.search import search
-from evatok.stages.search_parts import SearchConfig
-from evatok.stages.searched import SearchedClips
+from evatok.stages.search.dataset import SearchedClips
+from evatok.stages.search.parts import SearchConfig
+from evatok.stages.search.run import search
 from evatok.tokenizer.config import PRESETS, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork

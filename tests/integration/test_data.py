@@ -10,7 +10,7 @@ import torch
 
 from evatok.cli import main
 from evatok.data.manifest import read_manifest
-from evatok.data.video import probe, write_video
+from evatok.video.reading import probe, write_video
 
 ROOT = Path(__file__).parent.parent.parent
 # So that training takes seconds: two steps, of few clips.

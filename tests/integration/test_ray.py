@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from evatok.data.folders import FolderConfig
-from evatok.stages.search import search
-from evatok.stages.search_parts import SearchConfig
+from evatok.stages.search.parts import SearchConfig
+from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 
 pytest.importorskip("ray")

@@ -10,12 +10,12 @@ from torch import Tensor
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.cli import main
-from evatok.data.tokens import Tokens
-from evatok.data.video import read_video, write_video
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.tokens import Tokens
+from evatok.video.reading import read_video, write_video
 from tests.conftest import MINI
 
 FRAMES = 37

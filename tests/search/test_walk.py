@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from evatok.assignment import AssignmentSpace
-from evatok.data.fit import to_signed
 from evatok.evaluation.metrics import clip_psnr
 from evatok.evaluation.reconstruction import reconstruct
 from evatok.nn.transformer import TransformerConfig
@@ -13,6 +12,7 @@ from evatok.pretrained.lpips import LPIPS
 from evatok.search.walk import search_clips
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.fit import to_signed
 
 # The paper's space, at tiny width and 32 pixels a side.
 PAPER = TokenizerConfig(

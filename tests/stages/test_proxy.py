@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from evatok.evaluation.card import TrainingRecord
 from evatok.nn import transformer
+from evatok.reports.card import TrainingRecord
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
 from evatok.tokenizer.config import FSQConfig

@@ -17,9 +17,9 @@ from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
-from evatok.stages.search import search
-from evatok.stages.search_parts import SearchConfig, open_clips
-from evatok.stages.searched import SearchedClips, augmented
+from evatok.stages.search.dataset import SearchedClips, augmented
+from evatok.stages.search.parts import SearchConfig, open_clips
+from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from evatok.data.folders import FolderConfig, FolderSource
-from evatok.data.video import VideoError
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
-from evatok.stages.search import read_table, search
-from evatok.stages.search_parts import SearchConfig, open_clips
-from evatok.stages.searched import SearchedClips
+from evatok.stages.search.dataset import SearchedClips
+from evatok.stages.search.parts import SearchConfig, open_clips
+from evatok.stages.search.run import read_table, search
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.reading import VideoError
 
 
 @pytest.fixture

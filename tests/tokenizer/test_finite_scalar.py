@@ -9,10 +9,10 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ
 
-from evatok.nn.saving import CheckpointError
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.finite_scalar import FiniteScalarQuantizer
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.saving import CheckpointError
 from tests.conftest import MINI
 
 

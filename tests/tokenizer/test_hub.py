@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from evatok.nn.saving import CheckpointError
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.saving import CheckpointError
 
 
 class FolderHub:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
-from evatok.data.fit import to_signed
-from evatok.data.tokens import Tokens
-from evatok.data.video import read_video, write_video
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.tokens import Tokens
+from evatok.video.fit import to_signed
+from evatok.video.reading import read_video, write_video
 
 CALIBRATION = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.001, 0.01, 0.1), (32.0, 28.0, 20.0, 16.0))
 ROUTER = RouterConfig(

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.children import in_child, peak_memory
-from evatok.data.video import write_video
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.reading import write_video
 
 
 def grown_memory(model: Path, short: Path, long: Path) -> tuple[int, int]:

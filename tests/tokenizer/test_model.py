@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evatok.data.fit import Fit
-from evatok.data.tokens import Tokens
-from evatok.data.video import read_video, write_video
 from evatok.nn.packed import Layout
-from evatok.nn.saving import CheckpointError
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
+from evatok.tokens.tokens import Tokens
+from evatok.utils.saving import CheckpointError
+from evatok.video.fit import Fit
+from evatok.video.reading import read_video, write_video
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

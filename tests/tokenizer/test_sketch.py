@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.fit import to_signed
 from evatok.nn.packed import Layout
 from evatok.tokenizer.config import FSQConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.start import start
+from evatok.video.fit import to_signed
 from tests.conftest import MINI, SKETCHED
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evatok.assignment import AssignmentSpace
-from evatok.data.fit import to_signed
+from evatok.video.fit import to_signed
 
 _STRENGTHS = 10.0 ** torch.arange(-3, 4, dtype=torch.float64)
 _SMALLEST = 1e-4  # of a feature before its logarithm

@@ -1,1 +1,1 @@
-"""Reading and writing video, sources of clips, token files."""
+"""Sources of clips, the clips themselves, manifests, shards."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from evatok.data.clip_source import ClipSource, VideoEntry
-from evatok.data.video import VideoError
+from evatok.video.reading import VideoError
 
 ATTEMPTS = 16  # draws for one clip before broken videos end the run
 

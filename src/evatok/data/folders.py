@@ -12,8 +12,8 @@ from evatok.data.listing import Listed, find_index, read_index, videos_of
 from evatok.data.manifest import ManifestRow, is_manifest, read_manifest
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance, too_short
 from evatok.data.scanned import classes_of, content_identity, entries_of
-from evatok.data.video import VideoError, probe, read_clip
-from evatok.data.video_file import VideoFile
+from evatok.video.file import VideoFile
+from evatok.video.reading import VideoError, probe, read_clip
 
 
 @dataclass(frozen=True)

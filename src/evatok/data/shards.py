@@ -14,7 +14,7 @@ from evatok.data.manifest import SHARDS_MANIFEST, UNFINISHED_MANIFEST, ManifestR
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
 from evatok.data.scanned import classes_of, content_identity, entries_of
 from evatok.data.storage import Place, StorageError
-from evatok.data.video import VideoBytes, VideoError, read_clip
+from evatok.video.reading import VideoBytes, VideoError, read_clip
 
 
 @dataclass(frozen=True)

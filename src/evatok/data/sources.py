@@ -5,11 +5,11 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from evatok.data.clip_source import ClipSource, VideoEntry
-from evatok.data.doom import DoomConfig, DoomSource
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
-from evatok.data.games import GamesConfig, GamesSource
-from evatok.data.scenes import ScenesConfig, ScenesSource
+from evatok.data.scenes.source import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
+from evatok.data.toy.doom import DoomConfig, DoomSource
+from evatok.data.toy.games import GamesConfig, GamesSource
 
 __all__ = [
     "ClipSource",

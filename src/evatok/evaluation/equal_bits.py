@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.data.fit import to_signed
 from evatok.evaluation.metrics import clip_psnr, ssim
 from evatok.evaluation.x264 import COARSEST, PROTOCOL, Coded, through_x264
 from evatok.pretrained.lpips import LPIPS
+from evatok.video.fit import to_signed
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.data.fit import to_signed
-from evatok.data.processes import gathered, place
 from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
+from evatok.utils.ranks import gathered, place
+from evatok.video.fit import to_signed
 
 # Clips go through the networks in batches of about this many pixels, for the sake of memory.
 _PIXELS_AT_ONCE = 2**19

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evatok.data.files import replacing
+from evatok.utils.files import replacing
 
 BLUE, INK, QUIET = "#3b6fb6", "#212529", "#6c757d"
 DOTS_PER_INCH = 200

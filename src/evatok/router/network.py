@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evatok.data.fit import fill_blocks, plan_fit
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, cell_centres
 from evatok.router.config import RouterConfig
+from evatok.video.fit import fill_blocks, plan_fit
 
 # The picture is seen as it is, and with so many pixels as one; of each size two numbers a block.
 _SIZES = (1, 2, 4)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from evatok.allocation.predictors import BlockRidge, Mean, Motion, blocks_of, table_of
 from evatok.assignment import AssignmentSpace
-from evatok.data.files import replacing
-from evatok.data.fit import fill_blocks, to_bytes, to_signed
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.table import SearchTable, TableError
 from evatok.search.walk import search_clips
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
+from evatok.utils.files import replacing
+from evatok.video.fit import fill_blocks, to_bytes, to_signed
 
 _METADATA = "evatok.predictors"
 _RIDGES = ("motion", "error")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.assignment import AssignmentSpace
-from evatok.data.files import replacing
+from evatok.utils.files import replacing
 
 FORMAT = 1
 VALUES = ("mse", "lpips", "motion")

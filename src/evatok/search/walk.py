@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from evatok.assignment import Assignment
-from evatok.data.fit import to_bytes, to_signed
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import Memory, TokenizerNetwork
+from evatok.video.fit import to_bytes, to_signed
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
-from evatok.data.files import write_text
-from evatok.data.fit import to_signed
-from evatok.data.processes import gathered, place
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy_validation import validate
@@ -27,6 +24,9 @@ from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
 from evatok.training.task import Item, Progress, Trained, Validation
 from evatok.training.update import NotFinite
+from evatok.utils.files import write_text
+from evatok.utils.ranks import gathered, place
+from evatok.video.fit import to_signed
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
-from evatok.data.files import write_text
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source
 from evatok.evaluation.routing import Prediction, prediction_scores
@@ -19,10 +18,11 @@ from evatok.losses.routing import RoutingLoss, RoutingLossConfig, targets_of
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.router.network import RouterNetwork
-from evatok.stages.searched import SearchedBatch, SearchedBatches, SearchedClips
+from evatok.stages.search.dataset import SearchedBatch, SearchedBatches, SearchedClips
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Trained, Validation
+from evatok.utils.files import write_text
 
 _TOGETHER = 64
 

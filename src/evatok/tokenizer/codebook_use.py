@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from evatok.data.processes import gathered, place
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.picture import token_levels
+from evatok.utils.ranks import gathered, place
 
 
 class CodebookUse:

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evatok.data.fit import Fit, Size
-from evatok.data.tokens import VideoRecord
-from evatok.data.video import VideoReader
+from evatok.tokens.tokens import VideoRecord
+from evatok.video.fit import Fit, Size
+from evatok.video.reading import VideoReader
 
 # Clips that go through the network together. Tokens do not depend on it; memory does.
 CLIPS_AT_ONCE = 8

@@ -8,15 +8,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from evatok.data.fit import Fit, Mode, fill_blocks, plan_fit
-from evatok.data.tokens import TokenFormat, Tokens
-from evatok.nn import saving
 from evatok.nn.packed import Layout
 from evatok.router.model import Router
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.footage import CLIPS_AT_ONCE, TENSOR_FPS, FileFootage, Footage, TensorFootage
 from evatok.tokenizer.lengths import Chooser, Lengths, Wish, chooser
 from evatok.tokenizer.network import TokenizerNetwork
+from evatok.tokens.tokens import TokenFormat, Tokens
+from evatok.utils import saving
+from evatok.video.fit import Fit, Mode, fill_blocks, plan_fit
 
 SAVED = saving.Kind("tokenizer", "evatok.VideoTokenizer", TokenizerConfig)
 # Where a saved tokenizer has its router.

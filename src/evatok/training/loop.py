@@ -18,7 +18,6 @@ from accelerate.utils import DistributedDataParallelKwargs
 from tqdm import tqdm
 
 from evatok.data.clips import loader
-from evatok.data.processes import gathered
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.precision import native_precision
@@ -26,6 +25,7 @@ from evatok.training.sharding import prepare
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import BatchT, Item, Progress, Task
 from evatok.training.update import NotFinite, anywhere, drop_gradients, update
+from evatok.utils.ranks import gathered
 
 log = logging.getLogger(__name__)
 SKIPS_IN_A_ROW = 10  # steps that are not finite, after which `skip` gives up

@@ -1,0 +1,117 @@
+"""Video files to token files and back."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evatok.assignment import AssignmentSpace
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.tokens import Tokens
+from evatok.utils.saving import CheckpointError
+from evatok.video.fit import Mode
+from evatok.video.reading import write_video
+
+
+class FileError(ValueError):
+    """A file that cannot be read or written as asked; says which and why."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many tokens are asked for: at most one of these; nothing is left to the tokenizer (`VideoTokenizer.encode`).
+
+    Args:
+        assignment: tokens of each block of a clip.
+        uniform: tokens of every block.
+        w_q: preference of quality over length.
+        tokens: mean tokens of a clip, by a stored price.
+        tokens_per_second: what a second may take at most.
+    """
+
+    assignment: Sequence[int] | None = None
+    uniform: int | None = None
+    w_q: float | None = None
+    tokens: float | None = None
+    tokens_per_second: float | None = None
+
+    def of(self, space: AssignmentSpace) -> dict[str, Any]:
+        """What `encode` takes; AssignmentError for an assignment that the space does not have."""
+        wishes: dict[str, Any] = asdict(self)
+        uniform, assignment = wishes.pop("uniform"), self.assignment
+        if uniform is not None:
+            assignment = space.uniform(uniform)
+        elif assignment is not None:
+            assignment = space.assignment(space.index(assignment))
+        return wishes | {"assignment": assignment}
+
+
+def encode_file(
+    source: Path,
+    target: Path,
+    tokenizer: str,
+    asked: Asked,
+    *,
+    fit: Mode = "keep",
+    fps: float | None = None,
+) -> Tokens:
+    """Writes the tokens of a video of any length to a file, and returns them; memory does not grow with the length.
+
+    Args:
+        source: a video, or a picture.
+        target: the token file, which appears whole or not at all.
+        tokenizer: a shipped name, a folder, or a hub's repository.
+        asked: how many tokens.
+        fit: how pictures are brought to the tokenizer's area.
+        fps: frame rate to resample to; None keeps every frame.
+
+    Raises:
+        ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
+    """
+    check_target(target, source)
+    model = VideoTokenizer.from_pretrained(tokenizer)
+    tokens = model.encode(source, **asked.of(model.config.space), fit=fit, fps=fps)
+    tokens.save(target)
+    return tokens
+
+
+def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tokens:
+    """Writes the video of a token file that holds one; returns the tokens. Memory does not grow with the length.
+
+    Args:
+        source: the token file.
+        target: the video (.mp4, .m4v, .mov, .mkv, .webm), which appears whole or not at all.
+        tokenizer: what made the tokens; None: the name that is written in them.
+
+    Raises:
+        ValueError: whatever is wrong with the files or the tokenizer, or if another tokenizer made the tokens.
+    """
+    check_target(target, source)
+    tokens = Tokens.load(source)
+    if len(tokens) != 1:
+        raise FileError(f"{source} holds {len(tokens)} videos; a file of one video can be decoded here")
+    try:
+        model = VideoTokenizer.from_pretrained(tokenizer or tokens.format.model)
+    except CheckpointError as error:
+        if tokenizer:
+            raise
+        made = f"{source} was made by the tokenizer {tokens.format.model!r}, which is not found by that name"
+        raise CheckpointError(f"{made}; say where it is with --tokenizer ({error})") from error
+    record = tokens.videos[0]
+    write_video(target, model.decode_stream(tokens), fps=record.fps, times=record.times)
+    return tokens
+
+
+def check_target(target: Path, source: Path) -> None:
+    """FileError, before any work is done, where `target` could not be written or would replace `source`."""
+    if not target.parent.is_dir():
+        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise FileError(f"cannot write {target}: it is a folder")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise FileError(f"cannot write {target}: it is the input")
+
+
+def bits_per_pixel(tokens: Tokens) -> float:
+    """Bits of the tokens for each pixel of the source videos."""
+    return tokens.bits() / sum(video.frames * video.size[0] * video.size[1] for video in tokens.videos)

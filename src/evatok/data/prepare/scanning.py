@@ -1,0 +1,208 @@
+"""Scanning a folder of videos: each is decoded completely, and a manifest says what that found.
+
+Videos are decoded in child processes with limits, so that none can crash, hang or exhaust the scan itself. A scan
+that was killed goes on where it was, and ends with the manifest of one that was not.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+from tqdm import tqdm
+
+from evatok.data.listing import Listed, videos_of
+from evatok.data.manifest import Decoded, Manifest, ManifestRow, write_manifest
+from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.journal import Journal, journal_beside
+from evatok.video.file import VideoError, VideoFile, VideoSource, orientation
+
+# Of a picture. 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet in
+# training.
+MOST_PIXELS = 2**26
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """How videos are scanned.
+
+    Args:
+        processes: that decode at a time; None: as many as there are CPUs.
+        limits: of each of them.
+    """
+
+    processes: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.processes is not None and self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
+
+
+def scan_to(source: Path, target: Path, config: ScanConfig | None = None) -> Manifest:
+    """Scan a folder of videos, or one video, and write its manifest; both as `scan`, whose journal is removed."""
+    journal = journal_beside(target)
+    manifest = scan(source, journal, config)
+    write_manifest(manifest, target)
+    journal.unlink()
+    return manifest
+
+
+def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manifest:
+    """Decode every video of a folder, or one video, completely; says which are good, and why others are not.
+
+    Args:
+        source: a folder, whose subfolders are classes, or a video file.
+        journal: where what is known so far is kept, for another call to go on from.
+        config: processes and their limits.
+
+    Raises:
+        ValueError: `source` does not exist, or holds no video files.
+    """
+    config = config or ScanConfig()
+    folder, listed = _listed(source)
+    known = Journal(journal, str(folder))
+    try:
+        rows = _scan(folder, listed, known, config)
+    finally:
+        known.close()
+    return Manifest(tuple(sorted(rows, key=lambda row: row.path)), str(folder))
+
+
+def decode_whole(source: VideoSource) -> Decoded:
+    """Decode a video to its end. VideoError where a frame of it cannot be had, as `read_clip` would find.
+
+    Pictures of more than `MOST_PIXELS` count as such: they are hardly ever meant.
+    """
+    with VideoFile(source, threads=1) as file:
+        _check_size(file, *file.coded_size)
+        count, damaged, first = 0, 0, None
+        kinds: set[object] = set()
+        for frame in file.frames():
+            first = first or frame
+            # Converting one frame of a kind shows that all can be.
+            if (kind := _kind(frame)) not in kinds:
+                _check_size(file, frame.height, frame.width)
+                file.picture(frame, None)
+                kinds.add(kind)
+            count += 1
+            damaged += frame.is_corrupt
+        if first is None:
+            raise file.error("it holds no frame")
+        if damaged and not file.broadcast:
+            raise file.error(f"{damaged} of its {count} frames are damaged")
+        clock = file.clock()
+        if clock is not None and clock.frames != count:
+            raise file.error(f"{count} frames can be decoded, and its index lists {clock.frames}")
+        info = file.info(first)
+    return Decoded(count, info.fps, info.size, info.codec)
+
+
+def _check_size(file: VideoFile, height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise file.error(f"its pictures of {width}x{height} pixels are too large")
+
+
+def _kind(frame: VideoFrame) -> object:
+    return frame.format.name, frame.width, frame.height, orientation(frame)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A listed file as it is now; mtime in nanoseconds."""
+
+    path: str
+    label: str
+    size: int
+    mtime: int
+
+
+def _listed(source: Path) -> tuple[Path, list[Listed]]:
+    """The folder of the videos, absolute, and what is to be scanned there."""
+    if source.is_dir():
+        listed = videos_of(source)
+        if not listed:
+            raise ValueError(f"no video files in {source}")
+        return source.resolve(), listed
+    if not source.exists():
+        raise ValueError(f"there is no folder or video {source}")
+    return source.parent.resolve(), [(source.name, "")]
+
+
+def _scan(folder: Path, listed: list[Listed], journal: Journal, config: ScanConfig) -> list[ManifestRow]:
+    files = [_status(folder, path, label) for path, label in listed]
+    rows = [row for file in files if (row := journal.find(file.path, file.size, file.mtime) or _misnamed(file))]
+    done = {row.path for row in rows}
+    todo = [file for file in files if _readable(file.path) not in done]
+    bad = sum(row.reason is not None for row in rows)
+    with tqdm(total=len(files), initial=len(rows), unit="video", desc=f"scanning {folder.name}") as bar:
+        for file, row in _decoded(folder, todo, config):
+            journal.add(row, file.mtime)
+            rows.append(row)
+            bad += row.reason is not None
+            bar.set_postfix(bad=bad, refresh=False)
+            bar.update()
+    return rows
+
+
+def _status(folder: Path, path: str, label: str) -> _File:
+    try:
+        status = os.stat(folder / path)
+    except OSError:
+        return _File(path, label, 0, 0)
+    return _File(path, label, status.st_size, status.st_mtime_ns)
+
+
+def _misnamed(file: _File) -> ManifestRow | None:
+    """The row of a file whose name no text can hold."""
+    path = _readable(file.path)
+    if path == file.path:
+        return None
+    return ManifestRow(path, _readable(file.label), file.size, None, reason="its name is not in UTF-8")
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _decoded(folder: Path, files: list[_File], config: ScanConfig) -> Iterator[tuple[_File, ManifestRow]]:
+    """Rows of files, as they are done."""
+    paths = [str(folder / file.path) for file in files]
+    seconds = [config.limits.seconds_for(file.size) for file in files]
+    processes = config.processes or os.cpu_count() or 1
+    for number, found in in_children(_look_at, paths, seconds, config.limits.memory, processes):
+        file = files[number]
+        if isinstance(found, Failure):
+            row = ManifestRow(file.path, file.label, file.size, _sha256(paths[number]), reason=found.reason)
+        else:
+            row = ManifestRow(file.path, file.label, file.size, found.sha256, found.decoded, found.reason)
+        yield file, row
+
+
+@dataclass(frozen=True)
+class _Found:
+    sha256: str | None
+    decoded: Decoded | None = None
+    reason: str | None = None
+
+
+def _look_at(path: str) -> _Found:
+    """What a child does with a file."""
+    sha256 = _sha256(path)
+    try:
+        return _Found(sha256, decode_whole(path))
+    except VideoError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise error.__cause__ from None
+        return _Found(sha256, reason=error.reason)
+
+
+def _sha256(path: str) -> str | None:
+    """Digest of a file; None if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""Views that move over pictures and videos, with things that move over them."""

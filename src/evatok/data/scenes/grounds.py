@@ -1,0 +1,115 @@
+"""What scenes are filmed over: pictures, which stand still, and videos, which move."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evatok.data.folders import look_at
+from evatok.data.listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_of
+from evatok.data.quarantine import Quarantine, SkippedVideo
+from evatok.data.scenes.pictures import PictureCache, read_picture, shrunk
+from evatok.video.reading import VideoError, read_clip
+
+PICTURE_SHORT = 320  # shorter side to which larger pictures are shrunk, so that views hardly alias
+VIDEO_SHORT = 240  # the same of videos, which are looked at from less near
+CACHE_BYTES = 192 * 2**20  # decoded pictures kept
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A file that scenes are filmed over; its path within the folder, (height, width) as read, and frames if moving."""
+
+    key: str
+    size: tuple[int, int]
+    frames: int = 1
+    moving: bool = False
+
+
+class Grounds:
+    """The usable pictures and videos of a folder, its subfolders included, each looked at once.
+
+    Args:
+        root: the folder.
+        name: of the source, for messages.
+        max_bad: share of the files that may be bad.
+
+    Raises:
+        ValueError: the folder does not exist or has no usable file.
+        TooManyBadVideos: more than `max_bad` are bad, now or after a later read.
+    """
+
+    def __init__(self, root: Path, name: str, max_bad: float) -> None:
+        keys = files_of(root, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
+        if not keys:
+            raise ValueError(f"no pictures or videos in {root}")
+        self._root = root
+        with ThreadPoolExecutor() as pool:
+            found: Iterable[Ground | SkippedVideo] = list(pool.map(self._look, keys))
+        skipped = tuple(item for item in found if isinstance(item, SkippedVideo))
+        self.bad = Quarantine(name, str(root), len(keys), skipped, max_bad)
+        self._grounds = [item for item in found if isinstance(item, Ground)]
+        self._pictures = PictureCache(lambda path: read_picture(path, PICTURE_SHORT), CACHE_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._grounds)
+
+    def __getitem__(self, number: int) -> Ground:
+        """What is known of file `number`."""
+        return self._grounds[number]
+
+    def __iter__(self) -> Iterator[Ground]:
+        return iter(self._grounds)
+
+    def path(self, number: int) -> Path:
+        """Where file `number` is."""
+        return self._root / self._grounds[number].key
+
+    def read(self, number: int, moments: NDArray[np.int64]) -> Tensor:
+        """Frames of a file: uint8 (moments, 3, H, W), or (1, 3, H, W) of a picture, whatever the moments.
+
+        Args:
+            number: of the file.
+            moments: at least 0, in any order; a video goes forth and back, endlessly.
+
+        Raises:
+            VideoError: the file cannot be read.
+        """
+        ground = self._grounds[number]
+        try:
+            if not ground.moving:
+                return self._pictures[self.path(number)][None]
+            wanted = forth_and_back(moments, ground.frames)
+            distinct = np.unique(wanted)
+            step = max(int(np.gcd.reduce(np.diff(distinct))), 1) if len(distinct) > 1 else 1
+            first = int(distinct[0])
+            count = (int(distinct[-1]) - first) // step + 1
+            clip = read_clip(self.path(number), first, count, step, size=ground.size)
+            order = (wanted - first) // step
+            return clip if np.array_equal(order, np.arange(count)) else clip[order]
+        except VideoError as error:
+            self.bad.add(ground.key, str(error))
+            raise
+
+    def _look(self, key: str) -> Ground | SkippedVideo:
+        path = self._root / key
+        try:
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                frames, size = look_at(path)
+                return Ground(key, shrunk(size, VIDEO_SHORT), frames, True)
+            height, width = read_picture(path, PICTURE_SHORT).shape[1:]
+            return Ground(key, (height, width))
+        except VideoError as error:
+            return SkippedVideo(key, error.reason)
+
+
+def forth_and_back(moments: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """Frames of a video of that many at moments from 0 on, where it turns round at both ends."""
+    if frames == 1:
+        return np.zeros_like(moments)
+    place = moments % (2 * frames - 2)
+    return np.minimum(place, 2 * frames - 2 - place)

@@ -1,0 +1,99 @@
+"""Picture files as tensors: photographs, and cut-outs with alpha; the last ones used are kept in memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from evatok.video.reading import VideoError
+
+CUTOUT_SIDE = 160  # longer side to which larger cut-outs are shrunk
+
+
+def shrunk(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """A (height, width) of the same aspect ratio whose shorter side is `short`; the size itself if it is smaller."""
+    factor = min(short / min(size), 1.0)
+    return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+
+
+def read_picture(path: Path, short: int) -> Tensor:
+    """A picture, turned as its metadata say, whose shorter side is at most `short`: uint8 RGB (3, H, W).
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+
+    def decode() -> Image.Image:
+        with Image.open(path) as file:
+            file.draft("RGB", (short * file.width // min(file.size), short * file.height // min(file.size)))
+            image = ImageOps.exif_transpose(file).convert("RGB")
+        height, width = shrunk((image.height, image.width), short)
+        return image.resize((width, height), Image.Resampling.LANCZOS)
+
+    return _pixels(_decoded(path, decode))
+
+
+def read_cutout(path: Path) -> Tensor:
+    """A cut-out without its transparent rim: uint8 (4, H, W), colours multiplied by alpha, then alpha.
+
+    Raises:
+        VideoError: it cannot be read, or nothing of it is transparent, or all.
+    """
+
+    def decode() -> Image.Image:
+        with Image.open(path) as file:
+            return file.convert("RGBA")
+
+    image = _decoded(path, decode)
+    alpha = image.getchannel("A")
+    least, most = alpha.getextrema()
+    if least == 255 or most == 0:
+        reason = "nothing of it is transparent" if least == 255 else "all of it is transparent"
+        raise VideoError(f"cannot use cut-out '{path}': {reason}", reason)
+    image = image.crop(alpha.getbbox())
+    factor = min(CUTOUT_SIDE / max(image.size), 1.0)
+    size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
+    # "RGBa" is multiplied by alpha: colours of transparent pixels would otherwise come out at the edges.
+    return _pixels(image.convert("RGBa").resize(size, Image.Resampling.BOX))
+
+
+def _decoded(path: Path, decode: Callable[[], Image.Image]) -> Image.Image:
+    try:
+        return decode()
+    except Exception as error:  # broken files make Pillow's decoders raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise VideoError(f"cannot read picture '{path}': {reason}", reason) from error
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+class PictureCache:
+    """Pictures by their paths, read when asked for; the least recently used go first.
+
+    Args:
+        read: reads a picture, as a uint8 tensor.
+        limit: bytes that are kept.
+    """
+
+    def __init__(self, read: Callable[[Path], Tensor], limit: int) -> None:
+        self._read, self._limit = read, limit
+        self._kept: OrderedDict[Path, Tensor] = OrderedDict()
+        self.bytes = 0
+
+    def __getitem__(self, path: Path) -> Tensor:
+        """The picture; raises what reading it raises."""
+        if path in self._kept:
+            self._kept.move_to_end(path)
+            return self._kept[path]
+        picture = self._read(path)
+        self._kept[path] = picture
+        self.bytes += picture.nbytes
+        while self.bytes > self._limit:
+            self.bytes -= self._kept.popitem(last=False)[1].nbytes
+        return picture

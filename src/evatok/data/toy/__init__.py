@@ -1,0 +1,1 @@
+"""Data that anyone can make: games, Doom, a film, photographs, camera footage."""

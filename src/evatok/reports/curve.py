@@ -1,0 +1,130 @@
+"""Quality over tokens on held-out clips: every strategy over its sweep, and what adapting saves."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from matplotlib.figure import Figure
+
+from evatok.evaluation.comparison import Draws, compare_curves, share_of
+from evatok.evaluation.strategies import Curve, Strategy, strategies
+from evatok.figures.curve import Line, curve_figure
+from evatok.figures.tokens import save_png
+from evatok.reports.judging import JudgingConfig, judged
+from evatok.reports.record import provenance
+from evatok.search.table import SearchTable
+from evatok.utils.files import replacing, write_text
+
+# What every strategy is compared with: one length for everything, and the best fixed assignments.
+REFERENCES = ("uniform", "mean reward")
+
+
+def curve(config: JudgingConfig) -> Path:
+    """Writes `curve.parquet` (operating points), `curve.json` (comparisons) and `curve.png`, and prints a table.
+
+    Each is for all clips and for each source's. Returns the path of `curve.json`.
+
+    Raises what `judged` raises.
+    """
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = judged(config)
+    all_of_them = strategies(found.predictions, found.truth.space, found.reward)
+    curves = [Curve.measured(each, found.truth) for each in all_of_them]
+    groups = found.groups
+    _write_points(folder / "curve.parquet", curves, groups, found.truth)
+    comparisons = {name: _compared([each.of_clips(rows) for each in curves], config) for name, rows in groups.items()}
+    counts = {name: len(rows) for name, rows in groups.items()}
+    record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts}
+    write_text(folder / "curve.json", json.dumps({**record, "sources": comparisons}, indent=2) + "\n")
+    save_png(_figure(curves, groups, found.truth), folder / "curve.png")
+    print("\n\n".join(_table(name, found) for name, found in comparisons.items()))
+    return folder / "curve.json"
+
+
+def _compared(curves: Sequence[Curve], config: JudgingConfig) -> dict[str, Any]:
+    """Comparisons of every curve with both references, and how much of the search's saving over `mean` each keeps."""
+    by_name = {each.strategy.name: each for each in curves}
+    draws = Draws(curves[0].tokens.shape[1], config.draws, config.seed)
+    comparisons = [
+        compare_curves(each, by_name[reference], draws)
+        for reference in REFERENCES
+        for each in curves
+        if each.strategy.name != reference
+    ]
+    shares = {
+        each.strategy.name: share_of(each, by_name["search reward"], by_name["mean reward"], draws)
+        for each in curves
+        if each.strategy.rule == "reward" and each.strategy.predictor not in ("search", "mean")
+    }
+    return {
+        "comparisons": [asdict(each) for each in comparisons],
+        "share_of_search_over_mean": {name: asdict(share) for name, share in shares.items()},
+    }
+
+
+def _write_points(path: Path, curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable) -> None:
+    rows = [
+        {"source": name, **point}
+        for name, chosen in groups.items()
+        for each in curves
+        for point in _points(each, chosen, truth)
+    ]
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+
+def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator[dict[str, Any]]:
+    """Means over some clips at each setting; bits with those that name the lengths, as `Tokens.bits` has them."""
+    some, space = curve.of_clips(chosen), truth.space
+    id_bits, level_bits = (truth.made_by["codes"] - 1).bit_length(), (len(space.levels) - 1).bit_length()
+    for number, setting in enumerate(curve.strategy.settings):
+        tokens = float(some.tokens[number].mean())
+        yield {
+            "predictor": curve.strategy.predictor,
+            "rule": curve.strategy.rule,
+            "setting": float(setting),
+            "tokens": tokens,
+            "bits": tokens * id_bits + space.blocks * level_bits,
+            "lpips": float(some.lpips[number].mean()),
+            "psnr": float(some.psnr[number].mean()),
+        }
+
+
+def _figure(curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable) -> Figure:
+    rows = {
+        f"{name}, {len(chosen)} clips": [_line(each.strategy, each.of_clips(chosen)) for each in curves]
+        for name, chosen in groups.items()
+    }
+    title = f"Held-out clips, {truth.made_by['tokenizer']}: quality over tokens by predictor and rule"
+    return curve_figure(title, [f"LPIPS ({truth.made_by['network']}) ↓", "PSNR in dB ↑"], rows)
+
+
+def _line(strategy: Strategy, curve: Curve) -> Line:
+    means = (curve.tokens.mean(1).tolist(), [curve.lpips.mean(1).tolist(), curve.psnr.mean(1).tolist()])
+    return Line(strategy.predictor or strategy.rule, *means, rule=strategy.rule if strategy.predictor else None)
+
+
+def _table(name: str, found: Mapping[str, Any]) -> str:
+    """BD-tokens of the strategies against both references."""
+    by_strategy: dict[str, dict[str, Any]] = {}
+    for each in found["comparisons"]:
+        by_strategy.setdefault(each["strategy"], {})[each["reference"]] = each
+    lines = [("clips: " + name, *(f"saved against {reference}, overlap" for reference in REFERENCES))]
+    for strategy, against in by_strategy.items():
+        cells = (_cell(against[reference]) if reference in against else "" for reference in REFERENCES)
+        lines.append((strategy, *cells))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _cell(comparison: Mapping[str, Any]) -> str:
+    bd = comparison["bd_tokens"]
+    if bd["value"] is None:
+        return "nothing in common"
+    interval = "" if bd["low"] is None else f" [{bd['low']:.1f}, {bd['high']:.1f}]"
+    return f"{bd['value']:.1f} %{interval}, {100 * comparison['overlap']:.0f} %"

@@ -1,0 +1,129 @@
+"""Evaluation of a tokenizer on held-out clips: a table, and a record of all that makes its numbers."""
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from evatok.data.clips import ClipBatch, validation_clips
+from evatok.data.sources import SourceConfig, open_source
+from evatok.evaluation.equal_bits import x264_at_equal_bits
+from evatok.evaluation.reconstruction import evaluate_reconstruction
+from evatok.pretrained.lpips import LPIPS
+from evatok.reports.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
+from evatok.reports.tables import (
+    blocks_table,
+    codes_sentence,
+    order_sentence,
+    scores_table,
+    x264_sentence,
+    x264_table,
+)
+from evatok.tokenizer.model import VideoTokenizer
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is evaluated, and on which clips.
+
+    Args:
+        tokenizer: a shipped tokenizer's name, a folder that holds one, or a hub's repository.
+        sources: where the clips come from, each under its own name.
+        folder: where `evaluation.json` is written.
+        split: what these clips were to the tokenizer; recorded with the numbers.
+        clips: clips of each source, spread evenly over its videos.
+        size: height and width of the clips, multiples of the patch: largest centre crops are resized.
+        step: distance between the frames of a clip, in frames of the source.
+        seed: decides at which frame of its video a clip starts.
+        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        assignments: full assignments, such as [[8, 8, 8, 8]]; None: every uniform one.
+        x264: whether x264 is scored too, on the same clips at no more bits than the tokens of each assignment take.
+        credits: whom to name for the data; recorded with the numbers and shown in the card.
+    """
+
+    tokenizer: str
+    sources: list[SourceConfig]
+    folder: str
+    split: str = "validation"
+    clips: int = 96
+    size: tuple[int, int] = (64, 64)
+    step: int = 1
+    seed: int = 0
+    network: Literal["alex", "vgg"] = "alex"
+    assignments: list[list[int]] | None = None
+    x264: bool = True
+    credits: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
+        for name in ("clips", "step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if min(self.size) < 1:
+            raise ValueError(f"size must be a positive height and width, got {self.size}")
+
+
+def evaluate(config: EvaluationConfig) -> Path:
+    """Evaluates a tokenizer, prints the table, and returns the path of the `evaluation.json` that it wrote.
+
+    Raises:
+        CheckpointError: if there is no such tokenizer.
+        ValueError: if a source cannot be opened, two have one name, or size or assignments do not fit.
+        VideoError: if a clip cannot be read.
+    """
+    tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = _read_clips(config, tokenizer.config.clip_frames)
+    lpips = LPIPS.from_pretrained(config.network)
+    result = evaluate_reconstruction(tokenizer, tokenizer.config, clips, lpips, config.assignments, progress=True)
+    x264 = None
+    if config.x264:
+        assignments = [scores.assignment for scores in result.sources[0].scores]
+        x264 = x264_at_equal_bits(clips, assignments, tokenizer.config.quantizer.codes, lpips, progress=True)
+    record = EvaluationRecord(
+        tokenizer=tokenizer.name,
+        checksum=tokenizer.checksum,
+        split=config.split,
+        sources=tuple(
+            EvaluatedSource(name, asdict(source), len(batch), keys_digest(batch.keys))
+            for (name, batch), source in zip(clips.items(), config.sources, strict=True)
+        ),
+        frames=tokenizer.config.clip_frames,
+        frame_step=config.step,
+        size=config.size,
+        seed=config.seed,
+        network=config.network,
+        credits=tuple(config.credits),
+        result=result,
+        x264=x264,
+        **provenance(),
+    )
+    path = folder / "evaluation.json"
+    record.write(path)
+    print(_report(record))
+    return path
+
+
+def _report(record: EvaluationRecord) -> str:
+    result = record.result
+    parts = [result.protocol, scores_table(result), f"{codes_sentence(result)}\n{order_sentence(result)}"]
+    parts += ["PSNR / LPIPS by block:", blocks_table(result)]
+    if record.x264 is not None:
+        parts += [x264_table(result, record.x264), x264_sentence(record.x264)]
+    return "\n\n".join(parts)
+
+
+def _read_clips(config: EvaluationConfig, frames: int) -> dict[str, ClipBatch]:
+    """The clips of each source by its name."""
+    batches: dict[str, ClipBatch] = {}
+    for each in config.sources:
+        source = open_source(each)
+        if source.name in batches:
+            raise ValueError(f"two sources are called {source.name}; sources must differ in name")
+        print(f"Reading {config.clips} clips of {source.name}", file=sys.stderr)
+        batches[source.name] = validation_clips(source, config.clips, config.size, frames, config.step, config.seed)
+    return batches

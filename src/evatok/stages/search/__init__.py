@@ -1,0 +1,1 @@
+"""Stage 2: every clip under every assignment."""

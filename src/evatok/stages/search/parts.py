@@ -1,0 +1,162 @@
+"""Parts of a search: which clips, by what, and the file of a part's table. Runners share the parts among processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import ConcatDataset, Subset
+
+from evatok.allocation.predictors import motion
+from evatok.assignment import Assignment
+from evatok.data.clips import ClipBatch, ClipSamplerConfig, FixedClips, TrainingClips, joined
+from evatok.data.sources import SourceConfig, open_source
+from evatok.pretrained.lpips import LPIPS
+from evatok.search.table import SearchTable
+from evatok.search.thinning import FEWEST_WHOLE, draw_prefixes
+from evatok.search.walk import search_clips
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.video.reading import VideoError
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Which clips are searched, and by what.
+
+    Args:
+        tokenizer: a shipped tokenizer's name, a folder that holds one, or a hub's repository.
+        sources: where the clips come from, each under its own name.
+        folder: where the table is written, as files of `part` clips each.
+        clips: number of clips: in all where they are drawn at random, of each source where they are held out.
+        drawn: `random` draws crops as training does, by the sources' weights; `held_out` takes the largest centre
+            crops, spread evenly over each source's videos.
+        size: height and width of the clips, multiples of the patch.
+        seed: of what is drawn.
+        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        batch: clips that go through the tokenizer together.
+        part: clips of a file; a run that is killed loses at most the parts under way.
+        half: decodes and measures in bfloat16, which is faster; tokens come from float32 all the same.
+        follow: thins the search: it goes on from so many prefixes of each length, drawn for each part, and what it
+            leaves out is completed. None: every clip is measured under every assignment.
+        whole: of a thinned search, the first clips, which are measured under every assignment all the same.
+        runner: `local` searches in this process, `ray` in actors, on all machines of a Ray cluster if there is one
+            (extra `ray`); these see the same files.
+        actors: actors of `ray`, each with a GPU or its share of the cores; None: one for each GPU, or one.
+    """
+
+    tokenizer: str
+    sources: list[SourceConfig]
+    folder: str
+    clips: int = 2000
+    drawn: Literal["random", "held_out"] = "random"
+    size: tuple[int, int] = (64, 64)
+    seed: int = 0
+    network: Literal["alex", "vgg"] = "alex"
+    batch: int = 16
+    part: int = 32
+    half: bool = False
+    follow: int | None = None
+    whole: int = 168
+    runner: Literal["local", "ray"] = "local"
+    actors: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
+        for name in ("clips", "batch", "part", "actors", "follow"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.follow is not None and self.drawn != "random":
+            raise ValueError("follow thins the search of clips drawn at random; held-out clips are measured wholly")
+        if self.follow is not None and self.whole < FEWEST_WHOLE:
+            raise ValueError(f"whole must be at least {FEWEST_WHOLE} for a thinned search, got {self.whole}")
+
+
+class ClipList(Protocol):
+    """Numbered single clips, which may turn out to be unreadable."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int) -> ClipBatch: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a table: its file, and the places of its clips."""
+
+    path: str
+    places: range
+
+
+def open_clips(config: SearchConfig, frames: int) -> ClipList:
+    """The clips of a search, in order; they are read when they are asked for."""
+    sources = [open_source(source) for source in config.sources]
+    if config.drawn == "held_out":
+        return ConcatDataset(
+            [FixedClips(source, config.clips, config.size, frames, seed=config.seed) for source in sources]
+        )
+    sampler = ClipSamplerConfig(frames=frames, sizes=[config.size], size_weights=[1.0])
+    weights = [source.weight for source in config.sources]
+    return Subset(TrainingClips(sources, weights, sampler, 1, config.seed), range(config.clips))
+
+
+class PartSearcher:
+    """Everything that a process needs to search parts; on the GPU that it sees, if any.
+
+    Args:
+        config: of the search.
+        made_by: noted in the tables.
+    """
+
+    def __init__(self, config: SearchConfig, made_by: dict[str, Any]) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.config, self.made_by = config, made_by
+        self.tokenizer = VideoTokenizer.from_pretrained(config.tokenizer).to(device)
+        self.lpips = LPIPS.from_pretrained(config.network).to(device)
+        self.clips = open_clips(config, self.tokenizer.config.clip_frames)
+
+    def search(self, part: Part) -> Iterator[int]:
+        """Searches a part and writes its file, whole or not at all; yields how many more clips are done."""
+        read, skipped = _read(self.clips, part.places)
+        followed = self._followed(part)
+        space, empty = self.tokenizer.config.space, torch.empty(0, self.tokenizer.config.space.prefix_starts[-1])
+        none = SearchTable(space, (), (), empty, empty, torch.empty(0, space.blocks), self.made_by, skipped)
+        tables = [none]
+        places = list(read)
+        for start in range(0, len(places), self.config.batch):
+            some = places[start : start + self.config.batch]
+            tables.append(self._search_batch(some, joined([read[place] for place in some]), followed))
+            yield len(some)
+        SearchTable.joined(tables).write(Path(part.path))
+        yield len(skipped)
+
+    def _followed(self, part: Part) -> frozenset[Assignment] | None:
+        """The prefixes that a part's clips are followed from; None: all."""
+        if self.config.follow is None or part.places.start < self.config.whole:
+            return None
+        seed = np.random.SeedSequence([self.config.seed, part.places.start]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return draw_prefixes(self.tokenizer.config.space, self.config.follow, generator)
+
+    def _search_batch(self, places: list[int], clips: ClipBatch, followed: frozenset[Assignment] | None) -> SearchTable:
+        config = self.tokenizer.config
+        video = clips.video.to(self.tokenizer.device)
+        values = search_clips(self.tokenizer, config, video, self.lpips, self.config.half, followed)
+        moved = motion(clips.video, config.block_frames)
+        keys = tuple(clips.keys)
+        return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)
+
+
+def _read(clips: ClipList, places: range) -> tuple[dict[int, ClipBatch], dict[int, str]]:
+    """Clips by their places, and why others cannot be read."""
+    read, skipped = {}, {}
+    for place in places:
+        try:
+            read[place] = clips[place]
+        except VideoError as error:
+            skipped[place] = str(error)
+    return read, skipped

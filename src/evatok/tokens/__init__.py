@@ -1,0 +1,1 @@
+"""Tokens, their file, records of videos, bit packing."""

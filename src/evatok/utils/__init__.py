@@ -1,0 +1,1 @@
+"""What has no subject of ours: atomic files, ranks, package downloads, saving and loading."""

@@ -1,0 +1,1 @@
+"""Reading and writing video, and fitting pictures to a model."""

@@ -1,0 +1,294 @@
+"""Reading video: a stream of uint8 RGB frames, a whole file, or a clip by frame numbers."""
+
+import math
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+import torch
+from av.video.frame import VideoFrame
+from torch import Tensor
+
+from evatok.video.file import (
+    StrPath,
+    VideoBytes,
+    VideoError,
+    VideoFile,
+    VideoInfo,
+    VideoSource,
+    checked_fps,
+)
+from evatok.video.writing import write_video
+
+__all__ = [
+    "Video",
+    "VideoBytes",
+    "VideoError",
+    "VideoInfo",
+    "VideoReader",
+    "probe",
+    "read_clip",
+    "read_video",
+    "write_video",
+]
+
+# A picture as decoded, and when it is shown, in seconds.
+Timed = tuple[VideoFrame, float]
+
+# Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
+_ROUNDING = 1.0e-3
+# Seconds computed in floating point are equal if they differ by no more.
+_TIE = 1.0e-6
+
+
+@dataclass
+class Video:
+    """A video in memory: `frames` (F, 3, H, W) uint8 RGB, `times` (F,) float64 seconds since the first frame.
+
+    `fps` is the frame rate, or the average one where `constant_rate` is false.
+    """
+
+    frames: Tensor
+    times: Tensor
+    fps: float
+
+    @property
+    def constant_rate(self) -> bool:
+        """Whether frame i is shown at i / fps, within a container's rounding (1 ms, at most half a frame)."""
+        regular = torch.arange(len(self.times), dtype=torch.float64) / self.fps
+        allowed = min(1.1 * _ROUNDING, 0.5 / self.fps)
+        return bool(((self.times - regular).abs() <= allowed).all())
+
+
+class VideoReader:
+    """The frames of a video file, decoded one by one: an iterator of (frame (3, H, W) uint8 RGB, seconds).
+
+    Rotation and mirroring in the metadata are applied. Times count from the first frame handed out, which has
+    time 0, and strictly increase: a frame whose stamp is missing, or not after its predecessor's, is taken to
+    follow it by 1 / fps.
+
+    Args:
+        path: the file; a picture (PNG, JPEG) reads as one frame.
+        start: seconds since the file's first frame; earlier frames are left out.
+        end: frames at or after this many seconds since the file's first frame are left out.
+        fps: resample to this rate: slot j is shown at j / fps and holds the source frame nearest to it in
+            time, the earlier of two equally near. Without it every frame comes once, whatever the rate.
+        size: (height, width) that each frame is resized to while it is decoded, area-averaged when it
+            shrinks, else bicubic. The aspect ratio is the caller's business.
+
+    Memory does not grow with the video's length. A reader is used up by one pass. It closes its file at the
+    end, on an error and on leaving a `with` block.
+
+    Raises VideoError for a file that is missing, unreadable, without video, or without a frame in the range.
+    A stream that breaks half way hands out the frames that were decoded before the break, and then raises
+    VideoError. ValueError: arguments that make no sense.
+    """
+
+    info: VideoInfo
+
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self._start, self._end = _checked_range(start, end)
+        self._fps = None if fps is None else checked_fps(fps)
+        self._size = None if size is None else _checked_size(size)
+        self._file = VideoFile(path)
+        try:
+            frames = self._file.frames()
+            first = next(frames, None)
+            if first is None:
+                raise self._file.error("it holds no frame")
+            self.info = self._file.info(first)
+        except BaseException:
+            self._file.close()
+            raise
+        self._items = self._read(first, frames)
+
+    def __enter__(self) -> Self:
+        """Return the reader itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, float]]:
+        """Return the reader itself."""
+        return self
+
+    def __next__(self) -> tuple[Tensor, float]:
+        """Decode the next frame."""
+        return next(self._items)
+
+    def close(self) -> None:
+        """Close the file; nothing more comes out of the reader."""
+        self._items.close()
+        self._file.close()
+
+    def _read(self, first: VideoFrame, frames: Iterator[VideoFrame]) -> Generator[tuple[Tensor, float]]:
+        try:
+            timed = self._in_range(self._timed(first, frames))
+            if self._fps is not None:
+                timed = _resampled(timed, self._fps, 1 / self.info.fps)
+            picture, shown = torch.empty(0), None
+            for frame, time in timed:
+                if frame is shown:
+                    picture = picture.clone()
+                else:
+                    picture, shown = self._file.picture(frame, self._size), frame
+                yield picture, time
+            if shown is None:
+                raise self._file.error(f"it has no frame from {self._start} s to {self._end} s")
+        finally:
+            self._file.close()
+
+    def _timed(self, first: VideoFrame, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
+        """Frames with seconds since the file's first, from a key frame at or before the range's start on."""
+        period = 1 / self.info.fps
+        if self._start > period and first.pts is not None and first.time_base is not None:
+            found = self._file.seek(first.pts + math.floor(self._start / first.time_base))
+            if found is not None:
+                return _with_times(found, period, float(first.pts * first.time_base))
+            self._file.reopen()
+            frames = self._file.frames()
+            return _with_times(frames, period)
+        return _with_times(chain([first], frames), period)
+
+    def _in_range(self, timed: Iterable[Timed]) -> Iterator[Timed]:
+        origin: float | None = None
+        for frame, time in timed:
+            if time < self._start - _ROUNDING:
+                continue
+            if time >= self._end - _ROUNDING:
+                return
+            origin = time if origin is None else origin
+            yield frame, time - origin
+
+
+def probe(path: StrPath) -> VideoInfo:
+    """Describe a video file; its first frame is decoded, so a file that passes does hold a picture.
+
+    Raises VideoError for a file that is missing, unreadable or without video.
+    """
+    with VideoReader(path) as reader:
+        return reader.info
+
+
+def read_video(
+    path: StrPath, *, start: float | None = None, end: float | None = None, fps: float | None = None
+) -> Video:
+    """Read a video, or its part from `start` to `end` seconds, into memory.
+
+    Arguments and errors are those of VideoReader.
+    """
+    with VideoReader(path, start=start, end=end, fps=fps) as reader:
+        frames, seconds = zip(*reader, strict=True)
+        rate = reader.info.fps if fps is None else fps
+    video = Video(torch.stack(frames), torch.tensor(seconds, dtype=torch.float64), rate)
+    if not video.constant_rate:
+        video.fps = (len(frames) - 1) / seconds[-1]
+    return video
+
+
+def read_clip(
+    source: VideoSource, start: int, count: int, step: int = 1, *, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Read frames number start, start + step, … : (count, 3, H, W) uint8, as a plain decode counts them.
+
+    Where the container lists every frame at one constant distance (MP4 and its kin), decoding starts at the
+    key frame before `start`, and the time stamps of what comes out are checked; anywhere else it starts at
+    the beginning. `size` as in VideoReader.
+
+    Raises VideoError if the video cannot be read or ends too early; ValueError: arguments that make no sense.
+    """
+    if start < 0 or count < 1 or step < 1:
+        raise ValueError(f"start, count, step: got {start}, {count}, {step}; start is at least 0, the others 1")
+    size = None if size is None else _checked_size(size)
+    wanted = range(start, start + count * step, step)
+    with VideoFile(source) as file:
+        clock = file.clock()
+        if clock is not None and wanted[-1] >= clock.frames:
+            raise file.error(f"it ends after {clock.frames} frames, and number {wanted[-1]} was asked for")
+        if clock is not None:
+            try:
+                numbered = clock.numbered(file.seek(clock.first + start * clock.tick) or ())
+                clip = _take(file, numbered, wanted, size)
+            except VideoError:
+                clip = []
+            if len(clip) == count:
+                return torch.stack(clip)
+            file.reopen()
+        clip = _take(file, enumerate(file.frames()), wanted, size)
+        if len(clip) < count:
+            raise file.error(f"it ends before frame number {wanted[-1]} (counted from 0), which was asked for")
+        return torch.stack(clip)
+
+
+def _checked_range(start: float | None, end: float | None) -> tuple[float, float]:
+    first, last = 0.0 if start is None else float(start), math.inf if end is None else float(end)
+    if not 0 <= first < last or math.isinf(first):
+        raise ValueError(f"start, end: got {start}, {end}; seconds with 0 <= start < end, or None")
+    return first, last
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = size
+    if height < 1 or width < 1:
+        raise ValueError(f"size: got {size}; height and width are at least 1")
+    return int(height), int(width)
+
+
+def _with_times(frames: Iterable[VideoFrame], period: float, origin: float | None = None) -> Iterator[Timed]:
+    """Frames with seconds since `origin` (the first frame's stamp), strictly increasing."""
+    last: float | None = None
+    for frame in frames:
+        stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        if origin is None:
+            origin = 0.0 if stamp is None else stamp
+        time = None if stamp is None else stamp - origin
+        if last is None:
+            time = time or 0.0
+        elif time is None or time <= last:
+            time = last + period
+        last = time
+        yield frame, time
+
+
+def _resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Timed]:
+    """The frame nearest to each slot j / fps; the last frame is shown for one `period`."""
+    slot = 0
+    before: Timed | None = None
+    for now in timed:
+        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _TIE:
+            yield before[0], slot / fps
+            slot += 1
+        before = now
+    # A slot that begins with the video's end, give or take a rounding, shows nothing.
+    while before is not None and (slot == 0 or slot / fps < before[1] + period - _TIE):
+        yield before[0], slot / fps
+        slot += 1
+
+
+def _take(
+    file: VideoFile, numbered: Iterable[tuple[int, VideoFrame]], wanted: range, size: tuple[int, int] | None
+) -> list[Tensor]:
+    """Convert the wanted frames; the list is shorter where the frames begin too late or end too early."""
+    clip: list[Tensor] = []
+    for number, frame in numbered:
+        if number == wanted[len(clip)]:
+            clip.append(file.picture(frame, size))
+        elif number > wanted[len(clip)]:
+            break
+        if len(clip) == len(wanted):
+            break
+    return clip

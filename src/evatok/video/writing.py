@@ -1,0 +1,162 @@
+"""Writing video files: frames in a stream, encoded, and put in place in one step."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+from torch import Tensor
+
+from evatok.utils.files import replacing
+from evatok.video.file import SMALL_PICTURE, StrPath, VideoError, checked_fps, reason_of
+
+_ENCODERS = {
+    ".mp4": "libx264",
+    ".m4v": "libx264",
+    ".mov": "libx264",
+    ".mkv": "libx264",
+    ".webm": "libvpx-vp9",
+}
+# Ticks a second: finer than any camera, and what broadcast streams use.
+_CLOCK = 90_000
+
+
+def write_video(
+    path: StrPath,
+    frames: Tensor | Iterable[Tensor],
+    *,
+    fps: float,
+    times: Tensor | Iterable[float] | None = None,
+    crf: int = 17,
+) -> None:
+    """Write uint8 RGB frames to a video file: H.264 in .mp4, .m4v, .mov or .mkv, VP9 in .webm.
+
+    Args:
+        path: replaced in one step when everything has been written; on an error nothing is left behind.
+        frames: (F, 3, H, W), or a stream of (3, H, W) and (n, 3, H, W), all of one size. Memory does not
+            grow with the video's length.
+        fps: frames per second; where `times` is given, only the last frame's duration.
+        times: seconds at which each frame is shown, strictly increasing; the first frame's is taken as 0.
+            They are kept to 1/90000 s (.mkv and .webm: 1 ms).
+        crf: the encoder's constant quality, 0 (best) to 51. Chroma is halved (4:2:0) where both sides are
+            even; odd sides keep their size, and full chroma.
+
+    Raises VideoError if the file cannot be written or there is no frame; ValueError: wrong shapes, times or
+    values; TypeError: frames that are not uint8.
+    """
+    target = Path(path)
+    encoder = _ENCODERS.get(target.suffix.lower())
+    if encoder is None:
+        known = ", ".join(_ENCODERS)
+        raise VideoError(f"cannot write video '{target}': its name ends in '{target.suffix}', not in one of {known}")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf: got {crf}; it may be 0 to 51")
+    rate = _as_fraction(checked_fps(fps))
+    try:
+        with replacing(target) as temporary:
+            _encode(temporary, _stamped(frames, rate, times), encoder, rate, times is not None, crf)
+    except (FFmpegError, OSError) as error:
+        raise VideoError(f"cannot write video '{target}': {reason_of(error)}") from error
+    except _NoFramesError:
+        raise VideoError(f"cannot write video '{target}': there are no frames to write") from None
+
+
+class _NoFramesError(Exception):
+    """The stream to be written was empty."""
+
+
+def _as_fraction(fps: float) -> Fraction:
+    # 1001 is the denominator of the television rates (30000/1001).
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _pictures(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
+    """Single frames (3, H, W) of one size, checked."""
+    size: torch.Size | None = None
+    for piece in (frames,) if isinstance(frames, Tensor) else frames:
+        if piece.dtype != torch.uint8:
+            raise TypeError(f"frames: got {piece.dtype}; they are uint8")
+        if piece.ndim not in (3, 4) or piece.shape[-3] != 3:
+            raise ValueError(f"frames: got the shape {tuple(piece.shape)}; it may be (3, H, W) or (n, 3, H, W)")
+        size = piece.shape[-2:] if size is None else size
+        if piece.shape[-2:] != size:
+            raise ValueError(f"frames: got the size {tuple(piece.shape[-2:])} after {tuple(size)}; all have one size")
+        yield from piece if piece.ndim == 4 else (piece,)
+
+
+def _stamped(
+    frames: Tensor | Iterable[Tensor], rate: Fraction, times: Tensor | Iterable[float] | None
+) -> Iterator[tuple[Tensor, int, int, Fraction]]:
+    """Frames with their stamp, duration and the unit of both in seconds."""
+    if times is None:
+        for stamp, picture in enumerate(_pictures(frames)):
+            yield picture, stamp, 1, 1 / rate
+        return
+    unit = Fraction(1, _CLOCK)
+    seconds = iter(times.tolist() if isinstance(times, Tensor) else times)
+    first: float | None = None
+    held: tuple[Tensor, int] | None = None
+    for picture in _pictures(frames):
+        time = next(seconds, None)
+        if time is None:
+            raise ValueError("times: got fewer than there are frames; there is one for each")
+        first = time if first is None else first
+        stamp = round((time - first) * _CLOCK)
+        if held is not None:
+            if stamp <= held[1]:
+                raise ValueError(f"times: got {time} s after one that is not earlier; they strictly increase")
+            yield *held, stamp - held[1], unit
+        held = picture, stamp
+    if next(seconds, None) is not None:
+        raise ValueError("times: got more than there are frames; there is one for each")
+    if held is not None:
+        yield *held, max(1, round(_CLOCK / rate)), unit
+
+
+def _encode(
+    path: Path,
+    frames: Iterator[tuple[Tensor, int, int, Fraction]],
+    encoder: str,
+    rate: Fraction,
+    timed: bool,
+    crf: int,
+) -> None:
+    first = next(frames, None)
+    if first is None:
+        raise _NoFramesError
+    height, width = first[0].shape[-2:]
+    options = {"crf": str(crf)}
+    if encoder == "libx264":
+        # Reordered frames at irregular times would make the container's durations, and so its rate, wrong.
+        options |= {"bf": "0"} if timed else {}
+        # Macroblock trees make libx264's choices for small pictures differ between runs.
+        options |= {"mbtree": "0"}
+    else:
+        options |= {"b": "0", "cpu-used": "4", "row-mt": "1"}
+    muxing = {"movflags": "+faststart"} if encoder == "libx264" and path.suffix.lower() != ".mkv" else {}
+    with av.open(f"file:{path}", "w", options=muxing) as container:
+        stream = container.add_stream(encoder, rate=rate, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
+        context = stream.codec_context
+        context.time_base = first[3]
+        context.thread_count = 1 if height * width <= SMALL_PICTURE else 0
+        # Said in full, so that no player has to guess: BT.709, limited range.
+        context.colorspace = context.color_primaries = context.color_trc = int(Colorspace.ITU709)
+        context.color_range = int(ColorRange.MPEG)
+        for picture, stamp, duration, unit in chain([first], frames):
+            array = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+            frame = VideoFrame.from_ndarray(array, format="rgb24").reformat(
+                format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            frame.pts, frame.duration, frame.time_base = stamp, duration, unit
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

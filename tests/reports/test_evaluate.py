@@ -1,0 +1,179 @@
+"""The evaluation stage: the record it writes, its table, the shipped config, and validation while training."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from evatok.data.clips import validation_clips
+from evatok.data.folders import FolderConfig, FolderSource
+from evatok.data.scenes.source import ScenesConfig
+from evatok.data.toy.doom import DoomConfig
+from evatok.data.toy.film import CREDIT
+from evatok.data.toy.games import GamesConfig
+from evatok.evaluation.metrics import clip_scores
+from evatok.figures.frames import resized
+from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.pretrained.lpips import LPIPS
+from evatok.reports.evaluate import EvaluationConfig, evaluate
+from evatok.reports.record import EvaluationRecord, commit_of
+from evatok.stages.proxy_validation import validate
+from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.model import VideoTokenizer
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def config(mini: VideoTokenizer, video_folder: Path, tmp_path: Path) -> EvaluationConfig:
+    mini.save_pretrained(tmp_path / "mini")
+    return EvaluationConfig(
+        tokenizer=str(tmp_path / "mini"),
+        sources=[FolderConfig(str(video_folder), name="noise")],
+        folder=str(tmp_path / "out" / "deep"),
+        clips=3,
+        size=(32, 32),
+        seed=5,
+        credits=["nobody"],
+    )
+
+
+def test_record_has_what_makes_the_numbers(
+    config: EvaluationConfig,
+    mini: VideoTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/evatok", "evaluate", "--config", "my file.yaml"])
+    path = evaluate(config)
+    assert path == Path(config.folder) / "evaluation.json"
+    assert [each.name for each in path.parent.iterdir()] == ["evaluation.json"]
+
+    record = EvaluationRecord.read(path)
+    assert (record.tokenizer, record.checksum) == ("mini", mini.checksum)
+    assert record.command == "evatok evaluate --config 'my file.yaml'"
+    assert (record.size, record.frames, record.frame_step, record.seed) == ((32, 32), 16, 1, 5)
+    assert (record.network, record.split, record.credits) == ("alex", "validation", ("nobody",))
+    assert record.versions["torch"] == torch.__version__
+
+    source = config.sources[0]
+    assert isinstance(source, FolderConfig)
+    clips = validation_clips(FolderSource(source), 3, (32, 32), seed=5)
+    (noted,) = record.sources
+    assert (noted.name, noted.clips, noted.config["folder"]) == ("noise", 3, source.folder)
+    assert noted.keys_sha256 == hashlib.sha256(("\n".join(clips.keys) + "\n").encode()).hexdigest()
+
+    (scored,) = record.result.sources
+    assert [scores.assignment for scores in scored.scores] == [(4,) * 4, (8,) * 4]
+    decoded = mini.reconstruct(clips.video, (8, 8, 8, 8), fit="none")
+    expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))
+    assert scored.scores[1].psnr == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
+    assert scored.scores[1].lpips == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
+
+    assert record.x264 is not None
+    (rows,) = record.x264.sources.values()
+    assert [(row.assignment, row.budget) for row in rows] == [((4,) * 4, 16 * 6), ((8,) * 4, 32 * 6)]  # 64 codes
+
+    printed = capsys.readouterr().out
+    assert record.result.protocol in printed and record.x264.protocol in printed
+    # Two lengths in each of three tables: scores, blocks, x264.
+    assert sum(line.startswith("| noise") for line in printed.splitlines()) == 6
+
+
+def test_without_x264(config: EvaluationConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert EvaluationRecord.read(evaluate(replace(config, x264=False))).x264 is None
+    assert "x264" not in capsys.readouterr().out
+
+
+def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:
+    first, second = (json.loads(evaluate(config).read_text()) for _ in range(2))
+    assert first.pop("date") <= second.pop("date")
+    assert first == second
+
+
+def test_sources_of_one_name_are_refused(config: EvaluationConfig) -> None:
+    twice = EvaluationConfig(config.tokenizer, config.sources * 2, config.folder, clips=1, size=(32, 32))
+    with pytest.raises(ValueError, match="two sources are called noise"):
+        evaluate(twice)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"clips": 0}, "clips"), ({"step": 0}, "step"), ({"seed": -1}, "seed"), ({"size": (0, 32)}, "size")],
+)
+def test_wrong_values(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig("x", [ScenesConfig("pictures")], "out", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sources"):
+        EvaluationConfig("x", [], "out")
+
+
+def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=n", "-c", "user.email=e"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert commit_of(package) is None
+    git("init", "-q")
+    assert commit_of(package) is None  # inside a checkout, and no part of it
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert commit_of(package) == git("rev-parse", "HEAD")
+    (package / "__init__.py").write_text("changed")
+    assert commit_of(package) == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_shipped_config() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(EvaluationConfig, None)
+    given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]))
+    film, games, *scenes, doom = given.sources
+    assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig) and isinstance(doom, DoomConfig)
+    assert CREDIT in given.credits
+    space = TokenizerConfig().space
+    assert [each for each in given.assignments if tuple(each) not in space] == []
+    assert [list(space.uniform(level)) for level in space.levels] == given.assignments[: len(space.levels)]
+    trained = yaml.safe_load((CONFIGS / "tiny" / "proxy.yaml").read_text())["data"]["train"]
+    assert film.folder not in [each.get("folder") for each in trained]
+    for source, kind in ((games, "games"), (doom, "doom")):
+        (episodes,) = [each["seeds"] for each in trained if kind in each]
+        assert not set(range(*source.seeds)) & set(range(*episodes))
+    held_out = [(each.scenes, each.cutouts) for each in scenes if isinstance(each, ScenesConfig)]
+    shown = [(each["scenes"], each["cutouts"]) for each in trained if "scenes" in each]
+    assert len(held_out) == len(scenes) == len(shown) == 2
+    assert not {folder for pair in held_out for folder in pair} & {folder for pair in shown for folder in pair}
+
+
+def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:
+    clips = validation_clips(FolderSource(FolderConfig(str(video_folder))), 5, (32, 32))
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, network="alex"))
+    found = validate(mini, mini.config, {"noise": clips}, loss)
+
+    decoded = mini.reconstruct(clips.video, (4, 4, 4, 4), fit="none")
+    expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))
+    assert found.scalars["noise/psnr/4"] == pytest.approx(expected.psnr.mean().item(), abs=1e-3)
+    assert found.scalars["noise/lpips/4"] == pytest.approx(expected.lpips.mean().item(), abs=1e-4)
+    assert {"noise/ssim/8", "noise/l1/8", "noise/codes", "codes/used", "codes/perplexity/8"} <= set(found.scalars)
+
+    picture = found.pictures["noise"]
+    # Rows: original, 4 and 8 tokens; columns: label and four clips, 96 pixels each with gaps of 4.
+    assert picture.shape == (3, 3 * 96 + 2 * 4, 5 * 96 + 4 * 4) and picture.dtype == torch.uint8
+    assert torch.equal(picture[:, :96, 200:296], resized(clips.video[1, 8], 96))
+    assert torch.equal(picture[:, 100:196, 200:296], resized(decoded[1, 8], 96))
+
+
+def test_validation_without_sources(mini: VideoTokenizer) -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0))
+    assert validate(mini, mini.config, {}, loss).scalars == {}
