@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from evatok.nn.packed import Layout
 from evatok.stages.proxy import CodebookConfig
-from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
+from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
 from tests.conftest import MINI, SKETCHED
@@ -23,7 +26,11 @@ from tests.runs import mini_config, write_config
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-FORMS = {"paper": MINI, "sketch": SKETCHED}
+# Without the entropy loss: its mean over tokens is over processes, and not over the groups that one has after another.
+FORMS = {
+    name: replace(model, quantizer=QuantizerConfig(**vars(model.quantizer) | {"entropy": 0.0}))
+    for name, model in {"paper": MINI, "sketch": SKETCHED}.items()
+}
 ONE: list[str] = []
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 NODES = Path(__file__).parents[2] / "configs" / "accelerate" / "nodes-fsdp2.yaml"
@@ -57,8 +64,9 @@ def run_one_and_two(
     def config(name: str, **loop: Any) -> Path:
         made = mini_config(folder / name, videos, log_every=1, **loop)
         made = replace(made, data=replace(made.data, validation_clips=3), optimizer=optimizer)
+        made = replace(made, model=model)
         if model.sketch is not None:
-            made = replace(made, model=model, codebook=CodebookConfig(warmup=0, window=2, groups=4))
+            made = replace(made, codebook=CodebookConfig(warmup=0, window=2, groups=4))
         return write_config(made, folder / f"{name}.yaml")
 
     run(config("one", accumulate=2), ONE)
@@ -108,3 +116,29 @@ def test_two_processes_shard_as_the_config_for_many_nodes_says(
     for name, weight in weights(tmp_path / "one").items():
         # Muon computes in bf16, so a few entries differ by more than a tenth of what they have moved.
         assert (two[name] - weight).abs().mean() < 1.5e-4, name
+
+
+def entropy_of_half(rank: int, folder: Path) -> None:
+    """Writes the entropy loss of a process's half of the clips, and its gradient by the codebook."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(entropy_and_gradient(slice(2 * rank, 2 * rank + 2)), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def entropy_and_gradient(clips: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of those of four clips of five tokens each."""
+    generator = torch.Generator().manual_seed(0)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=7, dim=3, entropy=1.0, temperature=0.5))
+    quantizer.codebook.data = torch.randn(7, 3, generator=generator)
+    features = torch.randn(4, 5, 3, generator=generator)[clips]
+    layout = Layout.uniform(len(features), 1, 5)
+    loss = quantizer.losses(quantizer(features.flatten(0, 1)), layout)["entropy"]
+    return loss.detach(), torch.autograd.grad(loss, quantizer.codebook)[0]
+
+
+def test_the_entropy_is_that_of_the_mean_over_all_processes(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(entropy_of_half, (tmp_path,), nprocs=2)
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for parts, expected in zip(zip(*halves, strict=True), entropy_and_gradient(slice(4)), strict=True):
+        torch.testing.assert_close(torch.stack(parts).mean(0), expected)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ
 
+from evatok.nn.packed import Layout
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.finite_scalar import FiniteScalarQuantizer
 from evatok.tokenizer.model import VideoTokenizer
@@ -49,7 +50,11 @@ def test_computes_in_float32_under_autocast_and_has_nothing_to_learn() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         quantized = quantizer(torch.tensor([[1.0, 0.001]], dtype=torch.bfloat16))
     assert quantized.values.dtype == quantized.features.dtype == torch.float32
-    assert quantizer.losses(quantized) == {} and quantizer.state_dict() == {} and not list(quantizer.parameters())
+    assert (
+        quantizer.losses(quantized, Layout(((len(quantized.ids),),))) == {}
+        and quantizer.state_dict() == {}
+        and not list(quantizer.parameters())
+    )
 
 
 def test_a_tokenizer_with_it_is_saved_and_loaded(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from vector_quantize_pytorch import VectorQuantize
 
+from evatok.nn.packed import Layout
+from evatok.tokenizer import quantizer as module
 from evatok.tokenizer.codebook_use import perplexity
 from evatok.tokenizer.config import QuantizerConfig
 from evatok.tokenizer.quantizer import VectorQuantizer
@@ -17,6 +19,11 @@ def quantizer() -> VectorQuantizer:
     made = VectorQuantizer(QuantizerConfig(codes=4, dim=2))
     made.codebook.data = torch.tensor([[2.0, 0], [0, 3], [-1, 0], [0, -0.5]])
     return made
+
+
+def losses_of(quantizer: VectorQuantizer, features: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The losses of features that are the tokens of one clip."""
+    return quantizer.losses(quantizer(features), Layout(((len(features),),)))
 
 
 def test_takes_the_nearest_direction_and_passes_the_gradient_through(quantizer: VectorQuantizer) -> None:
@@ -43,7 +50,7 @@ def test_forward_equals_an_independent_implementation() -> None:
 
 def test_losses_pull_features_and_codes_together(quantizer: VectorQuantizer) -> None:
     features = torch.tensor([[1.0, 1.0]], requires_grad=True)
-    losses = quantizer.losses(quantizer(features))
+    losses = losses_of(quantizer, features)
     distance = 2 - 2 * math.cos(math.pi / 4)
     assert losses["codebook"].item() == pytest.approx(distance, abs=1e-5)
     assert losses["commitment"].item() == pytest.approx(0.25 * distance, abs=1e-5)
@@ -54,9 +61,9 @@ def test_losses_pull_features_and_codes_together(quantizer: VectorQuantizer) -> 
 def test_entropy_prefers_sure_tokens_and_an_even_use(quantizer: VectorQuantizer) -> None:
     even = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     entropies = {
-        "even": quantizer.losses(quantizer(even))["entropy"].item(),
-        "one code": quantizer.losses(quantizer(even[:1].expand(4, 2)))["entropy"].item(),
-        "unsure": quantizer.losses(quantizer(even + even.roll(1, 0)))["entropy"].item(),
+        "even": losses_of(quantizer, even)["entropy"].item(),
+        "one code": losses_of(quantizer, even[:1].expand(4, 2))["entropy"].item(),
+        "unsure": losses_of(quantizer, even + even.roll(1, 0))["entropy"].item(),
     }
     assert entropies["even"] == pytest.approx(-0.02 * math.log(4), abs=1e-4)
     assert entropies["even"] < entropies["unsure"] < entropies["one code"] + 1e-6
@@ -69,7 +76,7 @@ def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
     probability = (-distances / 0.5).softmax(1)
     mean = probability.mean(0)
     expected = torch.special.entr(probability).sum(1).mean() - torch.special.entr(mean).sum()
-    found = quantizer.losses(quantizer(features))["entropy"]
+    found = losses_of(quantizer, features)["entropy"]
     torch.testing.assert_close(found, expected)
     for wanted, got in zip(
         torch.autograd.grad(expected, (features, quantizer.codebook)),
@@ -77,6 +84,33 @@ def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
         strict=True,
     ):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_parts_of_the_matrix_of_tokens_by_codes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, unit=False))
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+    def found() -> tuple[torch.Tensor, ...]:
+        entropy = losses_of(quantizer, features)["entropy"]
+        return quantizer.nearest(features), entropy, *torch.autograd.grad(entropy, (features, quantizer.codebook))
+
+    whole = found()
+    monkeypatch.setattr(module, "_AT_ONCE", 100)
+    torch.testing.assert_close(found(), whole)
+
+
+def test_a_short_clip_counts_as_much_as_a_long_one() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, entropy=1.0, temperature=0.5, unit=False))
+    features = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    found = quantizer.losses(quantizer(features), Layout(((2,), (4, 2))))
+    short, long = quantizer(features[:2]), quantizer(features[2:])
+    expected = [(q.values - q.features).square().sum(1).mean() for q in (short, long)]
+    assert found["codebook"].item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+    probability = (-torch.cdist(features, quantizer.codebook.detach()).square() / 0.5).softmax(1)
+    parts = probability.split([2, 6])
+    mean = (parts[0].mean(0) + parts[1].mean(0)) / 2
+    sure = sum(torch.special.entr(part).sum(1).mean().item() for part in parts) / 2
+    assert found["entropy"].item() == pytest.approx(sure - torch.special.entr(mean).sum().item(), rel=1e-4)
 
 
 def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:

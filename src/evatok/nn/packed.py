@@ -67,6 +67,12 @@ class Layout:
         return torch.repeat_interleave(torch.arange(len(self.lengths)), counts)
 
     @cached_property
+    def shares(self) -> Tensor:
+        """Weight of each element in a mean over clips of means over a clip's elements, `(size,)` float32."""
+        counts = torch.tensor([sum(lengths) for lengths in self.lengths])
+        return torch.repeat_interleave(1 / (len(counts) * counts), counts)
+
+    @cached_property
     def block(self) -> Tensor:
         """Number of the block of each element, `(size,)` int64, counted from the clip's start."""
         flat = [(self.first_block + t, n) for lengths in self.lengths for t, n in enumerate(lengths)]

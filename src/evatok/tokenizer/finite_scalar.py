@@ -6,6 +6,7 @@ The codes are all combinations of these values: nothing is learned, so nothing c
 import torch
 from torch import Tensor, nn
 
+from evatok.nn.packed import Layout
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.quantizer import Quantized
 
@@ -39,7 +40,7 @@ class FiniteScalarQuantizer(nn.Module):
             values = (bounded + (digits - bounded).detach()) / half
         return Quantized(values, ((digits.long() + half) * self.strides).sum(1), bounded / half)
 
-    def losses(self, quantized: Quantized) -> dict[str, Tensor]:
+    def losses(self, quantized: Quantized, layout: Layout) -> dict[str, Tensor]:
         """None: no code has to be pulled anywhere."""
         return {}
 

@@ -87,7 +87,7 @@ class TokenizerNetwork(nn.Module):
         quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
         decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
-        losses = self.quantizer.losses(quantized) if quantize else {}
+        losses = self.quantizer.losses(quantized, layout) if quantize else {}
         return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
 
     def _quantize(

@@ -11,7 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evatok.nn.packed import Layout
 from evatok.tokenizer.config import QuantizerConfig
+from evatok.utils.ranks import mean_over_ranks
+
+_AT_ONCE = 2**24  # numbers in a matrix of features by codes, of which a few live together
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,8 @@ class VectorQuantizer(nn.Module):
 
     def nearest(self, features: Tensor) -> Tensor:
         """Numbers `(N,)` int64 of the codes nearest to features `(N, dim)` float32; the lowest of equal ones."""
-        return self._nearness(features, self.codes()).argmax(1)
-
-    def _nearness(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Minus half of the squared distances `(N, codes)`, but for what is alike for all codes."""
-        # Contiguous: the gradient's product is then wide, not eight columns narrow, and ten times as fast on a CPU.
-        products = features @ codes.T.contiguous()
-        return products if self.config.unit else products - codes.square().sum(1) / 2
+        codes = self.codes()
+        return torch.cat([_nearness(part, codes).argmax(1) for part in _parts(features, len(codes))])
 
     def _placed(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors, dim=1) if self.config.unit else vectors
@@ -71,21 +70,25 @@ class VectorQuantizer(nn.Module):
             values = features + (self.look_up(ids) - features).detach()
         return Quantized(values, ids, features)
 
-    def losses(self, quantized: Quantized) -> dict[str, Tensor]:
-        """Weighted losses: `codebook` (weight 1), `commitment` and `entropy`, each a mean over tokens."""
-        with torch.autocast(quantized.features.device.type, enabled=False):
-            codes = self.look_up(quantized.ids)
-            features = quantized.features
-            return {
-                "codebook": (codes - features.detach()).square().sum(1).mean(),
-                "commitment": self.config.commitment * (codes.detach() - features).square().sum(1).mean(),
-                "entropy": self.config.entropy * self._entropy(features),
-            }
+    def losses(self, quantized: Quantized, layout: Layout) -> dict[str, Tensor]:
+        """Weighted losses: `codebook` (weight 1), `commitment` and `entropy`.
 
-    def _entropy(self, features: Tensor) -> Tensor:
-        """Mean entropy of a token's soft assignment less the entropy of the mean assignment."""
-        loss: Tensor = _Entropy.apply(2 / self.config.temperature * self._nearness(features, self.codes()))
-        return loss
+        Each is a mean over clips of means over a clip's tokens, so that a short clip counts as much as a long one;
+        `layout` says which clip each token belongs to. `entropy` is left out where its weight is 0; the mean whose
+        entropy is wanted high is that of all processes.
+        """
+        config, features = self.config, quantized.features
+        with torch.autocast(features.device.type, enabled=False):
+            codes = self.look_up(quantized.ids)
+            shares = layout.shares.to(features.device, non_blocking=True)
+            losses = {
+                "codebook": (codes - features.detach()).square().sum(1) @ shares,
+                "commitment": config.commitment * ((codes.detach() - features).square().sum(1) @ shares),
+            }
+            if config.entropy:
+                entropy = _Entropy.apply(features, self.codes(), shares, config.temperature)
+                losses["entropy"] = config.entropy * entropy
+        return losses
 
     @torch.no_grad()
     def draw(self, features: Tensor, generator: torch.Generator) -> None:
@@ -115,27 +118,50 @@ class VectorQuantizer(nn.Module):
         return unused
 
 
-class _Entropy(torch.autograd.Function):
-    """Mean entropy of the softmax of each row less the entropy of the mean softmax.
+def _parts(features: Tensor, codes: int) -> tuple[Tensor, ...]:
+    """Features `(N, dim)` in parts whose matrices by codes fit in memory, about equal: no product has few rows."""
+    return features.tensor_split(-(-len(features) * codes // _AT_ONCE) or 1)
 
-    With probabilities p of a row and m their mean over rows this is the mean over rows of sum p (log m - log p). Its
-    derivative by p is log m - log p but for a constant, to which a softmax does not answer: one matrix serves both.
+
+def _nearness(features: Tensor, codes: Tensor) -> Tensor:
+    """Minus half of the squared distances `(N, codes)`, but for what is alike for all codes of a feature."""
+    # Contiguous: the product is then wide, not eight columns narrow, and faster on a CPU.
+    return features @ codes.T.contiguous() - codes.square().sum(1) / 2
+
+
+class _Entropy(torch.autograd.Function):
+    """Mean entropy of tokens' soft assignments to codes less the entropy of the mean assignment.
+
+    With assignments p of a token and their mean m this is the mean of sum p (log m - log p). Its derivative by p is
+    log m - log p but for a constant, to which a softmax does not answer. So the gradients are known in the forward
+    pass, part by part, and no matrix of tokens by codes is kept.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> Tensor:
-        logarithm = logits.log_softmax(1)
-        probability = logarithm.exp()
-        mean = probability.mean(0).clamp(min=1e-9).log()
-        weighted = torch.sub(mean, logarithm, out=logarithm).mul_(probability)
-        rows = weighted.sum(1, keepdim=True)
-        ctx.save_for_backward(weighted.addcmul_(probability, rows, value=-1).div_(len(logits)))
-        return rows.mean()
+    def forward(ctx: Any, features: Tensor, codes: Tensor, shares: Tensor, temperature: float) -> Tensor:
+        scale, parts = 2 / temperature, _parts(features, len(codes))
+        by_part = list(zip(parts, shares.tensor_split(len(parts)), strict=True))
+        mean = sum(
+            (share @ (scale * _nearness(part, codes)).softmax(1) for part, share in by_part), codes.new_zeros(())
+        )
+        log_mean = mean_over_ranks(mean).clamp(min=1e-9).log()
+        loss, by_codes, by_features = codes.new_zeros(()), torch.zeros_like(codes), []
+        for part, share in by_part:
+            logarithm = (scale * _nearness(part, codes)).log_softmax(1)
+            probability = logarithm.exp()
+            weighted = torch.sub(log_mean, logarithm, out=logarithm).mul_(probability)
+            rows = weighted.sum(1)
+            loss += rows @ share
+            by_logits = weighted.addcmul_(probability, rows[:, None], value=-1).mul_(scale * share[:, None])
+            by_features.append(by_logits @ codes)
+            by_codes += by_logits.T @ part - by_logits.sum(0)[:, None] * codes
+        ctx.save_for_backward(torch.cat(by_features), by_codes)
+        return loss
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (by_logits,) = ctx.saved_tensors
-        return gradient * by_logits
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        by_features, by_codes = ctx.saved_tensors
+        return gradient * by_features, gradient * by_codes, None, None
 
 
 def _sample(features: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+from torch import Tensor
 
 ValueT = TypeVar("ValueT")
 
@@ -20,3 +21,13 @@ def gathered(value: ValueT) -> list[ValueT]:
     values: list[Any] = [None] * count
     dist.all_gather_object(values, value)
     return values
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """The mean over all processes of a tensor of one shape, without a gradient. All must call it."""
+    count = place()[1]
+    if count == 1:
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / count
