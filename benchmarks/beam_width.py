@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.common import JUDGED_AT, Row, arguments, report
 from evatok.allocation.reward import ProxyReward
 from evatok.search.table import SearchTable
-from evatok.stages.search.run import read_table
+from evatok.stages.search.folder import read_table
 
 
 def measure(table: SearchTable, widths: list[int], preferences: list[float]) -> list[Row]:

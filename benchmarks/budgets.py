@@ -18,7 +18,7 @@ from benchmarks.common import Row, arguments, report
 from evatok.allocation.budget import allocate
 from evatok.allocation.rules import Price
 from evatok.assignment import AssignmentSpace
-from evatok.stages.search.run import read_table
+from evatok.stages.search.folder import read_table
 
 
 def measure(table: Tensor, space: AssignmentSpace, budgets: list[float], batch: int, seed: int) -> list[Row]:

@@ -19,7 +19,7 @@ from evatok.evaluation.comparison import Draws, share_of
 from evatok.evaluation.routing import Prediction, prediction_scores
 from evatok.evaluation.strategies import Curve, by_reward
 from evatok.search.table import SearchTable
-from evatok.stages.search.run import read_table
+from evatok.stages.search.folder import read_table
 
 
 def measure(train: SearchTable, truth: SearchTable, counts: list[int]) -> list[Row]:

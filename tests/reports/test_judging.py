@@ -19,8 +19,9 @@ from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.router_report import RouterReportConfig, router_report
 from evatok.router.config import Head, RouterConfig
 from evatok.router.model import Router
+from evatok.stages.search.folder import read_table
 from evatok.stages.search.parts import SearchConfig
-from evatok.stages.search.run import read_table, search
+from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 
 

@@ -18,6 +18,7 @@ from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
 from evatok.stages.search.dataset import SearchedClips, augmented
+from evatok.stages.search.folder import searched_by
 from evatok.stages.search.parts import SearchConfig, open_clips
 from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
@@ -59,14 +60,17 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTr
 def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> None:
     folder = Path(config.train)
     clips = SearchedClips(folder)
-    again: list[ClipBatch] = [open_clips(clips.config, 16)[place] for place in clips.table.places]
+    again: list[ClipBatch] = [open_clips(searched_by(folder), 16)[place] for place in clips.table.places]
     assert [batch.keys[0] for batch in again] == list(clips.table.keys)
     assert all(torch.equal(clips.frames(row), batch.video[0]) for row, batch in enumerate(again))
     assert [len(video) for video in clips.batches(4)] == [4, 2]
-    kept = (folder / "frames" / "part-00000.npy").stat().st_mtime_ns
-    (folder / "frames" / "part-00001.npy").unlink()
-    assert torch.equal(SearchedClips(folder).frames(5), again[5].video[0])
-    assert (folder / "frames" / "part-00000.npy").stat().st_mtime_ns == kept
+
+
+def test_a_searched_folder_is_read_and_not_written(config: RouterTrainingConfig) -> None:
+    folder = Path(config.train)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    list(SearchedClips(folder).batches(4))
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_augmented_clips_have_the_same_edges_and_motion() -> None:

@@ -12,8 +12,9 @@ from evatok.data.folders import FolderConfig, FolderSource
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.dataset import SearchedClips
+from evatok.stages.search.folder import read_table
 from evatok.stages.search.parts import SearchConfig, open_clips
-from evatok.stages.search.run import read_table, search
+from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.video.reading import VideoError
 
@@ -109,7 +110,9 @@ def test_a_thinned_search_is_completed_and_checked(config: SearchConfig, tmp_pat
     whole = search(replace(config, clips=80, batch=8, part=8))
     thinned = replace(config, folder=str(tmp_path / "thinned"), clips=80, batch=8, part=8, follow=2, whole=64)
     table = search(thinned)
-    measured = torch.cat([SearchTable.read(path).lpips for path in sorted((tmp_path / "thinned").glob("part-*"))])
+    measured = torch.cat(
+        [SearchTable.read(path).lpips for path in sorted((tmp_path / "thinned").glob("part-*.parquet"))]
+    )
     known = ~measured.isnan()
     assert known[:64].all() and (known[64:].sum(1) == 14).all() and table.keys == whole.keys
     assert torch.equal(table.lpips[known], whole.lpips[known]) and torch.isfinite(table.lpips).all()
@@ -123,6 +126,9 @@ def test_a_thinned_search_is_completed_and_checked(config: SearchConfig, tmp_pat
     clips = SearchedClips(tmp_path / "thinned")
     assert torch.equal(clips.table.lpips, table.lpips)
     assert torch.equal(clips.frames(71), open_clips(thinned, 16)[71].video[0])
+    (tmp_path / "thinned" / "completed.parquet").unlink()
+    with pytest.raises(ValueError, match="has not been completed: run the same"):
+        read_table(tmp_path / "thinned")
     with pytest.raises(ValueError, match="differs in: follow"):
         search(replace(thinned, follow=3))
 

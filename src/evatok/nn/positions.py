@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Waves in space are 2 to 1/16 sides of the trained square long (half a patch of `tiny`), those in time 6 to 25 blocks, so
+# that the longest tells all blocks of a clip of four apart by itself.
 SPATIAL_FEATURES = 6
 TIME_FEATURES = 3
 
@@ -104,6 +106,8 @@ class PositionEmbedding(nn.Module):
         ]
         if self.with_level:
             assert level is not None
+            # That queries know their level is ours; functions of the count serve any level. Of about unit size: the
+            # logarithm, its square, and a cell's side.
             logarithm = torch.log2(level.to(coordinates.dtype))[:, None] / 8
             features += [logarithm, logarithm**2, torch.rsqrt(level.to(coordinates.dtype))[:, None]]
         return self.linear(torch.cat(features, 1).to(self.linear.weight.dtype))

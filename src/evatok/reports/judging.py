@@ -7,14 +7,12 @@ from typing import Any
 import torch
 
 from evatok.allocation.reward import ProxyReward
-from evatok.data.overlap import refuse_overlap
-from evatok.data.sources import open_source
 from evatok.evaluation.routing import Prediction
 from evatok.router.model import Router
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.dataset import SearchedClips
-from evatok.stages.search.run import PREDICTORS, read_table, searched_by
+from evatok.stages.search.folder import PREDICTORS, check_held_out, read_table
 
 ALL = "all"
 _TOGETHER = 64
@@ -88,8 +86,8 @@ def judged(config: JudgingConfig) -> Judged:
         ValueError: a search is not finished, or they do not belong together.
         CheckpointError: there is no such router.
     """
+    check_held_out(Path(config.train), Path(config.held_out))
     training, truth = read_table(Path(config.train)), read_table(Path(config.held_out))
-    _check_apart(config, training, truth)
     reward = ProxyReward.fit(training.clip_lpips, training.space.costs)
     cheap = CheapPredictors.read(Path(config.train) / PREDICTORS).tables(truth)
     routers = {name: Router.from_pretrained(where) for name, where in config.routers.items()}
@@ -105,12 +103,3 @@ def judged(config: JudgingConfig) -> Judged:
         only = router.calibration.w_q if router.config.head == "classification" else None
         predictions.append(Prediction(name, table, only))
     return Judged(truth, reward, tuple(predictions), routers)
-
-
-def _check_apart(config: JudgingConfig, training: SearchTable, truth: SearchTable) -> None:
-    for what in ("tokenizer", "checksum", "network"):
-        a, b = training.made_by[what], truth.made_by[what]
-        if a != b:
-            raise ValueError(f"the searches of train and held_out differ in {what}: {a} and {b}")
-    sources = [[open_source(each) for each in searched_by(Path(f)).sources] for f in (config.train, config.held_out)]
-    refuse_overlap(*sources)

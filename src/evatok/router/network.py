@@ -114,6 +114,7 @@ def hints(video: Tensor, blocks: int) -> Tensor:
         # The step into a block belongs to it; none leads into the first.
         found.append(_by_block(seen.diff(dim=1, prepend=seen[:, :1]), blocks))
         found.append((_by_block(seen.diff(dim=-1), blocks) + _by_block(seen.diff(dim=-2), blocks)) / 2)
+    # Half a grey level of 255 is 4e-3 on this scale: 1e-3 hides rounding. The mean of the logarithms is about -4.
     return torch.cat(found, 1).add(1e-3).log() + 4
 
 

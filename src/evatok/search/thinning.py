@@ -64,11 +64,13 @@ class FactorModel:
         counts = known.sum(0).double()
         squares = filled.square().sum(0)
         for _ in range(rounds):
+            # E: the factors' means and second moments, given what is known of each row.
             means, spreads = model._factors(values)
             ones = torch.cat([means, torch.ones(len(means), 1, dtype=torch.float64)], 1)
             second = torch.einsum("nj,na,nb->jab", known.double(), ones, ones)
             for rows, mask, spread in spreads:
                 second[mask, :factors, :factors] += len(rows) * spread
+            # M: each column by itself is a regression on factors and a constant, over the rows where it is known.
             first = filled.T @ ones
             solved = torch.linalg.solve(second, first[:, :, None])[:, :, 0]
             noise = (squares - (solved * first).sum(1)) / counts

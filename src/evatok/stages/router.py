@@ -10,8 +10,6 @@ from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
-from evatok.data.overlap import refuse_overlap
-from evatok.data.sources import open_source
 from evatok.evaluation.routing import Prediction, prediction_scores
 from evatok.evaluation.strategies import SWEEP
 from evatok.losses.routing import RoutingLoss, RoutingLossConfig, targets_of
@@ -19,6 +17,7 @@ from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.router.network import RouterNetwork
 from evatok.stages.search.dataset import SearchedBatch, SearchedBatches, SearchedClips
+from evatok.stages.search.folder import check_held_out
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Trained, Validation
@@ -116,8 +115,10 @@ class RouterTask:
     @classmethod
     def opened(cls, config: RouterTrainingConfig) -> "RouterTask":
         """The task of a config; ValueError as `train_router` says."""
-        clips = SearchedClips(Path(config.train))
-        return cls(config, clips, None if config.validation is None else _held_out(clips, Path(config.validation)))
+        training, validation = Path(config.train), config.validation and Path(config.validation)
+        if validation:
+            check_held_out(training, validation)
+        return cls(config, SearchedClips(training), SearchedClips(validation) if validation else None)
 
     def before_step(self, step: int, items: list[Item[SearchedBatch]], generator: torch.Generator) -> None:
         """Nothing."""
@@ -183,17 +184,6 @@ class RouterTask:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back nothing."""
-
-
-def _held_out(clips: SearchedClips, folder: Path) -> SearchedClips:
-    held_out = SearchedClips(folder)
-    for what in ("tokenizer", "checksum", "network"):
-        a, b = clips.table.made_by[what], held_out.table.made_by[what]
-        if a != b:
-            raise ValueError(f"the searches of train and validation differ in {what}: {a} and {b}")
-    training, validation = (map(open_source, each.config.sources) for each in (clips, held_out))
-    refuse_overlap(list(training), list(validation))
-    return held_out
 
 
 def _check_fits(model: RouterConfig, clips: SearchedClips) -> None:

@@ -13,24 +13,22 @@ from evatok.evaluation.routing import RoutingScores, routing_scores
 from evatok.evaluation.strategies import SWEEP
 from evatok.search.table import SearchTable
 from evatok.search.thinning import FactorModel
+from evatok.stages.search.folder import COMPLETED, read_parts
 from evatok.utils.files import write_text
 
-COMPLETED, CHECK = "completed.parquet", "completion.json"
+CHECK = "completion.json"
 
 
-def completed_table(folder: Path, table: SearchTable) -> SearchTable:
-    """The table of a search's folder without gaps; it is completed once, and kept in the folder.
+def complete(folder: Path) -> None:
+    """Completes the table of a thinned search whose parts are all there; one without gaps needs nothing.
 
-    Beside it is `completion.json`: errors of tables completed likewise, on clips that were measured wholly.
+    Beside `completed.parquet` is `completion.json`: errors of tables completed likewise, on clips that were measured
+    wholly. A search that was made longer is completed anew.
     """
-    if not table.lpips.isnan().any():
-        return table
-    path = folder / COMPLETED
-    # A search that was made longer is completed anew.
-    if not path.exists() or SearchTable.read(path).places != table.places:
+    table, path = SearchTable.joined(read_parts(folder)), folder / COMPLETED
+    if table.lpips.isnan().any() and not (path.exists() and SearchTable.read(path).places == table.places):
         write_text(folder / CHECK, json.dumps(check(table), indent=2) + "\n")
         completed(table).write(path)
-    return SearchTable.read(path)
 
 
 def completed(table: SearchTable) -> SearchTable:

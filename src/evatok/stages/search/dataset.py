@@ -1,4 +1,4 @@
-"""Searched clips: their table, and their frames, which are read again from the sources and kept beside the table."""
+"""Searched clips: their table and their frames."""
 
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -9,41 +9,27 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
-from evatok.search.table import SearchTable
-from evatok.stages.search.parts import SearchConfig, open_clips
-from evatok.stages.search.run import read_parts, read_table, searched_by
-from evatok.utils.files import replacing
-
-FRAMES = "frames"
+from evatok.stages.search.folder import frame_files, read_table
 
 
 class SearchedClips:
     """The clips of a finished search by the rows of its table.
 
-    Frames are read once, and written into the search's folder as they are cut: 196 kB for 16 frames of 64×64. That goes
-    on where it was stopped.
-
     Args:
         folder: of the search.
 
     Raises:
-        ValueError: there is no finished search, or its sources cannot be opened.
-        VideoError: a clip that was searched cannot be read any more.
+        ValueError: there is no finished search.
     """
 
     def __init__(self, folder: Path) -> None:
-        parts = read_parts(folder)
         self.table = read_table(folder)
-        self.config: SearchConfig = searched_by(folder)
-        self._starts = [0, *accumulate(len(part) for part in parts)]
+        self._frames = [np.load(path, mmap_mode="r") for path in frame_files(folder)]
+        self._starts = [0, *accumulate(map(len, self._frames))]
         self._rows: Sequence[int] = range(len(self.table))
-        (folder / FRAMES).mkdir(exist_ok=True)
-        self._frames = _cached(folder / FRAMES, parts, self.config, self.table.made_by["frames"])
 
     def __len__(self) -> int:
         return len(self.table)
@@ -64,23 +50,6 @@ class SearchedClips:
         """All clips in the order of the table, `(up to size, F, 3, H, W)` uint8."""
         for rows in torch.arange(len(self)).split(size):
             yield torch.stack([self.frames(row) for row in rows.tolist()])
-
-
-def _cached(folder: Path, parts: list[SearchTable], config: SearchConfig, frames: int) -> list[np.ndarray]:
-    paths = [folder / f"part-{number:05d}.npy" for number in range(len(parts))]
-    missing = [(path, part) for path, part in zip(paths, parts, strict=True) if not path.exists()]
-    if missing:
-        clips = open_clips(config, frames)
-        with tqdm(total=sum(len(part) for _, part in missing), unit="clip", desc="reading searched clips") as bar:
-            for path, part in missing:
-                shape = (len(part), frames, 3, *config.size)
-                with replacing(path) as temporary:
-                    array = open_memmap(temporary, "w+", np.uint8, shape)
-                    for row, place in enumerate(part.places):
-                        array[row] = clips[place].video[0].numpy()
-                        bar.update()
-                    array.flush()
-    return [np.load(path, mmap_mode="r") for path in paths]
 
 
 @dataclass(frozen=True)

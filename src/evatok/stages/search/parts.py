@@ -1,6 +1,6 @@
 """Parts of a search: which clips, by what, and the file of a part's table. Runners share the parts among processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +18,7 @@ from evatok.search.table import SearchTable
 from evatok.search.thinning import FEWEST_WHOLE, draw_prefixes
 from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.files import replacing
 from evatok.video.reading import VideoError
 
 
@@ -91,6 +92,11 @@ class Part:
     path: str
     places: range
 
+    @property
+    def frames(self) -> Path:
+        """File of the frames of the part's clips, uint8 `(clips, F, 3, H, W)`, in the order of its table."""
+        return Path(self.path).with_suffix(".npy")
+
 
 def open_clips(config: SearchConfig, frames: int) -> ClipList:
     """The clips of a search, in order; they are read when they are asked for."""
@@ -120,8 +126,10 @@ class PartSearcher:
         self.clips = open_clips(config, self.tokenizer.config.clip_frames)
 
     def search(self, part: Part) -> Iterator[int]:
-        """Searches a part and writes its file, whole or not at all; yields how many more clips are done."""
+        """Searches a part and writes its files, whole or not at all; yields how many more clips are done."""
         read, skipped = _read(self.clips, part.places)
+        # Before the table, which says that the part is done.
+        self._keep_frames(part, read.values())
         followed = self._followed(part)
         space, empty = self.tokenizer.config.space, torch.empty(0, self.tokenizer.config.space.prefix_starts[-1])
         none = SearchTable(space, (), (), empty, empty, torch.empty(0, space.blocks), self.made_by, skipped)
@@ -133,6 +141,12 @@ class PartSearcher:
             yield len(some)
         SearchTable.joined(tables).write(Path(part.path))
         yield len(skipped)
+
+    def _keep_frames(self, part: Part, clips: Iterable[ClipBatch]) -> None:
+        shape = (0, self.tokenizer.config.clip_frames, 3, *self.config.size)
+        videos = [np.empty(shape, np.uint8), *(clip.video.numpy() for clip in clips)]
+        with replacing(part.frames) as temporary:
+            np.save(temporary, np.concatenate(videos))
 
     def _followed(self, part: Part) -> frozenset[Assignment] | None:
         """The prefixes that a part's clips are followed from; None: all."""

@@ -1,0 +1,108 @@
+"""What a search's folder holds: its plan, the table in parts, the clips' frames beside them. Reading writes nothing."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from evatok.data.overlap import refuse_overlap
+from evatok.data.sources import open_source, source_config
+from evatok.search.table import SearchTable
+from evatok.stages.search.parts import Part, SearchConfig
+from evatok.utils.files import write_text
+
+PLAN, COMPLETED, PREDICTORS = "search.json", "completed.parquet", "predictors.safetensors"
+_GO_ON = "run the same `evatok search` again"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder of parts is to hold: what makes the numbers, how many clips, and how many in each part."""
+
+    made_by: dict[str, Any]
+    clips: int
+    part: int
+
+    @property
+    def parts(self) -> list[tuple[str, range]]:
+        """Names of the parts' files, and the places of their clips."""
+        starts = range(0, self.clips, self.part)
+        return [
+            (f"part-{number:05d}.parquet", range(start, min(start + self.part, self.clips)))
+            for number, start in enumerate(starts)
+        ]
+
+    def claim(self, folder: Path) -> None:
+        """Notes the plan in its folder; ValueError if the folder is that of a plan which this one does not go on."""
+        path = folder / PLAN
+        if path.exists():
+            found = read_plan(folder)
+            if found == self:
+                return
+            if not self._goes_on(found):
+                keys = sorted(found.made_by | self.made_by)
+                differing = [key for key in keys if found.made_by.get(key) != self.made_by.get(key)]
+                what = ", ".join(differing) or f"{found.clips} clips in parts of {found.part}"
+                raise ValueError(f"{folder} holds another search, which differs in: {what}; choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    def _goes_on(self, found: "Plan") -> bool:
+        """Whether all parts of another plan are parts of this one, which has more."""
+        # Clips that are drawn at random are the same ones, however many there are; their number makes no numbers.
+        same = found.made_by == self.made_by and "clips" not in self.made_by and found.part == self.part
+        return same and found.clips < self.clips and found.clips % found.part == 0
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan in a folder; ValueError if there is none."""
+    try:
+        return Plan(**json.loads((folder / PLAN).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{folder} holds no search: {error}") from error
+
+
+def read_table(folder: Path) -> SearchTable:
+    """The table of a finished search, completed where it was thinned; ValueError if there is none, or it goes on."""
+    table = SearchTable.joined(read_parts(folder))
+    if not table.lpips.isnan().any():
+        return table
+    path = folder / COMPLETED
+    completed = SearchTable.read(path) if path.exists() else None
+    if completed is None or completed.places != table.places:
+        raise ValueError(f"the thinned search in {folder} has not been completed: {_GO_ON}")
+    return completed
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Files of the frames of each part's clips."""
+    return [Part(str(folder / name), places).frames for name, places in read_plan(folder).parts]
+
+
+def read_parts(folder: Path) -> list[SearchTable]:
+    """The parts of the table of a finished search as they were measured; ValueError as for `read_table`."""
+    plan = read_plan(folder)
+    missing = [name for name, _ in plan.parts if not (folder / name).exists()]
+    if missing:
+        raise ValueError(f"the search in {folder} lacks {len(missing)} of {len(plan.parts)} parts: {_GO_ON}")
+    return [SearchTable.read(folder / name) for name, _ in plan.parts]
+
+
+def searched_by(folder: Path) -> SearchConfig:
+    """The config of the search in a folder; of its tokenizer, the name alone. ValueError if there is none."""
+    plan = read_plan(folder)
+    entries = {each.name: plan.made_by[each.name] for each in fields(SearchConfig) if each.name in plan.made_by}
+    sources = [source_config(source) for source in entries.pop("sources")]
+    height, width = entries.pop("size")
+    clips = entries.pop("clips", plan.clips)
+    return SearchConfig(**entries, sources=sources, clips=clips, size=(height, width), folder=str(folder))
+
+
+def check_held_out(training: Path, held_out: Path) -> None:
+    """ValueError unless two folders' searches are by the same tokenizer and network, and share no video."""
+    plans = [read_plan(folder) for folder in (training, held_out)]
+    for what in ("tokenizer", "checksum", "network"):
+        a, b = (plan.made_by[what] for plan in plans)
+        if a != b:
+            raise ValueError(f"the searches in {training} and {held_out} differ in {what}: {a} and {b}")
+    refuse_overlap(*[[open_source(each) for each in searched_by(folder).sources] for folder in (training, held_out)])
