@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Waves in space are 2 to 1/16 sides of the trained square long (half a patch of `tiny`), those in time 6 to 25 blocks, so
-# that the longest tells all blocks of a clip of four apart by itself.
+# Waves in space are 2 to 1/16 sides of the trained square long (half a patch of `tiny`), those in time 6 to 25
+# blocks, so that the longest tells all blocks of a clip of four apart by itself.
 SPATIAL_FEATURES = 6
 TIME_FEATURES = 3
 
