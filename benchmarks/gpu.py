@@ -38,7 +38,7 @@ from evatok.stages.proxy import ProxyConfig, ProxyTask, train_proxy
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokenizer.picture import Picture
+from evatok.tokenizer.picture import Picture, places_of
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -52,7 +52,7 @@ def attention_errors(model: TokenizerConfig, clips: int, device: torch.device) -
     """Largest errors of a model's four attentions, relative to the largest number of the right result."""
     generator = torch.Generator().manual_seed(0)
     tokens = Layout(tuple(map(tuple, model.space.sample(generator, clips).tolist())))
-    patches = Picture.of((model.side, model.side), model).patch_layout(tokens)
+    patches = places_of(Picture.of((model.side, model.side), model), tokens, torch.device("cpu")).patch_layout
     cases = {
         "encoder, own": (model.encoder, Segments(tokens, tokens)),
         "encoder, cross": (model.encoder, Segments(tokens, patches)),

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from evatok.nn import attention
 from evatok.nn.attention import Segments, VarlenTables, attend, varlen_tables
-from evatok.nn.packed import Layout, Packed, append_blocks
+from evatok.nn.packed import Layout, Packed, append_blocks, groups_of, in_order, rows_of
 
 Lengths = list[tuple[int, ...]]
 Backend = Callable[[Tensor, Tensor, Tensor, Segments], Tensor]
@@ -144,3 +144,26 @@ def test_layout_says_where_elements_belong() -> None:
     assert layout.block.tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert layout.first_of_block.tolist() == [0, 2, 3, 5, 6]
     assert [(run.clips, run.start, run.stop) for run in layout.runs] == [(2, 0, 6), (1, 6, 9)]
+
+
+def test_groups_are_the_blocks_of_equal_length() -> None:
+    layout = Layout(((2, 1), (1, 1), (2, 3)))
+    groups = groups_of(layout, torch.device("cpu"))
+    assert [(group.block, group.length, group.clips.tolist(), group.rows.tolist()) for group in groups] == [
+        (0, 1, [1], [[3]]),
+        (0, 2, [0, 2], [[0, 1], [5, 6]]),
+        (1, 1, [0, 1], [[2], [4]]),
+        (1, 3, [2], [[7, 8, 9]]),
+    ]
+    values = torch.arange(10.0)
+    parts = [values[group.rows.flatten()] for group in groups]
+    assert torch.equal(in_order(parts, [group.rows.flatten() for group in groups]), values)
+
+
+def test_groups_that_inference_made_serve_training() -> None:
+    layout = Layout(((4, 3), (3, 4)))
+    with torch.inference_mode():
+        groups_of(layout, torch.device("cpu"))
+    values = torch.ones(2, requires_grad=True)
+    rows_of(values, groups_of(layout, torch.device("cpu"))[0].clips).sum().backward()
+    assert values.grad is not None and values.grad.tolist() == [0, 1]

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
+from evatok.utils.background import in_background
 from evatok.utils.files import write_text
 from evatok.video.fit import Fit, Mode
 from evatok.video.reading import VideoReader, write_video
@@ -113,13 +115,17 @@ def reconstruct_file(
         tokens.save(part / "tokens.tokens")
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
         moments = evenly(tokens.videos[0].frames, MOMENTS)
-        with VideoReader(source, fps=fps) as reader:
+        with (
+            VideoReader(source, fps=fps) as reader,
+            in_background(partial(_write, part / "reconstruction.mp4", tokens)) as keep,
+            in_background(partial(_write_beside, part / "side_by_side.mp4", tokens)) as keep_beside,
+        ):
             pairs = Chosen(compare(model, tokens, (frame for frame, _ in reader), metrics), moments)
-            _write(part / "reconstruction.mp4", tokens, (pair[1] for pair in pairs))
+            for clip in pairs:
+                for original, reconstruction in zip(*clip, strict=True):
+                    keep(reconstruction)
+                    keep_beside((original, reconstruction))
         scored = Scored.of(tokens, metrics)
-        with VideoReader(source, fps=fps) as reader, VideoReader(part / "reconstruction.mp4") as again:
-            pictures = _beside((frame for frame, _ in reader), (frame for frame, _ in again), tokens)
-            _write(part / "side_by_side.mp4", tokens, pictures)
         shown = panel(tokens, moments, pairs.chosen, _caption(scored))
         save_png(moments_figure([shown]), part / "picture.png")
         write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
@@ -226,12 +232,9 @@ def _write(path: Path, tokens: Tokens, frames: Iterable[Tensor]) -> None:
     write_video(path, frames, fps=record.fps, times=record.times)
 
 
-def _beside(originals: Iterable[Tensor], reconstructions: Iterable[Tensor], tokens: Tokens) -> Iterator[Tensor]:
-    box = Fit.from_dict(tokens.videos[0].fit).box
+def _write_beside(path: Path, tokens: Tokens, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     captions = "original", f"{tokens.tokens_per_second():.0f} tokens/s"
-    for original, reconstruction in zip(originals, reconstructions, strict=True):
-        shown = _part(original, box)
-        yield side_by_side((shown, reconstruction), captions, height=_height(shown))
+    _write(path, tokens, (side_by_side(pair, captions, height=_height(pair[0])) for pair in pairs))
 
 
 def panel(tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str) -> Panel:

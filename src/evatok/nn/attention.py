@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from evatok.nn.packed import Layout
+from evatok.nn.packed import Layout, on_device
 
 # With one split a segment's result does not depend on its neighbours. Older versions have no such argument.
 _ONE_SPLIT: dict[str, Any] = {"num_splits": 1} if "num_splits" in signature(varlen_attn).parameters else {}
@@ -144,7 +144,7 @@ def varlen_tables(segments: Segments, device: torch.device) -> VarlenTables:
         F.pad(ends, (1, 0)).int(),
         torch.arange(int(ends[-1])) + shift.repeat_interleave(keys),
     )
-    moved = [table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table for table in tables]
+    moved = [on_device(table, device) for table in tables]
     return VarlenTables(moved[0], moved[1], moved[2], int(queries.max()), int(keys.max()))
 
 

@@ -7,7 +7,7 @@ rectangular piece that can be viewed as `(clips, length, ...)` without copying.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
@@ -94,6 +94,57 @@ class Layout:
             runs.append(Run(clip, count, self.starts[clip], lengths))
             clip += count
         return tuple(runs)
+
+
+class Group(NamedTuple):
+    """One block of all clips that have as many elements in it.
+
+    Args:
+        block: its place in the layout, from 0 on.
+        length: number of elements.
+        clips: these clips, in order, `(n,)` int64.
+        rows: where the elements of each lie, `(n, length)` int64.
+    """
+
+    block: int
+    length: int
+    clips: Tensor
+    rows: Tensor
+
+
+@lru_cache(maxsize=16)  # the parts of a model share them
+@torch.inference_mode(False)  # and training those that were made before it
+def groups_of(layout: Layout, device: torch.device) -> tuple[Group, ...]:
+    """A layout cut into groups, block by block, their numbers on a device."""
+    shapes, tables = [], []
+    lengths = torch.tensor(layout.lengths).view(len(layout.lengths), -1)
+    firsts = lengths.flatten().cumsum(0).view_as(lengths) - lengths
+    for block in range(lengths.shape[1]):
+        for length in lengths[:, block].unique().tolist():
+            clips = (lengths[:, block] == length).nonzero()[:, 0]
+            rows = firsts[clips, block][:, None] + torch.arange(length)
+            shapes.append((block, length, len(clips)))
+            tables += [clips, rows.flatten()]
+    moved = on_device(torch.cat(tables), device).split([len(table) for table in tables])
+    pairs = zip(shapes, moved[::2], moved[1::2], strict=True)
+    return tuple(Group(block, length, clips, rows.view(n, length)) for (block, length, n), clips, rows in pairs)
+
+
+def rows_of(values: Tensor, index: Tensor) -> Tensor:
+    """Rows of values by ascending numbers; without a copy where these are all."""
+    return values if len(index) == len(values) else values.index_select(0, index)
+
+
+def in_order(parts: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
+    """Rows that were made in parts, in the order of their places, which are numbers from 0 on."""
+    if len(places) == 1:
+        return parts[0]
+    return torch.cat(tuple(parts)).index_select(0, torch.cat(tuple(places)).argsort())
+
+
+def on_device(table: Tensor, device: torch.device) -> Tensor:
+    """A small table from the CPU on a device, without waiting for what that is busy with."""
+    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ trained square's side. A square stays a square, and a picture of the trained are
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -37,7 +38,6 @@ def cell_centres(grid: tuple[int, int], extent: tuple[float, float]) -> Tensor:
     return torch.cartesian_prod(y, x).view(-1, 2).float()
 
 
-@lru_cache(maxsize=4096)
 def pooling_matrix(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Matrix `(cells, grid positions)` that pools a grid of features to cells; its rows sum to 1.
 
@@ -48,10 +48,20 @@ def pooling_matrix(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     return torch.kron(vertical, horizontal).float()
 
 
-@lru_cache(maxsize=4096)
 def resizing_matrix(cells: int, positions: int) -> Tensor:
     """Matrix `(cells, positions)` float32 that brings one side of a picture to another size, as `pooling_matrix`."""
     return _pooling_side(cells, positions).float()
+
+
+def like(tensor: Tensor, matrix: Callable[..., Tensor], *sizes: Any) -> Tensor:
+    """`matrix(*sizes)` where `tensor` is and of its type; it is moved there once."""
+    return _moved(matrix, sizes, tensor.device, tensor.dtype)
+
+
+@lru_cache(maxsize=4096)
+@torch.inference_mode(False)  # training uses those that were made before it
+def _moved(matrix: Callable[..., Tensor], sizes: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return matrix(*sizes).to(device, dtype)
 
 
 def _pooling_side(cells: int, positions: int) -> Tensor:
@@ -64,7 +74,6 @@ def _pooling_side(cells: int, positions: int) -> Tensor:
     return (1 - (centre[:, None] - torch.arange(positions)).abs()).clamp(min=0)
 
 
-@lru_cache(maxsize=4096)
 def patch_offsets(cells: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """How far below and right of their patch's centre cells lie, `(cells, 2)` float32 in sides of a patch.
 

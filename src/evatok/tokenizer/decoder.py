@@ -8,7 +8,7 @@ from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, Rotary
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.picture import Picture, token_levels
+from evatok.tokenizer.picture import Picture, places_of
 from evatok.tokenizer.sketch import Drawing
 
 
@@ -72,16 +72,13 @@ class Decoder(nn.Module):
             Video `(B, F, 3, H, W)`, not clamped, and the memory for the blocks that follow.
         """
         picture, layout = Picture.of(size, self.config), tokens.layout
-        device = tokens.values.device
-        token_at = picture.token_coordinates(layout).to(device)
-        patch_layout = picture.patch_layout(layout)
-        patch_at = picture.patch_coordinates(patch_layout).to(device)
+        places = places_of(picture, layout, tokens.values.device)
         embedded = self.tokens(tokens.values.to(self.tokens.weight.dtype))
-        references = embedded + self.token_position(token_at, token_levels(layout).to(device))
-        queries = self._start(embedded, layout, picture, drawing) + self.query_position(patch_at)
+        references = embedded + self.token_position(places.tokens, places.levels)
+        queries = self._start(embedded, layout, picture, drawing) + self.query_position(places.patches)
         features, memory = self.transformer(
-            Located(Packed(queries, patch_layout), self.rotary(patch_at)),
-            Located(Packed(references, layout), self.rotary(token_at)),
+            Located(Packed(queries, places.patch_layout), self.rotary(places.patches)),
+            Located(Packed(references, layout), self.rotary(places.tokens)),
             earlier,
         )
         cut = features.values.unflatten(0, (len(layout.lengths), len(layout.lengths[0]), -1))

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from evatok.nn.packed import Layout, Packed
+from evatok.nn.packed import Layout, Packed, groups_of, in_order, rows_of
 from evatok.nn.patches import Patches
-from evatok.nn.positions import PositionEmbedding, Rotary, patch_offsets, pooling_matrix
+from evatok.nn.positions import PositionEmbedding, Rotary, like, patch_offsets, pooling_matrix
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.picture import Picture, token_levels
+from evatok.tokenizer.picture import Picture, places_of
 
 
 class Encoder(nn.Module):
@@ -48,30 +48,28 @@ class Encoder(nn.Module):
         """
         picture = Picture.of((video.shape[-2], video.shape[-1]), self.config)
         grid = self.patches(video)
-        patch_layout = picture.patch_layout(layout)
-        patch_at = picture.patch_coordinates(patch_layout).to(video.device)
-        query_at = picture.token_coordinates(layout).to(video.device)
-        levels = token_levels(layout).to(video.device)
-        patches = grid.flatten(0, 2) + self.patch_position(patch_at)
-        queries = self._queries(video, grid, picture, layout) + self.query_position(query_at, levels)
+        places = places_of(picture, layout, video.device)
+        patches = grid.flatten(0, 2) + self.patch_position(places.patches)
+        queries = self._queries(video, grid, picture, layout) + self.query_position(places.tokens, places.levels)
         features, memory = self.transformer(
-            Located(Packed(queries, layout), self.rotary(query_at)),
-            Located(Packed(patches, patch_layout), self.rotary(patch_at)),
+            Located(Packed(queries, layout), self.rotary(places.tokens)),
+            Located(Packed(patches, places.patch_layout), self.rotary(places.patches)),
             earlier,
         )
         return features.with_values(self.out(features.values)), memory
 
     def _queries(self, video: Tensor, grid: Tensor, picture: Picture, layout: Layout) -> Tensor:
         """Queries `(N, width)` from the blocks of a video, or from their grids `(B, blocks, h * w, width)`."""
-        blocks, queries = video.unflatten(1, (-1, self.config.block_frames)), []
-        for run in layout.runs:
-            clips = slice(run.first_clip, run.first_clip + run.clips)
-            if self.slopes is None:
-                own = [self._cells(blocks[clips, block], picture, k) for block, k in enumerate(run.lengths)]
-            else:
-                own = [self._pool_block(grid[clips, block], picture, k) for block, k in enumerate(run.lengths)]
-            queries.append(torch.cat(own, 1).flatten(0, 1))
-        return torch.cat(queries)
+        groups = groups_of(layout, video.device)
+        blocks = grid if self.slopes is not None else video.unflatten(1, (-1, self.config.block_frames))
+        queries, rows = [], []
+        for length in dict.fromkeys(group.length for group in groups):
+            alike = [group for group in groups if group.length == length]
+            own = torch.cat([rows_of(blocks[:, group.block], group.clips) for group in alike])
+            read = self._cells if self.slopes is None else self._pool_block
+            queries.append(read(own, picture, length).flatten(0, 1))
+            rows += [group.rows.flatten() for group in alike]
+        return in_order(queries, rows)
 
     def _cells(self, frames: Tensor, picture: Picture, tokens: int) -> Tensor:
         """Queries `(B, tokens, width)` from frames `(B, f, 3, H, W)`: cells, brought to the size of a patch."""
@@ -86,6 +84,6 @@ class Encoder(nn.Module):
         """
         assert self.slopes is not None
         cells, grid = picture.token_grid(tokens), picture.grid
-        pooled = torch.einsum("kn,bnd->bkd", pooling_matrix(cells, grid).to(features), features)
-        offsets = patch_offsets(cells, grid).to(features)
+        pooled = torch.einsum("kn,bnd->bkd", like(features, pooling_matrix, cells, grid), features)
+        offsets = like(features, patch_offsets, cells, grid)
         return pooled + torch.einsum("kc,bkcd->bkd", offsets, self.slopes(pooled).unflatten(-1, (2, -1)))

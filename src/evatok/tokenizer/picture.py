@@ -1,13 +1,31 @@
 """The picture that a model sees: its grid of patches, the cells of a block's tokens, and where all of them lie."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from evatok.nn.packed import Layout
-from evatok.nn.positions import cell_centres, nearest_grid, resizing_matrix
+from evatok.nn.packed import Layout, on_device
+from evatok.nn.positions import cell_centres, like, nearest_grid, resizing_matrix
 from evatok.tokenizer.config import TokenizerConfig
+
+
+class Places(NamedTuple):
+    """Where the tokens and the patches of a layout of 1D tokens lie.
+
+    Args:
+        tokens: block and centre of each token's cell, `(N, 3)`.
+        levels: number of tokens of each token's own block, `(N,)` int64.
+        patches: block and centre of each patch, `(M, 3)`.
+        patch_layout: the layout of the patches of these clips and blocks.
+    """
+
+    tokens: Tensor
+    levels: Tensor
+    patches: Tensor
+    patch_layout: Layout
 
 
 @dataclass(frozen=True)
@@ -31,13 +49,6 @@ class Picture:
         """Cells that `tokens` queries of a block stand for."""
         return nearest_grid(tokens, self.grid[0] / self.grid[1])
 
-    def token_coordinates(self, layout: Layout) -> Tensor:
-        """Coordinates `(N, 3)` of the 1D tokens of a layout: block, and the centre of each token's cell."""
-        centres = [
-            cell_centres(self.token_grid(tokens), self.extent) for lengths in layout.lengths for tokens in lengths
-        ]
-        return torch.cat((layout.block[:, None].float(), torch.cat(centres)), 1)
-
     def cells(self, frames: Tensor, tokens: int) -> Tensor:
         """The cells of `tokens` tokens, each brought to the size of a patch.
 
@@ -60,19 +71,22 @@ class Picture:
         """Frames in another size: means over areas where that is smaller, linear between pixels where it is larger."""
         height, width = frames.shape[-2], frames.shape[-1]
         if width != size[1]:
-            frames = frames @ resizing_matrix(size[1], width).to(frames).T
-        return frames if height == size[0] else resizing_matrix(size[0], height).to(frames) @ frames
+            frames = frames @ like(frames, resizing_matrix, size[1], width).T
+        return frames if height == size[0] else like(frames, resizing_matrix, size[0], height) @ frames
 
-    def patch_layout(self, tokens: Layout) -> Layout:
-        """Layout of the patches of the clips and blocks of a layout of 1D tokens."""
-        cells = self.grid[0] * self.grid[1]
-        return Layout(tuple((cells,) * len(lengths) for lengths in tokens.lengths), tokens.first_block)
 
-    def patch_coordinates(self, layout: Layout) -> Tensor:
-        """Coordinates `(N, 3)` of the patches of a layout as `patch_layout` gives it."""
-        centres = cell_centres(self.grid, self.extent)
-        blocks = layout.size // len(centres)
-        return torch.cat((layout.block[:, None].float(), centres.repeat(blocks, 1)), 1)
+@lru_cache(maxsize=16)  # encoder and decoder share them
+@torch.inference_mode(False)  # and training those that were made before it
+def places_of(picture: Picture, layout: Layout, device: torch.device) -> Places:
+    """Places of a layout of 1D tokens over a picture, on a device."""
+    centres = [cell_centres(picture.token_grid(tokens), picture.extent) for row in layout.lengths for tokens in row]
+    tokens = torch.cat((layout.block[:, None].float(), torch.cat(centres)), 1)
+    cells = cell_centres(picture.grid, picture.extent)
+    patch_layout = Layout(tuple((len(cells),) * len(row) for row in layout.lengths), layout.first_block)
+    blocks = patch_layout.size // len(cells)
+    patches = torch.cat((patch_layout.block[:, None].float(), cells.repeat(blocks, 1)), 1)
+    tokens, levels, patches = (on_device(table, device) for table in (tokens, token_levels(layout), patches))
+    return Places(tokens, levels, patches, patch_layout)
 
 
 def token_levels(layout: Layout) -> Tensor:

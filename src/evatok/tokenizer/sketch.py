@@ -9,6 +9,7 @@ Encoder and decoder draw the same sketch: it is a function of the codes. The enc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from math import log2
 from typing import cast
 
@@ -16,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from evatok.nn.components import Components
-from evatok.nn.packed import Layout, Packed, Run
+from evatok.nn.packed import Group, Layout, Packed, groups_of, in_order, rows_of
+from evatok.nn.positions import like
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.quantizer import Quantized
 
 Quantize = Callable[[Tensor], Quantized]
-# Gives codes `(clips, k, dim)` for a run's number, the run, a block of it, and the frame that the block begins with.
-CodesOf = Callable[[int, Run, int, Tensor], Tensor]
+# Gives codes `(clips, k, dim)` for a group of blocks, and the frames that they begin with.
+CodesOf = Callable[[Group, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,27 +81,28 @@ class Sketch(nn.Module):
         Returns:
             The quantized tokens of all clips, and the sketch.
         """
-        blocks = video.float().unflatten(1, (-1, self.config.block_frames))
+        blocks, values = video.float().unflatten(1, (-1, self.config.block_frames)), features.values.float()
         found: list[Quantized] = []
-        views = [run.view(features.values.float()).split(run.lengths, 1) for run in features.layout.runs]
+        rows: list[Tensor] = []
 
-        def code(number: int, run: Run, block: int, before: Tensor) -> Tensor:
-            clips = slice(run.first_clip, run.first_clip + run.clips)
-            missing = blocks[clips, block] - before[:, None]
-            cells = self.components(missing, run.lengths[block], features.layout.first_block + block)
-            quantized = quantize((cells + views[number][block]).flatten(0, 1))
+        def code(group: Group, before: Tensor) -> Tensor:
+            missing = rows_of(blocks[:, group.block], group.clips) - before[:, None]
+            cells = self.components(missing, group.length, features.layout.first_block + group.block)
+            quantized = quantize((cells + values[group.rows]).flatten(0, 1))
             found.append(quantized)
-            return quantized.values.unflatten(0, (run.clips, -1))
+            rows.append(group.rows.flatten())
+            return quantized.values.unflatten(0, (len(before), -1))
 
         with torch.autocast(video.device.type, enabled=False):
             drawing = self.draw_by(features.layout, (video.shape[-2], video.shape[-1]), last, code)
-        return _by_token(found, features.layout), drawing
+        parts = zip(*((each.values, each.ids, each.features) for each in found), strict=True)
+        return Quantized(*(in_order(each, rows) for each in parts)), drawing
 
     def draw(self, codes: Packed, size: tuple[int, int], last: Tensor | None) -> Drawing:
         """The sketch that codes `(N, dim)` make; `last` as in `encode`."""
-        views = [run.view(codes.values.float()).split(run.lengths, 1) for run in codes.layout.runs]
-        with torch.autocast(codes.values.device.type, enabled=False):
-            return self.draw_by(codes.layout, size, last, lambda number, run, block, before: views[number][block])
+        values = codes.values.float()
+        with torch.autocast(values.device.type, enabled=False):
+            return self.draw_by(codes.layout, size, last, lambda group, before: values[group.rows])
 
     def draw_by(
         self,
@@ -109,19 +112,21 @@ class Sketch(nn.Module):
         codes_of: CodesOf,
     ) -> Drawing:
         """The sketch by codes that are asked for when their turn comes."""
-        clips = len(layout.lengths)
-        grey = self.log_size.new_zeros(clips, 3, *size)
-        start = grey if last is None or not self.carries else last
+        grey = self.log_size.new_zeros(len(layout.lengths), 3, *size)
+        before = grey if last is None or not self.carries else last
         starts, drawn = [], []
-        for number, run in enumerate(layout.runs):
-            before = start[run.first_clip : run.first_clip + run.clips]
-            for block, tokens in enumerate(run.lengths):
-                codes = codes_of(number, run, block, before)
-                frames = before[:, None] + self.pixels(codes, tokens, layout.first_block + block, size)
-                starts.append(before)
-                drawn.append(frames)
-                before = frames[:, -1] if self.carries else before
-        return Drawing(_by_clip(starts, layout), _by_clip(drawn, layout))
+        for block, groups in groupby(groups_of(layout, grey.device), lambda group: group.block):
+            parts, clips = [], []
+            for group in groups:
+                begun = rows_of(before, group.clips)
+                codes = codes_of(group, begun)
+                parts.append(begun[:, None] + self.pixels(codes, group.length, layout.first_block + block, size))
+                clips.append(group.clips)
+            frames = in_order(parts, clips)
+            starts.append(before)
+            drawn.append(frames)
+            before = frames[:, -1] if self.carries else before
+        return Drawing(torch.stack(starts, 1), torch.stack(drawn, 1))
 
     def components(self, frames: Tensor, tokens: int, block: int) -> Tensor:
         """What `tokens` cells hold of the frames of a block `(B, f, 3, H, W)`: `(B, tokens, dim)`, of size about 1."""
@@ -148,7 +153,7 @@ class Sketch(nn.Module):
         self.log_size[kind] = log_size.to(self.log_size)
 
     def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
-        return self.log_size[kind] @ torch.tensor(area_powers(tokens, picture.grid), device=self.log_size.device)
+        return self.log_size[kind] @ like(self.log_size, _powers, tokens, picture.grid)
 
 
 @lru_cache(maxsize=4096)
@@ -158,28 +163,5 @@ def area_powers(tokens: int, grid: tuple[int, int]) -> tuple[float, float, float
     return 1.0, doublings, doublings**2
 
 
-def _by_clip(parts: list[Tensor], layout: Layout) -> Tensor:
-    """Parts `(clips, ...)` of each run and block, one after the other, as `(B, blocks, ...)`."""
-    runs, at = [], 0
-    for run in layout.runs:
-        runs.append(torch.stack(parts[at : at + len(run.lengths)], 1))
-        at += len(run.lengths)
-    return runs[0] if len(runs) == 1 else torch.cat(runs)
-
-
-def _by_token(parts: list[Quantized], layout: Layout) -> Quantized:
-    """Tokens of each run and block, one after the other, in the layout's order."""
-
-    def ordered(values: list[Tensor]) -> Tensor:
-        runs, at = [], 0
-        for run in layout.runs:
-            blocks = values[at : at + len(run.lengths)]
-            runs.append(torch.cat([block.unflatten(0, (run.clips, -1)) for block in blocks], 1).flatten(0, 1))
-            at += len(run.lengths)
-        return torch.cat(runs)
-
-    return Quantized(
-        ordered([part.values for part in parts]),
-        ordered([part.ids for part in parts]),
-        ordered([part.features for part in parts]),
-    )
+def _powers(tokens: int, grid: tuple[int, int]) -> Tensor:
+    return torch.tensor(area_powers(tokens, grid))

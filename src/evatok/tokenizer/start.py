@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evatok.nn.components import principal_components
-from evatok.nn.packed import Layout, Run
+from evatok.nn.packed import Group, Layout
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokenizer.picture import Picture
@@ -86,10 +86,10 @@ def _code(
         layout = Layout((tuple(config.space.sample(generator).tolist()),) * len(video))
         picture, blocks = Picture.of(size, config), video.unflatten(1, (-1, config.block_frames))
 
-        def codes_of(
-            number: int, run: Run, block: int, before: Tensor, picture: Picture = picture, blocks: Tensor = blocks
-        ) -> Tensor:
-            tokens, missing = run.lengths[block], blocks[:, block] - before[:, None]
+        # All clips of a video are in one group, for they share an assignment.
+        def codes_of(group: Group, before: Tensor, picture: Picture = picture, blocks: Tensor = blocks) -> Tensor:
+            block, tokens = group.block, group.length
+            missing = blocks[:, block] - before[:, None]
             cells = picture.cells(missing, tokens).flatten(0, 1)
             powers = area_powers(tokens, picture.grid)
             seen.cells.append(_Cells(_some(cells, MOST_CELLS, generator), sketch.kind(block), powers))
