@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from evatok.utils.files import write_text
 from evatok.video.fit import Fit, Mode
 from evatok.video.reading import VideoReader, write_video
 
+FILES = ("reconstruction.mp4", "side_by_side.mp4", "picture.png", "tokens.tokens", "metrics.json")
 MOMENTS = 6
 # Pixels of height at which frames are shown, at most.
 HIGHEST = 720
@@ -99,8 +101,8 @@ def reconstruct_file(
 ) -> Scored:
     """Encodes and decodes a video of any length, and compares; memory does not grow with the length.
 
-    `folder` (made where there is none) gets `tokens.tokens`, `reconstruction.mp4`, `side_by_side.mp4`, `picture.png`
-    and `metrics.json`: all of them, or on an error none. Other arguments are those of `encode_file`.
+    `folder` (made where there is none) gets `FILES`: all of them, or on an error none. Without the extra `figures`
+    there is no picture, and the videos side by side have no captions. Other arguments are those of `encode_file`.
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
@@ -120,10 +122,16 @@ def reconstruct_file(
         with VideoReader(source, fps=fps) as reader, VideoReader(part / "reconstruction.mp4") as again:
             pictures = _beside((frame for frame, _ in reader), (frame for frame, _ in again), tokens)
             _write(part / "side_by_side.mp4", tokens, pictures)
-        shown = panel(tokens, moments, pairs.chosen, _caption(scored))
-        save_png(moments_figure([shown]), part / "picture.png")
+        if _can_draw():
+            shown = panel(tokens, moments, pairs.chosen, _caption(scored))
+            save_png(moments_figure([shown]), part / "picture.png")
         write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
     return scored
+
+
+def _can_draw() -> bool:
+    """Whether there is what the extra `figures` brings."""
+    return all(find_spec(name) for name in ("matplotlib", "PIL"))
 
 
 def compare(
@@ -228,7 +236,7 @@ def _write(path: Path, tokens: Tokens, frames: Iterable[Tensor]) -> None:
 
 def _beside(originals: Iterable[Tensor], reconstructions: Iterable[Tensor], tokens: Tokens) -> Iterator[Tensor]:
     box = Fit.from_dict(tokens.videos[0].fit).box
-    captions = "original", f"{tokens.tokens_per_second():.0f} tokens/s"
+    captions = ("original", f"{tokens.tokens_per_second():.0f} tokens/s") if _can_draw() else ("", "")
     for original, reconstruction in zip(originals, reconstructions, strict=True):
         shown = _part(original, box)
         yield side_by_side((shown, reconstruction), captions, height=_height(shown))
