@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,ale,doom,data,ray
+EXTRAS := dev,train,data,ale,doom,ray
 STAMP := .venv/.evatok-setup
 
 .PHONY: setup demo test lint format types pytest

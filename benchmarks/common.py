@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from jsonargparse import ArgumentParser
 
+from evatok.cli.arguments import parse_config
 from evatok.codec.selfcheck import setup
 from evatok.utils.files import write_text
 
@@ -50,10 +51,7 @@ def timing_arguments(about: str | None) -> argparse.ArgumentParser:
 def read_config(kind: type[ConfigT], words: list[str]) -> ConfigT:
     """A training's config, from its file and single values, as `evatok train` takes them."""
     parser = ArgumentParser()
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(kind, None)
-    values = vars(parser.instantiate(parser.parse_args(words)))
-    return kind(**{name: value for name, value in values.items() if name != "config"})
+    return parse_config(parser, lambda: parser.parse_args(words), kind)[0]
 
 
 def environment() -> dict[str, Any]:

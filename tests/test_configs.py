@@ -1,12 +1,13 @@
 """The configs that come with the project are read, and hold what they say."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from jsonargparse import ArgumentParser
 
+from evatok.cli.arguments import parse_config
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
@@ -24,10 +25,7 @@ ConfigT = TypeVar("ConfigT")
 def read(kind: type[ConfigT], *paths: Path) -> ConfigT:
     """A config as a command reads it from files, the later ones over the earlier."""
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(kind, None)
-    values = vars(parser.instantiate(parser.parse_args([f"--config={path}" for path in paths])))
-    return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    return parse_config(parser, lambda: parser.parse_args([f"--config={path}" for path in paths]), kind)[0]
 
 
 @pytest.mark.parametrize("path", PROXIES, ids=lambda path: f"{path.parent.name}/{path.name}")

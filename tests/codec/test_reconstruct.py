@@ -13,9 +13,14 @@ from evatok.video.fit import Fit
 
 
 @pytest.fixture(scope="module")
-def metrics() -> ReconstructionMetrics:
+def lpips() -> LPIPS:
     with torch.random.fork_rng():
-        return ReconstructionMetrics(LPIPS("alex"))
+        return LPIPS("alex")
+
+
+@pytest.fixture
+def metrics(lpips: LPIPS) -> ReconstructionMetrics:
+    return ReconstructionMetrics(lpips)
 
 
 @pytest.mark.parametrize(("fit", "size"), [("keep", (48, 64)), ("crop", (48, 48)), ("letterbox", (48, 64))])
@@ -24,7 +29,6 @@ def test_compare_gives_every_frame_beside_its_original(
 ) -> None:
     video = torch.randint(256, (21, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     tokens = mini.encode(video[None], fit=fit, fps=7)  # type: ignore[arg-type]
-    metrics.reset()
     pairs = list(compare(mini, tokens, video, metrics))
     original, made = (torch.cat(list(clips)) for clips in zip(*pairs, strict=True))
     left = (64 - size[1]) // 2
@@ -42,7 +46,6 @@ def test_scores_of_a_hand_made_case(mini: VideoTokenizer, metrics: Reconstructio
     """A reconstruction that is off by 16 everywhere has 20 log10(255 / 16) dB."""
     video = torch.full((5, 3, 32, 32), 100, dtype=torch.uint8)
     tokens = mini.encode(video[None], (8, 4, 4, 4), fps=5)
-    metrics.reset()
     metrics.update(video[None], video[None] + 16)
     scored = Scored.of(tokens, metrics)
     assert (scored.tokens, scored.seconds, scored.tokens_per_second) == (12, 1.0, 12.0)
@@ -57,7 +60,6 @@ def test_scores_of_a_hand_made_case(mini: VideoTokenizer, metrics: Reconstructio
 def test_pictures_too_small_to_measure(mini: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
     video = torch.zeros(4, 3, 8, 128, dtype=torch.uint8)
     tokens = mini.encode(video[None])
-    metrics.reset()
     assert [len(clip) for clip, _ in compare(mini, tokens, video, metrics)] == [4]
     assert table([Scored.of(tokens, metrics)]).splitlines()[1].split()[4:] == ["-", "-", "-"]
 

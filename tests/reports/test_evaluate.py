@@ -12,6 +12,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
+from evatok.cli.arguments import parse_config
 from evatok.data.clips import validation_clips
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.scenes.source import ScenesConfig
@@ -136,12 +137,11 @@ def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
 
 def test_shipped_config() -> None:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(EvaluationConfig, None)
-    given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]))
+    words = ["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]
+    given, _ = parse_config(parser, lambda: parser.parse_args(words), EvaluationConfig)
     film, games, *scenes, doom = given.sources
     assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig) and isinstance(doom, DoomConfig)
-    assert CREDIT in given.credits
+    assert CREDIT in given.credits and given.assignments
     space = TokenizerConfig().space
     assert [each for each in given.assignments if tuple(each) not in space] == []
     assert [list(space.uniform(level)) for level in space.levels] == given.assignments[: len(space.levels)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from evatok.utils.files import write_text
 from evatok.video.fit import Fit, Mode
 from evatok.video.reading import VideoReader, write_video
 
+FILES = ("reconstruction.mp4", "side_by_side.mp4", "picture.png", "tokens.tokens", "metrics.json")
 MOMENTS = 6
 # Pixels of height at which frames are shown, at most.
 HIGHEST = 720
@@ -101,8 +103,8 @@ def reconstruct_file(
 ) -> Scored:
     """Encodes and decodes a video of any length, and compares; memory does not grow with the length.
 
-    `folder` (made where there is none) gets `tokens.tokens`, `reconstruction.mp4`, `side_by_side.mp4`, `picture.png`
-    and `metrics.json`: all of them, or on an error none. Other arguments are those of `encode_file`.
+    `folder` (made where there is none) gets `FILES`: all of them, or on an error none. Without the extra `figures`
+    there is no picture, and the videos side by side have no captions. Other arguments are those of `encode_file`.
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
@@ -126,10 +128,16 @@ def reconstruct_file(
                     keep(reconstruction)
                     keep_beside((original, reconstruction))
         scored = Scored.of(tokens, metrics)
-        shown = panel(tokens, moments, pairs.chosen, _caption(scored))
-        save_png(moments_figure([shown]), part / "picture.png")
+        if _can_draw():
+            shown = panel(tokens, moments, pairs.chosen, _caption(scored))
+            save_png(moments_figure([shown]), part / "picture.png")
         write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
     return scored
+
+
+def _can_draw() -> bool:
+    """Whether there is what the extra `figures` brings."""
+    return all(find_spec(name) for name in ("matplotlib", "PIL"))
 
 
 def compare(
@@ -233,7 +241,7 @@ def _write(path: Path, tokens: Tokens, frames: Iterable[Tensor]) -> None:
 
 
 def _write_beside(path: Path, tokens: Tokens, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-    captions = "original", f"{tokens.tokens_per_second():.0f} tokens/s"
+    captions = ("original", f"{tokens.tokens_per_second():.0f} tokens/s") if _can_draw() else ("", "")
     _write(path, tokens, (side_by_side(pair, captions, height=_height(pair[0])) for pair in pairs))
 
 

@@ -16,6 +16,16 @@ class VideoEntry:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class SourceConfig:
+    """What the configs of sources derive from. A source's first value says by its name which kind it is."""
+
+    @property
+    def weight(self) -> float:
+        """Share of training clips, relative to the other sources' weights."""
+        raise NotImplementedError
+
+
 class ClipSource(Protocol):
     """Numbered videos, described without reading them. The same frames come out whenever they are read."""
 

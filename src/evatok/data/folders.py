@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import SourceConfig, VideoEntry, check_range
 from evatok.data.listing import Listed, find_index, read_index, videos_of
 from evatok.data.manifest import ManifestRow, is_manifest, read_manifest
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance, too_short
@@ -17,7 +17,7 @@ from evatok.video.reading import VideoError, probe, read_clip
 
 
 @dataclass(frozen=True)
-class FolderConfig:
+class FolderConfig(SourceConfig):
     """A folder of videos.
 
     Args:
@@ -44,7 +44,7 @@ class FolderConfig:
 
 
 @dataclass(frozen=True)
-class FileConfig:
+class FileConfig(SourceConfig):
     """One video file. `weight`: share of training clips, relative to the other sources' weights."""
 
     file: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import SourceConfig, VideoEntry, check_range
 from evatok.data.folders import check_weight
 from evatok.data.manifest import SHARDS_MANIFEST, UNFINISHED_MANIFEST, ManifestRow, read_manifest
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
@@ -18,7 +18,7 @@ from evatok.video.reading import VideoBytes, VideoError, read_clip
 
 
 @dataclass(frozen=True)
-class ShardsConfig:
+class ShardsConfig(SourceConfig):
     """Videos in shards that `evatok data shards` has written.
 
     Args:

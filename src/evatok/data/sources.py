@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any
 
-from evatok.data.clip_source import ClipSource, VideoEntry
+from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.scenes.source import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
@@ -23,9 +23,13 @@ __all__ = [
     "VideoEntry",
     "open_source",
     "source_config",
+    "source_kind",
 ]
 
-SourceConfig = FolderConfig | FileConfig | ShardsConfig | GamesConfig | DoomConfig | ScenesConfig
+_KINDS = {
+    fields(kind)[0].name: kind
+    for kind in (FolderConfig, FileConfig, ShardsConfig, GamesConfig, DoomConfig, ScenesConfig)
+}
 
 
 def open_source(config: SourceConfig) -> ClipSource:
@@ -43,12 +47,21 @@ def open_source(config: SourceConfig) -> ClipSource:
             return DoomSource(config)
         case ScenesConfig():
             return ScenesSource(config)
+    raise TypeError(f"{type(config).__name__} is the config of no source")
+
+
+def source_kind(entries: Mapping[str, Any]) -> type[SourceConfig]:
+    """The class of the config with some of these entries, which the first of its values names; ValueError for none."""
+    found = [name for name in _KINDS if isinstance(entries, Mapping) and name in entries]
+    if len(found) != 1:
+        raise ValueError(f"a source has one of {', '.join(_KINDS)}; got {entries}")
+    kind = _KINDS[found[0]]
+    known = [field.name for field in fields(kind)]
+    if unknown := [name for name in entries if name not in known]:
+        raise ValueError(f"a source with `{found[0]}` has {', '.join(known)}; got {', '.join(map(str, unknown))}")
+    return kind
 
 
 def source_config(entries: Mapping[str, Any]) -> SourceConfig:
     """The config out of what `asdict` and JSON made of it; ValueError where these are no source's entries."""
-    for kind in get_args(SourceConfig):
-        if {field.name for field in fields(kind)} == set(entries):
-            config: SourceConfig = kind(**entries)
-            return config
-    raise ValueError(f"{dict(entries)} are the entries of no source")
+    return source_kind(entries)(**entries)

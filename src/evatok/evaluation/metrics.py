@@ -4,12 +4,11 @@ Everything is computed on pixels as they would be shown: tensors rounded to uint
 in float32. Reconstructions outside [-1, 1] are clamped, as a file would; originals there are an error.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
 from evatok.pretrained.lpips import LPIPS
 
@@ -83,28 +82,18 @@ def clip_scores(original: Tensor, reconstruction: Tensor, lpips: LPIPS) -> ClipS
         return ClipScores(_psnr(x, y, 4), ssim(original, reconstruction).mean(1), _lpips(x, y, lpips))
 
 
-class ReconstructionMetrics(Metric):
-    """Means over clips of PSNR, SSIM and LPIPS, accumulated over batches and processes.
+class ReconstructionMetrics:
+    """Means over clips of PSNR, SSIM and LPIPS, accumulated over batches.
 
     The same clips give the same means however they are batched. :attr:`protocol` says what was measured.
     """
 
-    full_state_update = False
-    psnr: Tensor
-    ssim: Tensor
-    lpips: Tensor
-    clips: Tensor
-    frames: Tensor
-
     def __init__(self, lpips: LPIPS) -> None:
         """Measure LPIPS by the given network (its published weights loaded)."""
-        super().__init__()
         self.network = lpips
         self.resolutions: set[tuple[int, int]] = set()
-        for name in ClipScores._fields:
-            self.add_state(name, torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
-        for name in ("clips", "frames"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._sums = dict.fromkeys(ClipScores._fields, 0.0)
+        self._clips = self._frames = 0
 
     def update(self, original: Tensor, reconstruction: Tensor) -> None:
         """Add clips ``(B, F, 3, H, W)``, uint8 or float in [-1, 1]."""
@@ -112,28 +101,17 @@ class ReconstructionMetrics(Metric):
         for name, values in scores._asdict().items():
             if not values.isfinite().all():
                 raise ValueError(f"{name} is not finite: {values.tolist()}")
-            setattr(self, name, getattr(self, name) + values.sum())
-        self.clips += original.shape[0]
-        self.frames += original.shape[0] * original.shape[1]
+            self._sums[name] += values.double().sum().item()
+        self._clips += original.shape[0]
+        self._frames += original.shape[0] * original.shape[1]
         self.resolutions.add((original.shape[-2], original.shape[-1]))
 
-    def compute(self) -> dict[Literal["psnr", "ssim", "lpips", "clips", "frames"], float]:
-        """Return the means over clips, and how many clips and frames there were (``ValueError`` if none)."""
-        clips = int(self.clips)
-        if clips == 0:
+    def compute(self) -> dict[str, float]:
+        """Return the means over clips, and how many ``clips`` and ``frames`` there were (``ValueError`` if none)."""
+        if not self._clips:
             raise ValueError("no clip has been measured")
-        return {
-            "psnr": float(self.psnr) / clips,
-            "ssim": float(self.ssim) / clips,
-            "lpips": float(self.lpips) / clips,
-            "clips": clips,
-            "frames": int(self.frames),
-        }
-
-    def reset(self) -> None:
-        """Forget all clips."""
-        super().reset()
-        self.resolutions = set()
+        means = {name: total / self._clips for name, total in self._sums.items()}
+        return means | {"clips": self._clips, "frames": self._frames}
 
     @property
     def protocol(self) -> str:

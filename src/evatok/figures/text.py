@@ -2,12 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
 
 # Of every picture here.
 INK, PAPER = (33, 37, 41), (255, 255, 255)
@@ -17,9 +19,14 @@ INK, PAPER = (33, 37, 41), (255, 255, 255)
 def text_picture(text: str, size: tuple[int, int], *, font_size: int) -> Tensor:
     """A line of text in the middle of a picture: uint8 `(3, height, width)`, dark on white.
 
-    The letters are made smaller where the line would not fit into `size` (height, width).
+    The letters are made smaller where the line would not fit into `size` (height, width). Only letters need the
+    packages of the extra `figures`.
     """
     height, width = size
+    if not text:
+        return torch.tensor(PAPER, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+    from PIL import Image, ImageDraw
+
     font = _font(font_size)
     while font.getlength(text) > 0.94 * width and font.size > 6:
         font = _font(int(font.size) - 1)
@@ -29,5 +36,8 @@ def text_picture(text: str, size: tuple[int, int], *, font_size: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> "FreeTypeFont":
+    import matplotlib
+    from PIL import ImageFont
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from evatok.utils.files import replacing
+
+# Imported only where something is drawn: encoding and decoding do without it.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, INK, QUIET = "#3b6fb6", "#212529", "#6c757d"
 DOTS_PER_INCH = 200
@@ -27,7 +30,7 @@ class Column:
     notes: Sequence[str]
 
 
-def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: float = 9.0) -> Figure:
+def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: float = 9.0) -> "Figure":
     """The same moments of a video at several lengths, a column each, with token bars on one scale below.
 
     Args:
@@ -35,6 +38,8 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
         columns: one without `blocks` (the original) has no bars.
         width: in inches; the height follows from the pictures.
     """
+    from matplotlib.figure import Figure
+
     rows, aspect = len(moments), columns[0].frames.shape[-2] / columns[0].frames.shape[-1]
     margin, gap, title, bars, line = 0.32, 0.05, 0.26, 0.62, 0.165
     cell = (width - margin - gap * len(columns)) / len(columns)
@@ -92,13 +97,15 @@ class Panel:
         return self.original.shape[-2] / self.original.shape[-1]
 
 
-def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> Figure:
+def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
     """Moments of videos side by side, each original above its reconstruction, and the tokens of every block over time.
 
     Args:
         panels: the videos; their bars have one scale.
         width: in inches; the height follows from the pictures.
     """
+    from matplotlib.figure import Figure
+
     margin, right, gap, title, bars, foot = 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
     own = width / len(panels)
     cells = [(own - margin - right - gap * (len(panel.original) - 1)) / len(panel.original) for panel in panels]
@@ -125,7 +132,7 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> Figure:
     return figure
 
 
-def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float], most: int) -> None:
+def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int) -> None:
     """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds.
 
     The axis holds bars of up to `most` tokens.
@@ -142,13 +149,15 @@ def token_bars(axes: Axes, lengths: Sequence[int], edges: Sequence[float], most:
     axes.spines[["left", "bottom"]].set_color("#ced4da")
 
 
-def save_png(figure: Figure, path: Path) -> None:
+def save_png(figure: "Figure", path: Path) -> None:
     """Writes a figure to a PNG file, which appears whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
 
 
-def _block_bars(axes: Axes, blocks: Sequence[int], most: int) -> None:
+def _block_bars(axes: "Axes", blocks: Sequence[int], most: int) -> None:
     bars = axes.bar(range(len(blocks)), blocks, width=0.86, color=BLUE)
     axes.bar_label(bars, size=6, color=QUIET, padding=1)
     axes.set_xlim(-0.6, len(blocks) - 0.4)
@@ -156,6 +165,6 @@ def _block_bars(axes: Axes, blocks: Sequence[int], most: int) -> None:
     axes.set_axis_off()
 
 
-def _show(axes: Axes, picture: Tensor) -> None:
+def _show(axes: "Axes", picture: Tensor) -> None:
     axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="lanczos", aspect="auto")
     axes.set_axis_off()

@@ -9,9 +9,9 @@ on a GPU all segments are one call of a kernel for sequences of unequal lengths,
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from inspect import signature
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple, cast
@@ -19,12 +19,8 @@ from typing import Any, NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from evatok.nn.packed import Layout, on_device
-
-# With one split a segment's result does not depend on its neighbours. Older versions have no such argument.
-_ONE_SPLIT: dict[str, Any] = {"num_splits": 1} if "num_splits" in signature(varlen_attn).parameters else {}
 
 
 @dataclass(frozen=True)
@@ -155,10 +151,19 @@ def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tenso
     return _varlen_kernel(q, k, v, tables)
 
 
+@lru_cache(maxsize=1)
+def _varlen_attn() -> Callable[..., Any]:
+    """torch's kernel, imported on first use: half of torch's compiler comes along, which takes a second."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    # With one split a segment's result does not depend on its neighbours. Older versions have no such argument.
+    return partial(varlen_attn, num_splits=1) if "num_splits" in signature(varlen_attn).parameters else varlen_attn
+
+
 def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Tensor:
     """Attention within sequences; without further arguments none of torch's versions masks anything."""
     longest = tables.most_queries, tables.most_keys
-    attended = varlen_attn(q, k, v, tables.queries, tables.keys, *longest, **_ONE_SPLIT)
+    attended = _varlen_attn()(q, k, v, tables.queries, tables.keys, *longest)
     return cast(Tensor, attended)
 
 

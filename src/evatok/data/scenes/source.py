@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import SourceConfig, VideoEntry, check_range
 from evatok.data.folders import check_weight, file_identity
 from evatok.data.listing import files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
@@ -36,7 +36,7 @@ CACHE_BYTES = 32 * 2**20  # decoded cut-outs kept
 
 
 @dataclass(frozen=True)
-class ScenesConfig:
+class ScenesConfig(SourceConfig):
     """Paths over pictures and videos.
 
     Args:

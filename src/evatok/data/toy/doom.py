@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evatok.data.clip_source import SourceConfig
 from evatok.data.folders import check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, Screens, check_episodes, chosen
 from evatok.data.toy.wad import Wad
@@ -63,7 +64,7 @@ DEATHMATCH_STARTS_ONLY = ("cig", "multi_duel")  # the engine takes the process d
 
 
 @dataclass(frozen=True)
-class DoomConfig:
+class DoomConfig(SourceConfig):
     """Episodes of scripted walks.
 
     Args:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evatok.data.clip_source import SourceConfig
 from evatok.data.folders import check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, check_episodes, chosen
 
@@ -29,7 +30,7 @@ WARM_UP = (60, 180)  # screens played before the first frame: titles stand still
 
 
 @dataclass(frozen=True)
-class GamesConfig:
+class GamesConfig(SourceConfig):
     """Episodes of random play.
 
     Args:

@@ -1,0 +1,110 @@
+"""Commands that turn videos into tokens and back."""
+
+from argparse import ArgumentTypeError
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from evatok.cli.arguments import Parse
+
+DEFAULT_TOKENIZER = "evatok-tiny-proxy"
+_TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
+
+
+def demo(parser: ArgumentParser, parse: Parse) -> None:
+    """Reconstruct a real video at several lengths: table, picture, video."""
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder for what it writes.")
+    parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
+    parser.add_argument("--video", type=Path, help="a video of your own, of which the first 4 seconds are taken.")
+    given = parse()
+    import matplotlib.figure  # noqa: F401  # if it is missing, that is said before the work is done
+
+    from evatok.codec.demo import demo
+
+    print(demo(given.output, given.tokenizer, given.video))
+
+
+def encode(parser: ArgumentParser, parse: Parse) -> None:
+    """Turn a video into a token file."""
+    _add_video(parser, "the token file.")
+    given = parse()
+    from evatok.codec.files import bits_per_pixel, encode_file
+
+    tokens = encode_file(given.video, given.output, **_choices(given))
+    size = given.output.stat().st_size
+    print(f"{given.output}: {tokens!r}, {bits_per_pixel(tokens):.4f} bits/pixel, {size} bytes")
+
+
+def decode(parser: ArgumentParser, parse: Parse) -> None:
+    """Turn a token file back into a video."""
+    parser.add_argument("tokens", type=Path, help="a token file.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .m4v, .mov, .mkv or .webm.")
+    parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
+    given = parse()
+    from evatok.codec.files import decode_file
+
+    record = decode_file(given.tokens, given.output, given.tokenizer).videos[0]
+    print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
+
+
+def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
+    """Write a video's reconstruction, the two side by side, a picture and numbers."""
+    _add_video(parser, "folder for what it writes.")
+    given = parse()
+    from evatok.codec.reconstruct import FILES, reconstruct_file, table
+
+    print(table([reconstruct_file(given.video, given.output, **_choices(given))]))
+    print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")
+
+
+def weights(parser: ArgumentParser, parse: Parse) -> None:
+    """Fetch the frozen networks now rather than on first need."""
+    parse()
+    from evatok.pretrained.weights import prepare_weights
+
+    for name, path in prepare_weights().items():
+        print(f"{name}: {path}")
+
+
+def _add_video(parser: ArgumentParser, output: str) -> None:
+    parser.add_argument("video", type=Path, help="a video of any length, in any container and codec that FFmpeg reads.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=output)
+    parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
+    lengths = parser.add_mutually_exclusive_group()
+    lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")
+    lengths.add_argument("--uniform", type=int, help="tokens of every block.")
+    lengths.add_argument("--w_q", type=float, help="the router's choice at a preference, above 0 and at most 2 (best).")
+    lengths.add_argument("--tokens", type=float, help="the router's choice at about so many tokens a clip.")
+    lengths.add_argument(
+        "--tokens_per_second",
+        type=float,
+        help="the router's choice with so many at most; without any of these, its own preference decides, or, where "
+        "the tokenizer carries no router, its default assignment.",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=["keep", "crop", "letterbox"],
+        default="keep",
+        help="how pictures are brought to the tokenizer's area: aspect ratio kept, centre square, square with bars.",
+    )
+    parser.add_argument("--fps", type=float, help="frame rate to resample to; without it, every frame is kept.")
+
+
+def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    """An assignment as it is typed: `32,8,8,16`; the parser hands what came of it in again."""
+    if isinstance(text, tuple):
+        return text
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"must be whole numbers with commas between, such as 32,8,8,16, not {text!r}") from None
+
+
+def _choices(given: Namespace) -> dict[str, Any]:
+    """What the commands that take a video hand on."""
+    from evatok.codec.files import Asked
+
+    asked = Asked(**{field.name: given[field.name] for field in fields(Asked)})
+    return {"asked": asked} | {name: given[name] for name in ("tokenizer", "fit", "fps")}

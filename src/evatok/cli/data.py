@@ -1,0 +1,97 @@
+"""Commands that prepare training data."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveFloat, PositiveInt
+
+from evatok.cli.arguments import Parse
+
+
+def scan(parser: ArgumentParser, parse: Parse) -> None:
+    """Decode every video of a folder completely: which are good, and why others are not."""
+    parser.add_argument("source", type=Path, help="a folder, whose subfolders are classes, or a video.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the manifest, a Parquet file.")
+    given = _parse_scan(parser, parse)
+    from evatok.data.manifest import summary
+    from evatok.data.prepare.scanning import scan_to
+
+    print(f"{given.output}: {summary(scan_to(given.source, given.output, _scan_config(given)))}")
+
+
+def shards(parser: ArgumentParser, parse: Parse) -> None:
+    """Pack the good videos of a folder into tar files that training reads, here or in an object store."""
+    parser.add_argument("source", type=Path, help="a folder of videos, which is scanned first, or a scan's manifest.")
+    parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
+    parser.add_argument("--shard_size", type=PositiveInt, default=2**30, help="bytes of a shard at most.")
+    given = _parse_scan(parser, parse)
+    from evatok.data.prepare.sharding import plan_shards, write_shards
+
+    plan = plan_shards(given.source, given.destination, given.shard_size, _scan_config(given))
+    print(plan)
+    write_shards(plan)
+    print(f"{plan.place} is complete")
+
+
+def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
+    """Fetch the film and cut it into shots, for training and for validation."""
+    parser.add_argument("folder", type=Path, help="gets train/ and validation/, shots in each; it must not exist yet.")
+    parser.add_argument("--height", type=PositiveInt, default=270, help="of the shots in pixels.")
+    given = parse()
+    from evatok.data.toy.film import CREDIT, prepare_big_buck_bunny
+
+    counts = prepare_big_buck_bunny(given.folder, given.height)
+    if not counts.train_shots:
+        raise FileExistsError(f"{given.folder} exists and holds no shots; choose another folder")
+    print(f"{given.folder}/train: {counts.train_shots} shots, {counts.train_frames} frames")
+    print(f"{given.folder}/validation: {counts.validation_shots} shots, {counts.validation_frames} frames")
+    print(CREDIT)
+
+
+def photographs(parser: ArgumentParser, parse: Parse) -> None:
+    """Make a folder of photographs and of cut-outs with alpha, out of Debian packages and scikit-image's."""
+    parser.add_argument("folder", type=Path, help="gets train/, validation/ and cutouts/; it must not exist yet.")
+    parser.add_argument("--from", type=Path, help="folder with the .deb files; without it, apt-get fetches them.")
+    given = parse()
+    from evatok.data.toy.photographs import prepare_photographs
+
+    counts = prepare_photographs(given.folder, given["from"])
+    if not any(counts.values()):
+        raise FileExistsError(f"{given.folder} exists and holds no photographs; choose another folder")
+    for part, pictures in counts.items():
+        print(f"{given.folder}/{part}: {pictures} pictures")
+    print(f"{given.folder}/CREDITS.md says whose they are")
+
+
+def footage(parser: ArgumentParser, parse: Parse) -> None:
+    """Make a folder of a camera's short recordings, for training and for validation."""
+    parser.add_argument("folder", type=Path, help="gets train/ and validation/; it must not exist yet.")
+    parser.add_argument("--from", type=Path, help="folder with the repository's files; without it, they are fetched.")
+    parser.add_argument("--height", type=PositiveInt, default=180, help="of the videos in pixels.")
+    given = parse()
+    from evatok.data.toy.footage import CREDIT, prepare_footage
+
+    counts = prepare_footage(given.folder, given["from"], given.height)
+    if not counts.train_videos:
+        raise FileExistsError(f"{given.folder} exists and holds no footage; choose another folder")
+    print(f"{given.folder}/train: {counts.train_videos} videos, {counts.train_frames} frames")
+    print(f"{given.folder}/validation: {counts.validation_videos} videos, {counts.validation_frames} frames")
+    print(CREDIT)
+
+
+def _parse_scan(parser: ArgumentParser, parse: Parse) -> Namespace:
+    """What is given to a command that scans."""
+    parser.add_argument("--processes", type=PositiveInt, help="videos decoded at a time; without it, as many as CPUs.")
+    parser.add_argument("--memory", type=PositiveFloat, default=4.0, help="GiB that decoding a video may take.")
+    parser.add_argument(
+        "--seconds", type=PositiveFloat, default=60.0, help="that any video may take; larger ones get more."
+    )
+    return parse()
+
+
+def _scan_config(given: Namespace) -> Any:
+    from evatok.data.prepare.children import Limits
+    from evatok.data.prepare.scanning import ScanConfig
+
+    return ScanConfig(given.processes, Limits(int(given.memory * 2**30), given.seconds))

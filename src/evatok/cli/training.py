@@ -1,0 +1,54 @@
+"""Commands of the stages, and the check that a machine can train."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from evatok.cli.arguments import Parse, parse_config
+
+
+def proxy(parser: ArgumentParser, parse: Parse) -> None:
+    """Train a proxy tokenizer, under uniformly random assignments (stage 1)."""
+    from evatok.stages.proxy import ProxyConfig, train_proxy
+
+    _add_resume(parser)
+    config, given = parse_config(parser, parse, ProxyConfig)
+    print(f"The trained tokenizer is in {train_proxy(config, given.resume)}")
+
+
+def router(parser: ArgumentParser, parse: Parse) -> None:
+    """Train a router on the tables of searched clips (stage 3)."""
+    from evatok.stages.router import RouterTrainingConfig, train_router
+
+    _add_resume(parser)
+    config, given = parse_config(parser, parse, RouterTrainingConfig)
+    print(f"The trained router is in {train_router(config, given.resume)}")
+
+
+def search(parser: ArgumentParser, parse: Parse) -> None:
+    """Measure every clip under every assignment of lengths (stage 2); the same command again goes on."""
+    from evatok.stages.search.parts import SearchConfig
+    from evatok.stages.search.run import search
+
+    config, _ = parse_config(parser, parse, SearchConfig)
+    table = search(config)
+    print(f"{config.folder}: {len(table)} clips under {len(table.space)} assignments each")
+
+
+def selfcheck(parser: ArgumentParser, parse: Parse) -> None:
+    """Tell a broken setup from hard data: print the setup, learn one clip by heart within minutes."""
+    parser.add_argument("--video", type=Path, help="whose first 16 frames are learned; without it, a made-up clip.")
+    given = parse()
+    from evatok.codec.selfcheck import selfcheck, setup
+
+    facts = setup()
+    width = max(map(len, facts))
+    print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()), flush=True)
+    learned = selfcheck(given.video)
+    if not learned.passed:
+        raise ValueError(str(learned))
+    print(learned)
+
+
+def _add_resume(parser: ArgumentParser) -> None:
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in `folder`.")
