@@ -110,7 +110,7 @@ class Sketch(nn.Module):
     ) -> Drawing:
         """The sketch by codes that are asked for when their turn comes."""
         clips = len(layout.lengths)
-        grey = self.log_size.new_zeros(clips, 3, *size)
+        grey = self.log_size.new_zeros((clips, 3, *size), dtype=torch.float32)
         start = grey if last is None or not self.carries else last
         starts, drawn = [], []
         for number, run in enumerate(layout.runs):
@@ -148,7 +148,8 @@ class Sketch(nn.Module):
         self.log_size[kind] = log_size.to(self.log_size)
 
     def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
-        return self.log_size[kind] @ torch.tensor(area_powers(tokens, picture.grid), device=self.log_size.device)
+        powers = torch.tensor(area_powers(tokens, picture.grid), device=self.log_size.device)
+        return self.log_size[kind].float() @ powers
 
 
 @lru_cache(maxsize=4096)
