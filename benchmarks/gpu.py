@@ -178,7 +178,7 @@ def train_for(config: ProxyConfig, seconds: float, device: torch.device) -> dict
     VideoTokenizer.from_pretrained(final).save_pretrained(half, torch.float16)
     shutil.copy(final / "training.json", half)
     progress = json.loads((half / "training.json").read_text())
-    tokenizer = VideoTokenizer.from_pretrained(half).to(device)
+    tokenizer = VideoTokenizer.from_pretrained(half, device=device)
     _, held_out = config.data.open(config.loop.seed)
     loss = ReconstructionLoss(config.loss).to(device)
     return {

@@ -1,18 +1,23 @@
 """Folders, indices and files of videos as sources, bad files among them."""
 
+import json
 import logging
 from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
+from typing import Any, get_args
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.quarantine import TooManyBadVideos
-from evatok.data.sources import open_source
+from evatok.data.sources import KINDS, SourceConfig, open_source, source_config
+from evatok.data.toy.games import GamesConfig
 from evatok.video.reading import VideoError, write_video
 
 
@@ -179,3 +184,49 @@ def test_configs_are_checked() -> None:
         FolderConfig("a", max_bad=1.5)
     with pytest.raises(ValueError, match="min_frames"):
         FolderConfig("a", min_frames=0)
+
+
+ENTRIES: list[dict[str, Any]] = [
+    {"folder": "a", "max_bad": 0.1},
+    {"file": "a.mp4"},
+    {"shards": "s3://a/b", "weight": 2.0},
+    {"games": ["pong", "tennis"], "seeds": [3, 5]},
+    {"doom": "all"},
+    {"scenes": "a", "cutouts": "b"},
+]
+
+
+def test_one_key_decides_which_source_it_is() -> None:
+    assert [next(key for key in entries if key in KINDS) for entries in ENTRIES] == list(KINDS)
+    assert set(KINDS.values()) == set(get_args(SourceConfig))
+    for key, kind in KINDS.items():
+        required = [field.name for field in fields(kind) if field.default is MISSING]
+        assert required == [key] and not (KINDS.keys() - {key}) & {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("entries", ENTRIES, ids=list(KINDS))
+def test_a_source_is_the_same_from_yaml_json_and_a_part_of_its_entries(entries: dict[str, Any]) -> None:
+    config = source_config(entries)
+    assert source_config(json.loads(json.dumps(asdict(config)))) == config
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--sources", type=list[SourceConfig])
+    read = parser.instantiate(parser.parse_args([f"--sources={json.dumps([entries])}"]))
+    assert read.sources == [config] and type(read.sources[0]) is type(config)
+
+
+def test_entries_of_json_are_those_of_the_config() -> None:
+    assert source_config(ENTRIES[3]) == GamesConfig(["pong", "tennis"], seeds=(3, 5), frames=320)
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"foldr": "a"}, "one of the keys folder, file, shards, games, doom, scenes; got {'foldr': 'a'}"),
+        ({"folder": "a", "file": "b"}, "one of the keys folder, file"),
+        ({"folder": "a", "wieght": 2.0}, "FolderConfig does not know wieght; it has folder, index, name, max_bad"),
+        ({"folder": "a", "weight": 0}, "weight of a source must be greater than 0, not 0"),
+    ],
+)
+def test_entries_of_no_source_say_why(entries: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        source_config(entries)

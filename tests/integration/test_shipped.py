@@ -1,7 +1,10 @@
 """The shipped tokenizer is adaptive by the shipped router."""
 
+from pathlib import Path
+
 import torch
 
+import evatok
 from evatok import Router, VideoTokenizer
 
 
@@ -14,6 +17,14 @@ def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
     carried = tokenizer.router.state_dict()
     assert all(torch.equal(weight, carried[name]) for name, weight in router.state_dict().items())
     assert tokenizer.router.config == router.config
+    inside = Router.from_pretrained("evatok-tiny-proxy", subfolder="router")
+    assert inside.checksum == router.checksum and inside.name == "evatok-tiny-proxy/router"
+
+
+def test_the_shipped_tokenizer_is_the_one_that_its_card_describes() -> None:
+    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy", dtype=torch.bfloat16)
+    card = Path(evatok.__file__).parent / "weights" / tokenizer.name / "README.md"
+    assert f"(checksum {tokenizer.checksum})" in card.read_text()
 
 
 def test_it_spends_less_on_a_still_wall_and_more_when_asked_for_quality() -> None:

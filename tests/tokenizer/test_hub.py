@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from evatok.tokenizer.model import VideoTokenizer
@@ -35,6 +36,24 @@ def test_pushed_and_loaded_by_its_id(mini: VideoTokenizer, tmp_path: Path, monke
     ]
     loaded = VideoTokenizer.from_pretrained("someone/tokenizer")
     assert loaded.checksum == mini.checksum and loaded.name == "someone/tokenizer"
+
+
+def test_what_is_asked_of_a_hub(mini: VideoTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mini.save_pretrained(tmp_path / "deep/down")
+    asked: list[dict[str, Any]] = []
+
+    def download(name: str, **options: Any) -> str:
+        asked.append({"name": name, **options})
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    loaded = VideoTokenizer.from_pretrained(
+        "someone/thing", revision="v2", token="secret", subfolder="deep/down", dtype=torch.float16
+    )
+    assert loaded.checksum == mini.checksum and loaded.dtype == torch.float16
+    assert loaded.name == "someone/thing/deep/down"
+    files = ["deep/down/model.safetensors", "deep/down/config.json", "deep/down/router/*"]
+    assert asked == [{"name": "someone/thing", "revision": "v2", "token": "secret", "allow_patterns": files}]
 
 
 def test_a_hub_without_an_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

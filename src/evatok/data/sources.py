@@ -10,6 +10,7 @@ from evatok.data.scenes.source import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
 from evatok.data.toy.doom import DoomConfig, DoomSource
 from evatok.data.toy.games import GamesConfig, GamesSource
+from evatok.utils.configs import from_dict
 
 __all__ = [
     "ClipSource",
@@ -26,9 +27,14 @@ __all__ = [
     "source_kind",
 ]
 
-_KINDS = {
-    fields(kind)[0].name: kind
-    for kind in (FolderConfig, FileConfig, ShardsConfig, GamesConfig, DoomConfig, ScenesConfig)
+# The key that decides, in YAML too, which source entries describe: each config needs its own, and none has another's.
+_KINDS: dict[str, type[SourceConfig]] = {
+    "folder": FolderConfig,
+    "file": FileConfig,
+    "shards": ShardsConfig,
+    "games": GamesConfig,
+    "doom": DoomConfig,
+    "scenes": ScenesConfig,
 }
 
 
@@ -63,5 +69,9 @@ def source_kind(entries: Mapping[str, Any]) -> type[SourceConfig]:
 
 
 def source_config(entries: Mapping[str, Any]) -> SourceConfig:
-    """The config out of what `asdict` and JSON made of it; ValueError where these are no source's entries."""
-    return source_kind(entries)(**entries)
+    """The config out of what `asdict` and JSON made of it; a missing entry takes its default.
+
+    Raises:
+        ValueError: not exactly one key says which source this is, or that source does not know an entry.
+    """
+    return from_dict(source_kind(entries), entries)

@@ -35,11 +35,11 @@ class Components(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Vectors `(..., size)` to their components `(..., count)`."""
-        return vectors @ self.rows.T
+        return vectors @ self.rows.to(vectors.dtype).T
 
     def draw(self, components: Tensor) -> Tensor:
         """Components `(..., count)` to the vectors `(..., size)` that are made of them."""
-        return components @ self.rows
+        return components @ self.rows.to(components.dtype)
 
     @torch.no_grad()
     def start(self, rows: Tensor) -> None:

@@ -1,11 +1,9 @@
 """The router as users hold it: a clip in, tokens of each of its blocks out."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.predictors import blocks_of, table_of
@@ -13,15 +11,14 @@ from evatok.allocation.rules import Price
 from evatok.assignment import AssignmentSpace
 from evatok.router.config import RouterConfig
 from evatok.router.network import RouterNetwork
-from evatok.utils import saving
+from evatok.utils.saving import Kind, SavedModel
 
-SAVED = saving.Kind("router", "evatok.Router", RouterConfig)
 # Clips that go through the network together on a GPU. Every pass has as many, so that rounding, and with it a clip's
 # assignment, does not depend on how many clips there are. On a CPU they go one by one.
 _TOGETHER = 8
 
 
-class Router(nn.Module):
+class Router(SavedModel[RouterConfig]):
     """Predicts what assignments are worth to a clip, and picks one (paper, section 4).
 
     `router(video, w_q=1.4)` picks by preference; `table` is what any rule picks from. A clip's assignment is the same
@@ -31,32 +28,12 @@ class Router(nn.Module):
         config: what it is made of; `evatok.ROUTER_PRESETS` has named ones. Weights are random until trained or loaded.
     """
 
+    KIND = Kind("router", "evatok.Router", RouterConfig)
+
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
         self.config = config
         self.network = RouterNetwork(config)
-        self.name = "unnamed"
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path) -> Self:
-        """Loads a shipped router by its name, a folder that `save_pretrained` wrote, or a hub's repository.
-
-        Returns:
-            The router in float32, in evaluation mode, on the CPU.
-
-        Raises:
-            CheckpointError: a ValueError that says what is missing or does not fit.
-        """
-        folder = SAVED.find(name)
-        with torch.device("meta"):
-            router = cls(SAVED.read_config(folder))
-        router.load_state_dict(saving.read_weights(folder, router.state_dict()), assign=True)
-        router.name = folder.resolve().name if Path(name).is_dir() else str(name)
-        return router.eval()
-
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
-        SAVED.write(Path(folder), self.config, self.state_dict(), dtype)
 
     @property
     def calibration(self) -> Calibration:

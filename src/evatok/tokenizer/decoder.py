@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         if self.patches is not None:
             assert drawing is not None
             seen = torch.cat((drawing.before[:, :, None], drawing.frames), 2).flatten(1, 2)
-            features: Tensor = self.patches(seen)
+            features: Tensor = self.patches(seen.to(self.tokens.weight.dtype))
             return features.flatten(0, 2)
         first = tokens[layout.first_of_block.to(tokens.device)]
         return first[:, None].expand(-1, picture.grid[0] * picture.grid[1], -1).flatten(0, 1)

@@ -15,10 +15,9 @@ from evatok.tokenizer.footage import CLIPS_AT_ONCE, TENSOR_FPS, FileFootage, Foo
 from evatok.tokenizer.lengths import Chooser, Lengths, Wish, chooser
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokens.tokens import TokenFormat, Tokens
-from evatok.utils import saving
+from evatok.utils.saving import CONFIG, Kind, SavedModel
 from evatok.video.fit import Fit, Mode, fill_blocks, plan_fit
 
-SAVED = saving.Kind("tokenizer", "evatok.VideoTokenizer", TokenizerConfig)
 # Where a saved tokenizer has its router.
 ROUTER = "router"
 
@@ -27,75 +26,40 @@ class TokenMismatch(ValueError):
     """Tokens that another model made."""
 
 
-class VideoTokenizer(TokenizerNetwork):
+class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     """A tokenizer with a chosen number of tokens for every block of four frames.
 
     `forward(video, lengths)` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and `reconstruct` take
-    videos of any length and size. A clip's tokens are the same alone, in any batch, twice.
+    videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router that it carries is
+    saved, loaded and moved with it, and stays in float32.
 
     Args:
         config: what it is made of; `evatok.PRESETS` has named ones. Weights are random until trained or loaded.
     """
 
+    KIND = Kind("tokenizer", "evatok.VideoTokenizer", TokenizerConfig)
+
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.name = "unnamed"
-        self._checksum: tuple[int, str] | None = None
         # Not a submodule: its weights are no part of the tokenizer's, nor of its checksum.
         self._carried: tuple[Router, ...] = ()
 
-    @classmethod
-    def from_pretrained(cls, name: str | Path) -> Self:
-        """Loads a shipped tokenizer by its name, a folder that `save_pretrained` wrote, or a hub's repository.
-
-        Returns:
-            The tokenizer in float32, in evaluation mode, on the CPU, with the router in its subfolder `router`, if any.
-
-        Raises:
-            CheckpointError: a ValueError that says what is missing or does not fit.
-        """
-        folder = SAVED.find(name)
-        with torch.device("meta"):
-            model = cls(SAVED.read_config(folder))
-        weights = saving.read_weights(folder, model.state_dict())
-        model.load_state_dict(weights, assign=True)
-        model.name = folder.resolve().name if Path(name).is_dir() else str(name)
-        if (folder / ROUTER / saving.CONFIG).exists():
-            model.carry(Router.from_pretrained(folder / ROUTER))
-        return model.eval()
+    def _load_parts(self, folder: Path) -> None:
+        """Loads the router in the subfolder `router`, if there is one."""
+        if (folder / ROUTER / CONFIG).exists():
+            self.carry(Router.from_pretrained(folder / ROUTER))
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder.
 
         A router that the tokenizer carries goes into the subfolder `router` in the same way.
         """
-        SAVED.write(Path(folder), self.config, self.state_dict(), dtype)
+        super().save_pretrained(folder, dtype)
         if self.router is not None:
             self.router.save_pretrained(Path(folder) / ROUTER, dtype)
         else:
-            (Path(folder) / ROUTER / saving.CONFIG).unlink(missing_ok=True)  # of what was there before
-
-    def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
-        """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
-        from tempfile import TemporaryDirectory
-
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        url = api.create_repo(repository, private=private, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, dtype)
-            api.upload_folder(repo_id=repository, folder_path=folder)
-        return str(url)
-
-    @property
-    def checksum(self) -> str:
-        """Sixteen hexadecimal digits that change with any weight."""
-        version = sum(weight._version for weight in self.parameters())
-        if self._checksum is None or self._checksum[0] != version:
-            self._checksum = version, saving.checksum(self.state_dict())
-        return self._checksum[1]
+            (Path(folder) / ROUTER / CONFIG).unlink(missing_ok=True)  # of what was there before
 
     @property
     def token_format(self) -> TokenFormat:

@@ -112,7 +112,7 @@ class Sketch(nn.Module):
         codes_of: CodesOf,
     ) -> Drawing:
         """The sketch by codes that are asked for when their turn comes."""
-        grey = self.log_size.new_zeros(len(layout.lengths), 3, *size)
+        grey = self.log_size.new_zeros((len(layout.lengths), 3, *size), dtype=torch.float32)
         before = grey if last is None or not self.carries else last
         starts, drawn = [], []
         for block, groups in groupby(groups_of(layout, grey.device), lambda group: group.block):
@@ -153,7 +153,8 @@ class Sketch(nn.Module):
         self.log_size[kind] = log_size.to(self.log_size)
 
     def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
-        return self.log_size[kind] @ like(self.log_size, _powers, tokens, picture.grid)
+        log_size = self.log_size[kind].float()
+        return log_size @ like(log_size, _powers, tokens, picture.grid)
 
 
 @lru_cache(maxsize=4096)

@@ -4,16 +4,17 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from evatok.utils.configs import from_dict, to_dict
 from evatok.utils.files import replacing, write_text
 
 FORMAT = 1
@@ -42,31 +43,36 @@ class Kind(Generic[ConfigT]):
     @property
     def shipped(self) -> tuple[str, ...]:
         """Names of the models of this kind that come with the package."""
-        folder = files("evatok") / "weights"
+        folder = _shipped()
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
-        return tuple(entry.name for entry in entries if _mark(Path(str(entry))) == self.mark)
+        return tuple(entry.name for entry in entries if _mark(entry) == self.mark)
 
-    def find(self, name: str | Path) -> Path:
-        """The folder of a model: a shipped name, a folder, or the id of a hub's repository, which is downloaded.
+    def find(
+        self, name: str | Path, subfolder: str = "", revision: str | None = None, token: str | bool | None = None
+    ) -> Path:
+        """The folder of a model, as `SavedModel.from_pretrained` says.
 
         Raises:
-            CheckpointError: if it is none of these.
+            CheckpointError: there is none by that name.
         """
         if Path(name).is_dir():
-            return Path(name)
-        if str(name) in self.shipped:
-            return Path(str(files("evatok") / "weights" / str(name)))
+            return Path(name, subfolder)
+        shipped = Path(_shipped(), name, subfolder)
+        if _mark(shipped) == self.mark:
+            return shipped
         if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
             raise CheckpointError(
-                f"{name} is no folder and no shipped {self.noun}; shipped are: {', '.join(self.shipped)}"
+                f"{PurePosixPath(name, subfolder)} is no folder and no shipped {self.noun}; "
+                f"shipped are: {', '.join(self.shipped)}"
             )
-        return _download(str(name), f"no shipped {self.noun} ({', '.join(self.shipped)})")
+        nor = f"no shipped {self.noun} ({', '.join(self.shipped)})"
+        return _download(str(name), subfolder, revision, token, nor)
 
     def write(self, folder: Path, config: ConfigT, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         """Writes config and weights (floating point ones as `dtype`), each to a temporary name first."""
         folder.mkdir(parents=True, exist_ok=True)
         stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
-        entries = {"kind": self.mark, "format": FORMAT, "config": asdict(config)}  # type: ignore[call-overload]
+        entries = {"kind": self.mark, "format": FORMAT, "config": to_dict(config)}
         with replacing(folder / WEIGHTS) as temporary:
             save_file(stored, temporary, metadata={"format": "pt"})
         write_text(folder / CONFIG, json.dumps(entries, indent=2) + "\n")
@@ -83,9 +89,121 @@ class Kind(Generic[ConfigT]):
         if version != FORMAT:
             raise CheckpointError(f"{folder} has format {version}; this version of evatok reads format {FORMAT}")
         try:
-            return _from_dict(self.config, entries["config"])
+            return from_dict(self.config, entries["config"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / CONFIG} does not fit: {error}") from error
+
+
+class SavedModel(nn.Module, Generic[ConfigT]):
+    """A model that is saved to a folder and loaded from one, and whose weights have a name of their own, `checksum`.
+
+    A subclass has a `KIND`, is made of a config alone, and keeps it as `config`.
+    """
+
+    # Not huggingface_hub's PyTorchModelHubMixin: it lets missing and unknown weights pass, falls back to pickles, and
+    # knows no shipped models, subfolders, dtypes; with these written for it, one call to the hub would be left of it.
+
+    KIND: ClassVar[Kind[Any]]
+    config: ConfigT
+    name: str = "unnamed"
+    _checksum: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        revision: str | None = None,
+        subfolder: str = "",
+        token: str | bool | None = None,
+    ) -> Self:
+        """Loads a folder that `save_pretrained` wrote, a shipped model by its name, or a hub's repository.
+
+        Args:
+            name: the folder, the name, or the repository as `owner/name`, which is downloaded.
+            dtype: of the weights, whatever the file's is.
+            device: where the whole model goes.
+            revision: branch, tag or commit of a hub's repository.
+            subfolder: where in the folder or the repository the model is.
+            token: for a hub's repository; None is the one that `hf auth login` has stored.
+
+        Returns:
+            The model in evaluation mode.
+
+        Raises:
+            CheckpointError: a ValueError that says what is missing or does not fit.
+        """
+        folder = cls.KIND.find(name, subfolder, revision, token)
+        config = cls.KIND.read_config(folder)
+        with torch.device("meta"):
+            model = cls(config).eval()
+        weights = _read_weights(folder, model.state_dict())
+        model.load_state_dict(weights, assign=True)
+        model._checksum = _digest(weights)
+        model.name = folder.resolve().name if Path(name).is_dir() else str(PurePosixPath(name, subfolder))
+        model._load_parts(folder)
+        return model.to(device, dtype)
+
+    def _load_parts(self, folder: Path) -> None:
+        """Loads what a subclass keeps in the folder beside its weights."""
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
+        weights = self.state_dict()
+        self.KIND.write(Path(folder), self.config, weights, dtype)
+        self._checksum = _digest(weights)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
+        """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        url = api.create_repo(repository, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype)
+            api.upload_folder(repo_id=repository, folder_path=folder)
+        return str(url)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def checksum(self) -> str:
+        """Sixteen hexadecimal digits that say which weights these are: the first of their SHA-256 as float32.
+
+        It is taken when weights are loaded from or saved to a folder, or else when it is first asked for, and stays
+        through any change of dtype and device. It is taken anew after `load_state_dict`, and after or during training
+        (`train`). Weights that are written into in evaluation mode keep it until they are saved.
+        """
+        if self._checksum is None or self.training:
+            self._checksum = _digest(self.state_dict())
+        return self._checksum
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; weights change in training, so `checksum` is taken anew."""
+        if mode or self.training:
+            self._checksum = None
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What `load_state_dict` comes to, called for this module or for one that it is part of."""
+        self._checksum = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+def _shipped() -> Path:
+    return Path(str(files("evatok"))) / "weights"
 
 
 def _mark(folder: Path) -> str | None:
@@ -96,38 +214,19 @@ def _mark(folder: Path) -> str | None:
         return None
 
 
-def _download(name: str, nor: str) -> Path:
+def _download(name: str, subfolder: str, revision: str | None, token: str | bool | None, nor: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    wanted = [str(PurePosixPath(subfolder, file)) for file in (WEIGHTS, CONFIG, "router/*")]
     try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, "router/*"]))
+        return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=wanted), subfolder)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {reason}") from error
 
 
-def _from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
-    """A config dataclass out of what `asdict` and JSON made of it; what an older version lacked is the default."""
-    known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(entries) - set(known)):
-        raise ValueError(f"{kind.__name__} does not know {unknown}")
-    values: dict[str, Any] = {}
-    for name, value in entries.items():
-        nested = [kind for kind in get_args(known[name]) or (known[name],) if is_dataclass(kind)]
-        if nested and value is not None:
-            values[name] = _from_dict(_kind_of(value, nested), value)
-        else:
-            values[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
-
-
-def _kind_of(entries: Mapping[str, Any], kinds: list[Any]) -> Any:
-    """The first config dataclass that knows all of these values; the first of all where none does."""
-    return next((kind for kind in kinds if {field.name for field in fields(kind)} >= set(entries)), kinds[0])
-
-
-def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a saved model as float32; `CheckpointError` with the differing names if they do not fit."""
     try:
         found = load_file(folder / WEIGHTS)
@@ -145,7 +244,7 @@ def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tens
     return {name: weight.to(torch.float32, copy=True) for name, weight in found.items()}
 
 
-def checksum(weights: Mapping[str, Tensor]) -> str:
+def _digest(weights: Mapping[str, Tensor]) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of all weights, by name, as float32."""
     digest = hashlib.sha256()
     for name in sorted(weights):

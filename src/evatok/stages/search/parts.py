@@ -121,7 +121,7 @@ class PartSearcher:
     def __init__(self, config: SearchConfig, made_by: dict[str, Any]) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.config, self.made_by = config, made_by
-        self.tokenizer = VideoTokenizer.from_pretrained(config.tokenizer).to(device)
+        self.tokenizer = VideoTokenizer.from_pretrained(config.tokenizer, device=device)
         self.lpips = LPIPS.from_pretrained(config.network).to(device)
         self.clips = open_clips(config, self.tokenizer.config.clip_frames)
 

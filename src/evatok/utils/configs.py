@@ -1,0 +1,53 @@
+"""Config dataclasses as JSON holds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+ConfigT = TypeVar("ConfigT")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Entries of a config; those of a config within it begin with `type`, the name of its class."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {
+        name: {"type": type(value).__name__, **to_dict(value)} if is_dataclass(value) else value
+        for name, value in values.items()
+    }
+
+
+def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
+    """The config of entries that `to_dict` or `asdict` made, also after JSON; a missing entry takes its default.
+
+    Where a config within it may be of several classes, `type` decides; without it, as `asdict` leaves it, the first.
+
+    Raises:
+        ValueError: an entry or a type is not known, something is no object, or a config refuses its values.
+        TypeError: an entry that has no default is missing.
+    """
+    config: ConfigT = _config([kind], entries)
+    return config
+
+
+def _config(kinds: Sequence[Any], value: Any) -> Any:
+    names = [kind.__name__ for kind in kinds]
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{' or '.join(names)} must be an object, got {value!r}")
+    entries = dict(value)
+    name = entries.pop("type", names[0])
+    if name not in names:
+        raise ValueError(f"type must be {' or '.join(names)}, got {name!r}")
+    kind = kinds[names.index(name)]
+    known = {field.name: field.type for field in fields(kind)}
+    if unknown := sorted(entries.keys() - known.keys()):
+        raise ValueError(f"{name} does not know {', '.join(unknown)}; it has {', '.join(known)}")
+    return kind(**{key: _value(known[key], entry) for key, entry in entries.items()})
+
+
+def _value(expected: Any, value: Any) -> Any:
+    options = get_args(expected) if get_origin(expected) in (Union, UnionType) else (expected,)
+    kinds = [option for option in options if is_dataclass(option)]
+    if kinds and value is not None:
+        return _config(kinds, value)
+    return tuple(value) if isinstance(value, list) and any(get_origin(each) is tuple for each in options) else value

@@ -1,0 +1,60 @@
+"""Configs as entries: what is missing, unknown, of several classes."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from evatok.utils.configs import from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Square:
+    side: int = 1
+    colours: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Circle:
+    radius: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    shape: Square | Circle
+    frame: Square | None = None
+    names: list[str] | str = "none"
+
+
+ALL = [Drawing(Square(2, (3, 4))), Drawing(Circle(5), Square(6), ["a", "b"]), Drawing(Square())]
+
+
+@pytest.mark.parametrize("drawing", ALL)
+def test_a_config_comes_back_from_json(drawing: Drawing) -> None:
+    assert from_dict(Drawing, json.loads(json.dumps(to_dict(drawing)))) == drawing
+
+
+def test_entries_say_their_class() -> None:
+    assert to_dict(ALL[1])["shape"] == {"type": "Circle", "radius": 5}
+
+
+def test_without_a_type_it_is_the_first_class_and_defaults_fill_in() -> None:
+    assert from_dict(Drawing, json.loads(json.dumps(asdict(ALL[0])))) == ALL[0]
+    assert from_dict(Drawing, {"shape": {"side": 2}}) == Drawing(Square(2))
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"shape": {}, "sharpe": 1}, "Drawing does not know sharpe; it has shape, frame, names"),
+        ({"shape": {"radius": 5}}, "Square does not know radius; it has side, colours"),
+        ({"shape": {"type": "Circle", "side": 5}}, "Circle does not know side; it has radius"),
+        ({"shape": {"type": "Line"}}, "type must be Square or Circle, got 'Line'"),
+        ({"shape": {}, "frame": {"type": "Circle", "radius": 5}}, "type must be Square, got 'Circle'"),
+        ({"shape": 3}, "Square or Circle must be an object, got 3"),
+        ([], r"Drawing must be an object, got \[\]"),
+    ],
+)
+def test_what_does_not_fit_is_named(entries: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        from_dict(Drawing, entries)
