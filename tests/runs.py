@@ -46,7 +46,7 @@ def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
         loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),
         codebook=CodebookConfig(warmup=3, window=2),
         optimizer=OptimizerConfig(kind="muon", lr=3e-3, warmup=2),
-        average=0.9,
+        ema_decay=0.9,
         loop=replace(
             LoopConfig(steps=8, accumulate=2, precision="no", log_every=2, validate_every=8, checkpoint_every=4),
             **loop,

@@ -70,7 +70,9 @@ def run_one_and_two(
 
     one_log, two_log = logged(folder / "one"), logged(folder / "two")
     compared = [name for name in one_log if "clips/s" not in name]
-    assert {"loss/l1", "loss/commitment", "codes/used"} <= set(compared) and any("lpips/8" in name for name in compared)
+    assert {"loss/tokenizer/l1", "loss/tokenizer/commitment", "codes/used"} <= set(compared) and any(
+        "lpips/8" in name for name in compared
+    )
     for name in compared:
         assert two_log[name] == pytest.approx(one_log[name], rel=1e-3, abs=1e-4), name
 
