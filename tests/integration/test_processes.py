@@ -32,8 +32,8 @@ HERE = ["--num_machines=1", "--num_processes=2", "--main_process_port=0"]
 TWO_SHARDED = ["-m", "accelerate.commands.launch", f"--config_file={NODES}", *HERE]
 
 
-def run(config: Path, launch: list[str], *words: str) -> None:
-    command = [sys.executable, *launch, "-m", "tests.runs", str(config), *words]
+def run(config: Path, launch: list[str], *words: str, module: str = "tests.runs") -> None:
+    command = [sys.executable, *launch, "-m", module, str(config), *words]
     done = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
@@ -110,3 +110,13 @@ def test_two_processes_shard_as_the_config_for_many_nodes_says(
     for name, weight in weights(tmp_path / "one").items():
         # Muon computes in bf16, so a few entries differ by more than a tenth of what they have moved.
         assert (two[name] - weight).abs().mean() < 1.5e-4, name
+
+
+@pytest.mark.parametrize(("launch", "words"), [(TWO, []), (TWO_SHARDED, ["--shard"])], ids=["copies", "shards"])
+def test_two_processes_train_two_models_against_each_other(tmp_path: Path, launch: list[str], words: list[str]) -> None:
+    run(tmp_path / "one", ONE, "4", module="tests.rivals")
+    run(tmp_path / "two", launch, "2", *words, module="tests.rivals")
+    one, two = (torch.load(tmp_path / name / "final.pt") for name in ("one", "two"))
+    assert one.keys() == two.keys() == {"maker", "judge"}
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=1e-4, atol=1e-5)

@@ -61,6 +61,13 @@ def test_a_sketch_is_fitted_before_the_first_step_and_resumed(tmp_path: Path, vi
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+def test_without_an_average_the_weights_themselves_are_saved(tmp_path: Path, video_folder: Path) -> None:
+    config = replace(mini_config(tmp_path, video_folder, steps=4), ema_decay=None)
+    saved = load_file(train_proxy(config) / "model.safetensors")
+    weights = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "model.safetensors")
+    assert saved.keys() == weights.keys() and all(torch.equal(saved[name], weights[name]) for name in saved)
+
+
 def test_a_sketch_takes_no_warmup(tmp_path: Path, video_folder: Path) -> None:
     with pytest.raises(ValueError, match=r"codebook\.warmup must be 0 .* got 3"):
         replace(mini_config(tmp_path, video_folder), model=SKETCHED)

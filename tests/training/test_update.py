@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +10,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from evatok.training.loop import SKIPS_IN_A_ROW, LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig, build_optimizers, relative_rate, set_rate
 from evatok.training.preparing import prepare
 from evatok.training.task import Item, Progress, Task, Trained
 from evatok.training.update import NotFinite, update
+from tests.rivals import Numbers, Rivals, Series
 
 LOOP = LoopConfig(steps=6, precision="no", log_every=1, validate_every=99, checkpoint_every=99, tracker="none")
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A batch of one number."""
-
-    value: float
-    keys: list[str]
-
-    def __len__(self) -> int:
-        return 1
-
-
-class Series(Dataset[Numbers]):
-    """Item `i` is the number `i`, or what `spoiled` has in its place."""
-
-    def __init__(self, spoiled: dict[int, float]) -> None:
-        self.spoiled = spoiled
-
-    def __getitem__(self, index: int) -> Numbers:
-        return Numbers(self.spoiled.get(index, 1.0), [f"clip {index}"])
 
 
 class Line(Task[Numbers]):
@@ -91,33 +70,6 @@ def test_skip_gives_up_where_nothing_is_finite(tmp_path: Path) -> None:
     task = Line(dict.fromkeys(range(99), -1.0))
     with pytest.raises(NotFinite, match=f"{SKIPS_IN_A_ROW} steps in a row"):
         train(task, replace(LOOP, nonfinite="skip", steps=99), tmp_path, resume=False)
-
-
-class Rivals(Task[Numbers]):
-    """Two models that each want what the other does not, with a weight that is frozen anyway."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        maker, judge = (nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)) for _ in range(2))
-        judge[0].bias.requires_grad_(False)
-        optimizer = OptimizerConfig(lr=0.05, warmup=0, clip=0.1)
-        self.trained = {"maker": Trained(maker, optimizer, 0.9), "judge": Trained(judge, optimizer, None)}
-        self.batches = Series({index: float(index) for index in range(99)})
-        self.graph: Tensor | None = None
-
-    def losses(self, step: int, item: Item[Numbers]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        maker, judge = self.trained["maker"], self.trained["judge"]
-        number = torch.tensor([[item.batch.value]])
-        made = maker.model(number)
-        assert not any(weight.requires_grad for weight in judge.network.parameters())
-        self.graph = made.square().mean()
-        yield "maker", {"size": self.graph, "judged": -judge.network(made).mean()}
-        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
-            self.graph.backward()
-        assert not any(weight.requires_grad for weight in maker.network.parameters())
-        judged = judge.model(torch.cat((number, made.detach())))
-        # One of them belongs to every other step only.
-        yield "judge", {"real": -judged[0].mean()} | ({"made": judged[1].mean()} if step % 2 else {})
 
 
 def by_hand(networks: dict[str, nn.Module], task: Rivals, steps: int) -> None:

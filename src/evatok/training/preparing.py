@@ -21,7 +21,12 @@ def prepare(accelerator: Accelerator, models: Collection[Trained[Any]]) -> None:
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded:
         _set_up(accelerator)
+    layers = accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap if sharded else None
     for trained in models:
+        if layers is not None:
+            # A model that has none of the layers is one piece; accelerate would refuse it.
+            found = {type(module).__name__ for module in trained.network.modules()}
+            accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = [name for name in layers if name in found]
         trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
     if sharded:
         # accelerate's own way to save shards takes the n-th optimiser for the n-th model's: it is not to know of them.
