@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.common import Row, in_turn, product_rate, read_config, table, timing_arguments, write_record
 from benchmarks.operations import training_operations
-from benchmarks.steps import RandomClips, new_accelerator, prepare_task, step_config
+from benchmarks.steps import RandomClips, new_accelerator, step_config
 from evatok.data.clips import ClipBatch
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.nn.attention import Segments, attend
@@ -39,6 +39,7 @@ from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.picture import Picture, places_of
+from evatok.training.preparing import prepare
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -139,7 +140,7 @@ def learner(config: ProxyConfig, accelerator: Accelerator, backend: str | None) 
     task = MixedTask(config, accelerator.device)
     if backend:
         compile_layers(task.trained["tokenizer"].network, backend)
-    prepare_task(task, accelerator)
+    prepare(accelerator, task.trained.values())
 
     def learn(lengths: Tensor) -> None:
         task.lengths = lengths

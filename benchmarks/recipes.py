@@ -29,6 +29,7 @@ from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
+from evatok.training.preparing import prepare
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -178,7 +179,7 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     config = replace(config, data=InMemory(**entries, prepared=prepared), loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
     steps, task = train_for(config, 60 * minutes)
-    network = task.trained["tokenizer"].average
+    network = task.trained["tokenizer"].averaged()
     assignments = [config.model.space.uniform(level) for level in config.model.levels] + list(FRONT_LOADED)
     lpips = LPIPS.from_pretrained("alex")
     result = evaluate_reconstruction(network, config.model, prepared.held_out, lpips, assignments)
@@ -192,8 +193,7 @@ def train_for(config: ProxyConfig, seconds: float) -> tuple[int, ProxyTask]:
     # No number of steps is known beforehand: the warm-up ends when its share of the time is gone.
     config = replace(config, codebook=replace(config.codebook, warmup=10**9 if needs_warmup else 0))
     task, accelerator = ProxyTask(config), Accelerator(cpu=True, mixed_precision=config.loop.precision)
-    for trained in task.trained.values():
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
+    prepare(accelerator, task.trained.values())
     step, start = 0, time.process_time()
     while (share := (time.process_time() - start) / seconds) < 1:
         if task.warmup > step and needs_warmup and share > _WARMUP:

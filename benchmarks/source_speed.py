@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import arguments, read_config, table, write_record
-from benchmarks.steps import new_accelerator, prepare_task
+from benchmarks.steps import new_accelerator
 from evatok.data.clips import ClipBatch, TrainingClips, loader
 from evatok.data.folders import FolderConfig
 from evatok.data.prepare.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
 from evatok.data.sources import ClipSource, open_source
 from evatok.stages.proxy import ProxyConfig, ProxyTask
+from evatok.training.preparing import prepare
 from evatok.training.task import Item
 from evatok.training.update import update
 
@@ -103,7 +104,7 @@ def learner(config: ProxyConfig) -> Callable[[ClipBatch], None]:
     plain = replace(config, data=replace(config.data, validation=[]))
     task = ProxyTask(plain)
     accelerator = new_accelerator(config.loop.on_this_machine().precision)
-    prepare_task(task, accelerator)
+    prepare(accelerator, task.trained.values())
 
     def learn(batch: ClipBatch) -> None:
         update(task, accelerator, task.warmup, config.loop.steps, [Item(batch, seed=0)])

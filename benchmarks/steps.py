@@ -20,7 +20,6 @@ from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.sharding import prepare
 from evatok.training.task import Item
 from evatok.video.reading import write_video
 
@@ -102,7 +101,7 @@ def run_steps(
         task = TimedTask(config, each_step)
         if not read:
             clips = RandomClips(config.data.group, config.model.clip_frames, config.model.side)
-            task.batches = clips  # type: ignore[assignment]
+            task.batches = clips
         train(task, config.loop, Path(run), resume=False)
     return task
 
@@ -111,10 +110,3 @@ def new_accelerator(precision: str) -> Accelerator:
     """For single updates, whatever the precision of an earlier run in this process."""
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision)
-
-
-def prepare_task(task: ProxyTask, accelerator: Accelerator) -> None:
-    """Moves and wraps a task's models as the loop does it."""
-    for trained in task.trained.values():
-        trained.averaging.to(accelerator.device)
-    prepare(accelerator, task.trained.values())

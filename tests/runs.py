@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator, DistributedType
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
 from evatok.cli import main
@@ -46,7 +46,7 @@ def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
         loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),
         codebook=CodebookConfig(warmup=3, window=2),
         optimizer=OptimizerConfig(kind="muon", lr=3e-3, warmup=2),
-        average=0.9,
+        ema_decay=0.9,
         loop=replace(
             LoopConfig(steps=8, accumulate=2, precision="no", log_every=2, validate_every=8, checkpoint_every=4),
             **loop,
@@ -123,7 +123,7 @@ def _stall_in_checkpoint(wanted: int, mark: Path) -> None:
     Accelerator.save_state = stalled
 
 
-def _shard_without_gpus() -> None:
+def shard_without_gpus() -> None:
     """accelerate shards on GPUs only, by its choice alone: torch does it on CPUs as well."""
     initialize = AcceleratorState.__init__
 
@@ -131,6 +131,8 @@ def _shard_without_gpus() -> None:
         initialize(self, *others, fsdp_plugin=fsdp_plugin, **named)
         if fsdp_plugin is not None:
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+            # As accelerate does it: the next one who asks would be told otherwise.
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
             if self.mixed_precision != "no":
                 fsdp_plugin.set_mixed_precision(self.mixed_precision)
 
@@ -141,7 +143,7 @@ if __name__ == "__main__":
     config, *words = sys.argv[1:]
     if words[:1] == ["--shard"]:
         words = words[1:]
-        _shard_without_gpus()
+        shard_without_gpus()
     if words[:1] == ["--stall"]:
         where, number, mark = words[1:4]
         words = words[4:]

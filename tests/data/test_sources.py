@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -198,7 +198,7 @@ ENTRIES: list[dict[str, Any]] = [
 
 def test_one_key_decides_which_source_it_is() -> None:
     assert [next(key for key in entries if key in KINDS) for entries in ENTRIES] == list(KINDS)
-    assert set(KINDS.values()) == set(get_args(SourceConfig))
+    assert set(KINDS.values()) == set(SourceConfig.__subclasses__())
     for key, kind in KINDS.items():
         required = [field.name for field in fields(kind) if field.default is MISSING]
         assert required == [key] and not (KINDS.keys() - {key}) & {field.name for field in fields(kind)}

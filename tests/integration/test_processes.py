@@ -39,8 +39,8 @@ HERE = ["--num_machines=1", "--num_processes=2", "--main_process_port=0"]
 TWO_SHARDED = ["-m", "accelerate.commands.launch", f"--config_file={NODES}", *HERE]
 
 
-def run(config: Path, launch: list[str], *words: str) -> None:
-    command = [sys.executable, *launch, "-m", "tests.runs", str(config), *words]
+def run(config: Path, launch: list[str], *words: str, module: str = "tests.runs") -> None:
+    command = [sys.executable, *launch, "-m", module, str(config), *words]
     done = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
@@ -78,7 +78,9 @@ def run_one_and_two(
 
     one_log, two_log = logged(folder / "one"), logged(folder / "two")
     compared = [name for name in one_log if "clips/s" not in name]
-    assert {"loss/l1", "loss/commitment", "codes/used"} <= set(compared) and any("lpips/8" in name for name in compared)
+    assert {"loss/tokenizer/l1", "loss/tokenizer/commitment", "codes/used"} <= set(compared) and any(
+        "lpips/8" in name for name in compared
+    )
     for name in compared:
         assert two_log[name] == pytest.approx(one_log[name], rel=1e-3, abs=1e-4), name
 
@@ -142,3 +144,13 @@ def test_the_entropy_is_that_of_the_mean_over_all_processes(tmp_path: Path) -> N
     halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for parts, expected in zip(zip(*halves, strict=True), entropy_and_gradient(slice(4)), strict=True):
         torch.testing.assert_close(torch.stack(parts).mean(0), expected)
+
+
+@pytest.mark.parametrize(("launch", "words"), [(TWO, []), (TWO_SHARDED, ["--shard"])], ids=["copies", "shards"])
+def test_two_processes_train_two_models_against_each_other(tmp_path: Path, launch: list[str], words: list[str]) -> None:
+    run(tmp_path / "one", ONE, "4", module="tests.rivals")
+    run(tmp_path / "two", launch, "2", *words, module="tests.rivals")
+    one, two = (torch.load(tmp_path / name / "final.pt") for name in ("one", "two"))
+    assert one.keys() == two.keys() == {"maker", "judge"}
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=1e-4, atol=1e-5)

@@ -28,7 +28,7 @@ CONFIG = {
         ],
         "clips": {"frames": 16, "sizes": [[32, 32], [24, 40], [8, 8]], "size_weights": [3, 1, 0]},
     },
-    "average": 0.999,
+    "ema_decay": 0.999,
     "init_from": None,
 }
 TRAINING = {

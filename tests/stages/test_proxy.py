@@ -52,8 +52,6 @@ def test_a_sketch_is_fitted_before_the_first_step_and_resumed(tmp_path: Path, vi
     start = ProxyTask(config("run"))
     before = start.validate(0).scalars
     start.before_step(0, [], torch.Generator().manual_seed(0))
-    started = start.trained["tokenizer"].network
-    start.trained["tokenizer"].average.load_state_dict(started.state_dict())
     after = start.validate(0).scalars
     assert all(after[name] < before[name] for name in before if "l1" in name)
     whole = train_proxy(config("run"))
@@ -61,6 +59,13 @@ def test_a_sketch_is_fitted_before_the_first_step_and_resumed(tmp_path: Path, vi
         rmtree(path)
     again = train_proxy(config("run"), resume=True)
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_without_an_average_the_weights_themselves_are_saved(tmp_path: Path, video_folder: Path) -> None:
+    config = replace(mini_config(tmp_path, video_folder, steps=4), ema_decay=None)
+    saved = load_file(train_proxy(config) / "model.safetensors")
+    weights = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "model.safetensors")
+    assert saved.keys() == weights.keys() and all(torch.equal(saved[name], weights[name]) for name in saved)
 
 
 def test_a_sketch_takes_no_warmup(tmp_path: Path, video_folder: Path) -> None:
@@ -84,7 +89,7 @@ def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder
     before = ProxyTask(config).validate(0).scalars
     tokenizer = VideoTokenizer.from_pretrained(train_proxy(config))
     task = ProxyTask(config)
-    task.trained["tokenizer"].average.load_state_dict(tokenizer.state_dict())
+    task.trained["tokenizer"].network.load_state_dict(tokenizer.state_dict())
     after = task.validate(40).scalars
     improved = [name for name in before if "l1" in name]
     assert improved and all(after[name] < before[name] for name in improved)
@@ -118,7 +123,7 @@ def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Pat
     before = ProxyTask(config).validate(0).scalars
     tokenizer = VideoTokenizer.from_pretrained(train_proxy(config))
     task = ProxyTask(config)
-    task.trained["tokenizer"].average.load_state_dict(tokenizer.state_dict())
+    task.trained["tokenizer"].network.load_state_dict(tokenizer.state_dict())
     after = task.validate(30).scalars
     improved = [name for name in before if "l1" in name]
     assert improved and all(after[name] < before[name] for name in improved)
@@ -141,7 +146,7 @@ def test_a_loss_that_is_not_finite_is_named(
         "evatok.losses.reconstruction.ReconstructionLoss.forward",
         lambda _, output, *__: {"l1": output.mean() * torch.nan},
     )
-    with pytest.raises(FloatingPointError, match=r"at step 0 loss/l1 is nan.*, with the clips videos:\d.mp4@\d"):
+    with pytest.raises(FloatingPointError, match=r"step 0 loss/tokenizer/l1 is nan.*, with the clips videos:\d.mp4@\d"):
         train_proxy(mini_config(tmp_path / "run", video_folder))
 
 
@@ -183,7 +188,7 @@ def test_fine_tuning_keeps_the_codebook_and_quantizes_from_the_first_step(tmp_pa
     before = codebook.detach().clone()
     task.before_step(0, items, torch.Generator())
     assert torch.equal(codebook, before)
-    assert "commitment" in task.losses(0, items[0])["tokenizer"]
+    assert "commitment" in dict(task.losses(0, items[0]))["tokenizer"]
 
 
 def test_fine_tuning_another_model_is_refused(tmp_path: Path, video_folder: Path) -> None:

@@ -53,7 +53,7 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTr
         loop=LoopConfig(steps=8, precision="no", log_every=4, validate_every=8, checkpoint_every=4),
         batch=4,
         keep=0.5,
-        average=0.9,
+        ema_decay=0.9,
     )
 
 

@@ -1,5 +1,6 @@
 """Optimisers and their schedule."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -18,6 +19,22 @@ def test_rate_warms_up_and_follows_a_cosine_to_its_end() -> None:
     assert rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert relative_rate(500, 110, CONFIG) == pytest.approx(0.1)
+
+
+def test_a_linear_rate_falls_evenly() -> None:
+    config = replace(CONFIG, schedule="linear")
+    rates = [relative_rate(step, 110, config) for step in (4, 9, 10, 35, 60, 110, 500)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.775, 0.55, 0.1, 0.1])
+
+
+def test_wsd_stays_at_the_peak_and_falls_in_the_last_share_of_all_steps() -> None:
+    config = replace(CONFIG, schedule="wsd", decay=0.4)
+    rates = [relative_rate(step, 100, config) for step in (4, 10, 30, 60, 70, 80, 100)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 1.0, 0.775, 0.55, 0.1])
+    assert OptimizerConfig().decay == 0.2
+    assert [relative_rate(step, 100, replace(config, decay=0.2)) for step in (79, 90)] == pytest.approx([1.0, 0.55])
+    # A fall over all steps begins after the warm-up.
+    assert [relative_rate(step, 110, replace(config, decay=1.0)) for step in (10, 60)] == pytest.approx([1.0, 0.55])
 
 
 def test_muon_takes_the_matrices_of_layers_and_adamw_the_rest() -> None:
@@ -47,7 +64,7 @@ def test_set_rate_is_relative_to_each_groups_peak() -> None:
     assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == [2.5e-4, 5e-4]
 
 
-@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"clip": -1.0}, {"final": 2.0}, {"warmup": -1}])
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"clip": -1.0}, {"final": 2.0}, {"warmup": -1}, {"decay": 0.0}])
 def test_config_names_the_wrong_value(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         OptimizerConfig(**wrong)  # type: ignore[arg-type]

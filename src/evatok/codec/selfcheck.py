@@ -132,7 +132,7 @@ def _config(file: Path, folder: Path, steps: int) -> ProxyConfig:
         loss=ReconstructionLossConfig(network="alex", perceptual_frames=8),
         codebook=CodebookConfig(warmup=0, window=20, groups=32),
         optimizer=OptimizerConfig(kind="muon", lr=1e-3, warmup=10),
-        average=0.9,
+        ema_decay=0.9,
         loop=LoopConfig(steps=steps, tracker="none", checkpoint_every=steps),
     )
 

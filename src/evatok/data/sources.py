@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # The key that decides, in YAML too, which source entries describe: each config needs its own, and none has another's.
-_KINDS: dict[str, type[SourceConfig]] = {
+KINDS: dict[str, type[SourceConfig]] = {
     "folder": FolderConfig,
     "file": FileConfig,
     "shards": ShardsConfig,
@@ -58,10 +58,10 @@ def open_source(config: SourceConfig) -> ClipSource:
 
 def source_kind(entries: Mapping[str, Any]) -> type[SourceConfig]:
     """The class of the config with some of these entries, which the first of its values names; ValueError for none."""
-    found = [name for name in _KINDS if isinstance(entries, Mapping) and name in entries]
+    found = [name for name in KINDS if isinstance(entries, Mapping) and name in entries]
     if len(found) != 1:
-        raise ValueError(f"a source has one of {', '.join(_KINDS)}; got {entries}")
-    kind = _KINDS[found[0]]
+        raise ValueError(f"a source has one of {', '.join(KINDS)}; got {entries}")
+    kind = KINDS[found[0]]
     known = [field.name for field in fields(kind)]
     if unknown := [name for name in entries if name not in known]:
         raise ValueError(f"a source with `{found[0]}` has {', '.join(known)}; got {', '.join(map(str, unknown))}")

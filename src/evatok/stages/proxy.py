@@ -1,7 +1,7 @@
 """Stage 1: the proxy tokenizer, trained under uniformly random assignments (paper, section 3)."""
 
-import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.tokenizer.start import start
+from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
-from evatok.training.task import Item, Progress, Trained, Validation
+from evatok.training.task import Item, Progress, Task, Trained, Validation
 from evatok.training.update import NotFinite
-from evatok.utils.files import write_text
 from evatok.utils.ranks import gathered, place
 from evatok.video.fit import to_signed
 
@@ -68,8 +68,8 @@ class ProxyConfig:
         loop: length, precision, seed, logging.
         init_from: tokenizer whose weights training starts with (a shipped name, a folder, a hub's repository), codebook
             included, so that there is no warm-up without quantization; `model` must be its config. None: from scratch.
-        average: decay per step of the moving average of the weights, which is what is validated and saved; it
-            starts lower.
+        ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; it
+            starts lower. None: no average, the weights themselves are.
     """
 
     folder: str
@@ -80,11 +80,10 @@ class ProxyConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     init_from: str | None = None
-    average: float = 0.999
+    ema_decay: float | None = 0.999
 
     def __post_init__(self) -> None:
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
+        check_ema_decay(self.ema_decay)
         if self.data.clips.frames != self.model.clip_frames:
             raise ValueError(
                 f"data.clips.frames must be the model's {self.model.clip_frames}, got {self.data.clips.frames}"
@@ -119,14 +118,14 @@ def _check_same(name: str, found: TokenizerConfig, wanted: TokenizerConfig) -> N
         raise ValueError(f"init_from {name} is another model: {'; '.join(differing)}")
 
 
-class ProxyTask:
+class ProxyTask(Task[ClipBatch]):
     """Reconstruction under random assignments, one for each group of clips."""
 
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
         self.space = config.model.space
         self.warmup = config.codebook.warmup if config.init_from is None else 0
-        self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.average)}
+        self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.ema_decay)}
         self.loss = ReconstructionLoss(config.loss)
         self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
@@ -163,8 +162,8 @@ class ProxyTask:
 
     def _draw_codes(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator, first: bool) -> None:
         tokenizer = self.trained["tokenizer"]
-        network, averaged = tokenizer.network, tokenizer.average.quantizer
-        assert isinstance(network.quantizer, VectorQuantizer) and isinstance(averaged, VectorQuantizer)
+        network = tokenizer.network
+        assert isinstance(network.quantizer, VectorQuantizer)
         features = _all_items([self._features(item) for item in items])
         features = features[features.isfinite().all(1)]
         if not len(features):
@@ -172,9 +171,10 @@ class ProxyTask:
         with writable(network), torch.no_grad():
             if first:
                 network.quantizer.draw(features, generator)
-            else:
-                drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
-                averaged.codebook[drawn] = network.quantizer.codebook[drawn]
+                return
+            drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
+        if tokenizer.average:
+            tokenizer.average.restart_rows(network, "quantizer.codebook", drawn)
 
     @torch.no_grad()
     def _features(self, item: Item[ClipBatch]) -> Tensor:
@@ -183,7 +183,7 @@ class ProxyTask:
         output: Reconstruction = self.trained["tokenizer"].model(self._video(item.batch), lengths, False)
         return output.quantized.features.cpu()
 
-    def losses(self, step: int, item: Item[ClipBatch]) -> dict[str, dict[str, Tensor]]:
+    def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Reconstruction and quantizer losses of a group under one random assignment."""
         generator = item.generator()
         video, lengths = self._video(item.batch), self._lengths(item.batch, generator)
@@ -192,7 +192,7 @@ class ProxyTask:
         if quantize:
             self.use.count(output, self.space.levels)
         losses = self.loss.to(video.device)(output.video, video, generator, output.sketch)
-        return {"tokenizer": losses | output.losses}
+        yield "tokenizer", losses | output.losses
 
     def _video(self, batch: ClipBatch) -> Tensor:
         """A batch's clips in [-1, 1], where the model is."""
@@ -207,14 +207,15 @@ class ProxyTask:
 
     def validate(self, step: int) -> Validation:
         """Reconstruction of held-out clips at every uniform length, by the averaged weights."""
-        network = self.trained["tokenizer"].average
+        network = self.trained["tokenizer"].averaged()
         return validate(network, self.config.model, self.validation, self.loss.to(network.device))
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
-        self.trained["tokenizer"].average.save_pretrained(folder)
-        record = asdict(progress) | {"seed": self.config.loop.seed, "config": asdict(self.config)}
-        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
+        network = self.trained["tokenizer"].averaged()
+        if place()[0] == 0:
+            network.save_pretrained(folder)
+            progress.write(folder, self.config)
 
     def gather(self) -> None:
         """Brings the counts of the codebook's use to the main process."""

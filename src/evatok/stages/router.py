@@ -1,9 +1,8 @@
 """Stage 3: a router, trained on the tables of searched clips (paper, section 4)."""
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +17,11 @@ from evatok.router.model import Router
 from evatok.router.network import RouterNetwork
 from evatok.stages.search.dataset import SearchedBatch, SearchedBatches, SearchedClips
 from evatok.stages.search.folder import check_held_out
+from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Item, Progress, Trained, Validation
-from evatok.utils.files import write_text
+from evatok.training.task import Item, Progress, Task, Trained, Validation
+from evatok.utils.ranks import place
 
 _TOGETHER = 64
 
@@ -43,7 +43,8 @@ class RouterTrainingConfig:
         keep: share of the patches that are looked at in a step, drawn for each clip.
         augment: probability of each change of a clip's frames that leaves its table nearly as it is: mirrored, upside
             down, with its colour channels in another order, as a negative.
-        average: decay per step of the moving average of the weights, which is what is validated and saved.
+        ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; None: no
+            average, the weights themselves are.
     """
 
     folder: str
@@ -57,7 +58,7 @@ class RouterTrainingConfig:
     batch: int = 32
     keep: float = 1.0
     augment: float = 0.5
-    average: float = 0.999
+    ema_decay: float | None = 0.999
 
     def __post_init__(self) -> None:
         self.loss.check(self.model)
@@ -73,8 +74,7 @@ class RouterTrainingConfig:
             raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
         if not 0 <= self.augment <= 1:
             raise ValueError(f"augment is a probability, between 0 and 1, got {self.augment}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
+        check_ema_decay(self.ema_decay)
 
 
 def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
@@ -89,7 +89,7 @@ def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
     return Path(config.folder) / "final"
 
 
-class RouterTask:
+class RouterTask(Task[SearchedBatch]):
     """Prediction of searched tables from the clips' frames.
 
     Args:
@@ -108,7 +108,7 @@ class RouterTask:
         network = RouterNetwork(config.model)
         if config.model.head != "classification":
             network.set_statistics(targets_of(config.model, table.lpips))
-        self.trained = {"router": Trained(network, config.optimizer, config.average)}
+        self.trained = {"router": Trained(network, config.optimizer, config.ema_decay)}
         self.batches = SearchedBatches(clips, config.batch, config.augment, config.loop.seed)
         self._clips = len(clips)
 
@@ -120,16 +120,13 @@ class RouterTask:
             check_held_out(training, validation)
         return cls(config, SearchedClips(training), SearchedClips(validation) if validation else None)
 
-    def before_step(self, step: int, items: list[Item[SearchedBatch]], generator: torch.Generator) -> None:
-        """Nothing."""
-
-    def losses(self, step: int, item: Item[SearchedBatch]) -> dict[str, dict[str, Tensor]]:
+    def losses(self, step: int, item: Item[SearchedBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The routing losses of a batch."""
         generator, network = item.generator(), self.trained["router"].network
         video = network.look(item.batch.video.to(network.device))
         kept = self._kept(video, generator)
         output = self.trained["router"].model(video, kept).float()
-        return {"router": self.loss(output, item.batch.values.to(output.device), generator)}
+        yield "router", self.loss(output, item.batch.values.to(output.device), generator)
 
     def _kept(self, video: Tensor, generator: torch.Generator) -> Tensor | None:
         if self.config.keep == 1:
@@ -147,7 +144,7 @@ class RouterTask:
         if self.held_out is None:
             return Validation({})
         table = self.held_out.table
-        prediction = self._prediction(self.held_out)
+        prediction = self._prediction(self.held_out, self.trained["router"].averaged())
         scores = [
             prediction_scores(table.clip_lpips, table.space, self.reward, w_q, prediction)
             for w_q in sorted({*SWEEP, self.config.w_q})
@@ -156,34 +153,26 @@ class RouterTask:
         scalars = {f"percentile/{each.w_q:g}": each.percentile for each in scores}
         return Validation(scalars | {"percentile": sum(scalars.values()) / len(scalars)})
 
-    def _prediction(self, clips: SearchedClips) -> Prediction:
-        """What the averaged router says of clips."""
+    def _prediction(self, clips: SearchedClips, network: RouterNetwork) -> Prediction:
+        """What the router with this network says of clips."""
         router = Router(self.config.model).eval()
-        router.network = self.trained["router"].average.eval()
+        router.network = network
         table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])
         return Prediction("router", table, self.config.w_q if self.config.model.head == "classification" else None)
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged, calibrated router for `Router.from_pretrained`, and how it was trained."""
+        network = self.trained["router"].averaged()
+        if place()[0]:
+            return
         calibration = Calibration(self.reward, self.config.w_q)
         if self.config.model.head != "classification":
-            table, space = self._prediction(self._calibrated_by).table, self.config.model.space
+            table, space = self._prediction(self._calibrated_by, network).table, self.config.model.space
             calibration = Calibration.fit(table, space, self.reward, self.config.w_q)
         router = Router(replace(self.config.model, calibration=calibration))
-        router.network.load_state_dict(self.trained["router"].average.state_dict())
+        router.network.load_state_dict(network.state_dict())
         router.save_pretrained(folder)
-        record = asdict(progress) | {"seed": self.config.loop.seed, "config": asdict(self.config)}
-        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
-
-    def gather(self) -> None:
-        """Nothing: processes remember nothing apart from each other."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: a step depends on the weights and its number alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back nothing."""
+        progress.write(folder, self.config)
 
 
 def _check_fits(model: RouterConfig, clips: SearchedClips) -> None:

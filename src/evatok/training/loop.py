@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from tqdm import tqdm
 
 from evatok.data.clips import loader
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.precision import native_precision
-from evatok.training.sharding import prepare
+from evatok.training.preparing import prepare
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import BatchT, Item, Progress, Task
-from evatok.training.update import NotFinite, anywhere, drop_gradients, update
+from evatok.training.tracking import check_name, installed, log_pictures
+from evatok.training.update import NotFinite, Updated, drop_gradients, update
 from evatok.utils.ranks import gathered
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class LoopConfig:
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints kept.
-        tracker: where numbers and pictures go.
+        tracker: where numbers and pictures go: `tensorboard`, `wandb` or another that accelerate has, or `none`.
     """
 
     steps: int = 400_000
@@ -63,9 +64,10 @@ class LoopConfig:
     validate_every: int = 1000
     checkpoint_every: int = 1000
     keep: int = 2
-    tracker: Literal["tensorboard", "none"] = "tensorboard"
+    tracker: str = "tensorboard"
 
     def __post_init__(self) -> None:
+        check_name(self.tracker)
         for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -86,12 +88,13 @@ class _State:
         self.progress = Progress()
 
     def state_dict(self) -> dict[str, Any]:
-        averages = {name: trained.averaging.state_dict() for name, trained in self.task.trained.items()}
+        averages = {name: each.average.state_dict() for name, each in self.task.trained.items() if each.average}
         return {"averages": averages, "task": self.task.state_dict(), "progress": asdict(self.progress)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, trained in self.task.trained.items():
-            trained.averaging.load_state_dict(state["averages"][name])
+            if trained.average:
+                trained.average.load_state_dict(state["averages"][name], trained.network)
         self.task.load_state_dict(state["task"])
         self.progress = Progress(**state["progress"])
 
@@ -123,19 +126,17 @@ def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *,
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         if config.compile:
             compile_layers(trained.network)
-        trained.averaging.to(accelerator.device)
     state = _State(task)
     accelerator.register_for_checkpointing(state)
     prepare(accelerator, task.trained.values())
-    accelerator.init_trackers("log")
+    accelerator.init_trackers("evatok")
     if resume:
         accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
     elif validate_first:
         _validate(task, accelerator, state.progress)
     with StopSignal() as stop:
         _run(task, config, folder, accelerator, state.progress, stop)
-    if accelerator.is_main_process:
-        task.save(folder / "final", state.progress)
+    task.save(folder / "final", state.progress)
     accelerator.end_training()
 
 
@@ -147,8 +148,8 @@ def _accelerator(config: LoopConfig, folder: Path) -> Accelerator:
         # Several processes without a GPU would otherwise not know of each other.
         cpu=several and not torch.accelerator.is_available(),
         mixed_precision=config.precision,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=folder,
+        log_with=installed(config.tracker),
+        project_config=ProjectConfiguration(str(folder), logging_dir=str(folder / "log")),
         step_scheduler_with_optimizer=False,
         # A stage may leave some weights out of a step, as the codebook before it is drawn.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
@@ -188,26 +189,25 @@ def _run(
             with accelerator.autocast():
                 task.before_step(step, chunk, _generator(config, step))
             try:
-                losses, skips = update(task, accelerator, step, config.steps, chunk), 0
+                updated, skips = update(task, accelerator, step, config.steps, chunk, stop.received), 0
             except NotFinite as error:
                 skips = _skip(task, config, error, skips)
-                losses, progress.skipped = {}, progress.skipped + 1
-            meter.add(losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes, progress)
+                updated, progress.skipped = Updated({}, stopped=False), progress.skipped + 1
+            meter.add(updated.losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes, progress)
             done = step + 1
-            stopped = anywhere(stop.received, accelerator)
-            last = stopped or done == config.steps
+            last = updated.stopped or done == config.steps
             bar.update()
             if done % config.log_every == 0 or last:
                 numbers = meter.read()
                 bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
                 accelerator.log(numbers | task.report(step), step=done)
-            if not stopped and (done % config.validate_every == 0 or last):
+            if not updated.stopped and (done % config.validate_every == 0 or last):
                 _validate(task, accelerator, progress)
                 meter.restart()
             if done % config.checkpoint_every == 0 or last:
                 _checkpoint(task, config, folder, accelerator, done)
                 meter.restart()
-            if stopped:
+            if updated.stopped:
                 raise Stopped(f"stopped at step {done} of {config.steps}; everything is saved in {folder}")
 
 
@@ -249,8 +249,7 @@ def _validate(task: Task[BatchT], accelerator: Accelerator, progress: Progress) 
     if accelerator.is_main_process:
         accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
         for tracker in accelerator.trackers:
-            for name, picture in validation.pictures.items():
-                tracker.log_images({name: picture[None].numpy()}, step=done, dataformats="NCHW")
+            log_pictures(tracker, validation.pictures, done)
         table = "  ".join(f"{name} {value:.4f}" for name, value in validation.scalars.items())
         log.info("step %d: %s", done, table)
     accelerator.wait_for_everyone()
@@ -272,30 +271,36 @@ class _Meter:
     """Means of losses over steps and processes, and the rate of clips, since it was last read; counts progress."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps, self.clips, self.seconds, self.since = 0, 0, 0.0, time.perf_counter()
+        self.since = time.perf_counter()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.losses: dict[str, list[float]] = {}
+        self.clips, self.seconds = 0, 0.0
 
     def add(self, losses: dict[str, float], clips: int, progress: Progress) -> None:
         """Adds a step; `losses` is empty for one that was skipped."""
-        now = time.perf_counter()
-        seconds, self.since = now - self.since, now
-        self.seconds, self.steps, self.clips = self.seconds + seconds, self.steps + bool(losses), self.clips + clips
+        before = self.since
+        self.restart()
+        seconds = self.since - before
+        self.seconds, self.clips = self.seconds + seconds, self.clips + clips
         progress.seconds, progress.steps, progress.clips = (
             progress.seconds + seconds,
             progress.steps + 1,
             progress.clips + clips,
         )
         for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.losses.setdefault(name, []).append(value)
 
     def restart(self) -> None:
         """Leaves out the time since the last step."""
         self.since = time.perf_counter()
 
     def read(self) -> dict[str, float]:
-        """The means over all processes, which must all call it."""
-        everywhere = gathered({name: value / self.steps for name, value in self.sums.items()})
-        means = {name: fmean(each[name] for each in everywhere) for name in self.sums}
+        """The means over all processes, of each loss over the steps that had it; all processes must call it."""
+        everywhere = gathered(self.losses)
+        names = dict.fromkeys(name for losses in everywhere for name in losses)
+        means = {name: fmean(value for losses in everywhere for value in losses.get(name, [])) for name in names}
         means["clips/s"] = self.clips / self.seconds
-        self.sums, self.steps, self.clips, self.seconds = {}, 0, 0, 0.0
+        self._clear()
         return means

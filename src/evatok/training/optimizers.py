@@ -20,8 +20,11 @@ class OptimizerConfig:
         kind: `adamw`, or `muon` for Muon on the matrices of transformer layers and AdamW on everything else.
         lr: peak learning rate of AdamW.
         matrix_lr: peak learning rate of Muon, on updates scaled to AdamW's typical size.
+        schedule: how learning rates go from their peak to `final` after the warm-up: along a `cosine` (paper: 1e-4 to
+            1e-6), `linear`, or `wsd`, which stays at the peak and falls linearly at the end.
         final: learning rates at the end of the schedule, relative to the peak.
-        warmup: steps of linear warm-up; a cosine follows (paper: 1e-4 to 1e-6).
+        warmup: steps of linear warm-up.
+        decay: share of all steps in which `wsd` falls, in (0, 1].
         betas: AdamW's decay rates.
         weight_decay: decoupled weight decay of matrices; vectors have none.
         clip: largest norm of the gradient, which is scaled down to it.
@@ -30,8 +33,10 @@ class OptimizerConfig:
     kind: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-4
     matrix_lr: float = 2e-3
+    schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     final: float = 0.01
     warmup: int = 1000
+    decay: float = 0.2
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-4
     clip: float = 1.0
@@ -44,6 +49,8 @@ class OptimizerConfig:
             raise ValueError(f"final must be between 0 and 1, got {self.final}")
         if self.warmup < 0:
             raise ValueError(f"warmup must not be negative, got {self.warmup}")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
@@ -67,11 +74,14 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
 
 
 def relative_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Learning rate at a step over its peak: linear warm-up, then a cosine down to `final` at `steps`."""
+    """Learning rate at a step over its peak: linear warm-up, then the config's schedule down to `final` at `steps`."""
     if step < config.warmup:
         return (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(steps - config.warmup, 1)
-    return config.final + (1 - config.final) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    stable = steps * (1 - config.decay) if config.schedule == "wsd" else 0
+    start = max(config.warmup, stable)
+    progress = min(max((step - start) / max(steps - start, 1), 0.0), 1.0)
+    left = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == "cosine" else 1 - progress
+    return config.final + (1 - config.final) * left
 
 
 def set_rate(optimizer: Optimizer, relative: float) -> None:

@@ -1,55 +1,15 @@
-"""Weights spread over processes by FSDP2, and all that has to know of it.
+"""Weights spread over processes by FSDP2: each process holds a part of every weight, as a `DTensor`.
 
-accelerate shards a model where it was launched with `fsdp_version: 2`: each process then holds a part of every weight,
-gradient and optimiser's memory, as a `DTensor`. Everything here does what it says for a model that is not sharded too.
+Everything here does what it says for a model that is not sharded too.
 """
 
-import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
-from accelerate.utils import is_torch_version, recursively_apply
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
-
-from evatok.training.task import Trained
-
-
-def prepare(accelerator: Accelerator, models: Collection[Trained[Any]]) -> None:
-    """Hands models and their optimisers to accelerate, which shards them if it was launched so.
-
-    Raises:
-        ValueError: it was launched with FSDP's first version, or torch is too old to shard these models.
-    """
-    sharded = accelerator.distributed_type == DistributedType.FSDP
-    if sharded:
-        _set_up(accelerator)
-    for trained in models:
-        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
-    if sharded:
-        # accelerate's own way to save shards takes the n-th optimiser for the n-th model's: it is not to know of them.
-        accelerator.free_memory()
-        for trained in models:
-            accelerator.register_for_checkpointing(_Shards(trained))
-
-
-def _set_up(accelerator: Accelerator) -> None:
-    plugin = accelerator.state.fsdp_plugin
-    if plugin.fsdp_version != 2:
-        raise ValueError(f"fsdp_version must be 2, got {plugin.fsdp_version}")
-    # Earlier ones lose gradients of modules that return dataclasses (pytorch#174692), without a word.
-    if not is_torch_version(">=", "2.13"):
-        raise ValueError(f"sharding needs torch 2.13 or later, got {torch.__version__}")
-    # As without sharding, weights are float32 and autocast alone decides what is computed in half precision.
-    plugin.mixed_precision_policy = None
-    # Every process has made all weights itself.
-    plugin.cpu_ram_efficient_loading = False
-    # It warns of writing into what a module returns, which nothing does.
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -57,56 +17,38 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor().detach() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_weights(network: nn.Module) -> nn.Module:
-    """A network's weights in their order, and its buffers in theirs; all processes must call it."""
-    weights = nn.ParameterList(whole(weight) for weight in network.parameters())
-    for number, buffer in enumerate(network.buffers()):
-        weights.register_buffer(f"buffer_{number}", whole(buffer))
-    return weights
+def part(tensor: Tensor, like: Tensor) -> Tensor:
+    """This process's part of a whole tensor that is sharded `like` another; one of another shape stays whole."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def here(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds, as a plain tensor that shares its memory."""
+    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def kept_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """A network's weights as they are kept between passes; a pass may leave them gathered, which ends here."""
+    for module in _sharded_modules(network):
+        module.reshard()
+    return dict(network.named_parameters())
 
 
 @contextmanager
 def writable(network: nn.Module) -> Iterator[None]:
     """Within, a network's weights are whole plain tensors; what all processes alike write into them is kept."""
-    modules = [module for module in network.modules() if isinstance(module, FSDPModule)]
+    modules = _sharded_modules(network)
     for module in modules:
         module.unshard()
     yield
     if modules:
         written = {name: weight.detach().clone() for name, weight in network.named_parameters()}
-        for module in modules:
-            module.reshard()
         with torch.no_grad():
-            for name, weight in network.named_parameters():
-                weight.copy_(_part(written[name], weight))
+            for name, weight in kept_weights(network).items():
+                weight.copy_(part(written[name], weight))
 
 
-class _Shards:
-    """A sharded model and its optimisers as a checkpoint holds them: whole, for any number of processes."""
-
-    def __init__(self, trained: Trained[Any]) -> None:
-        self.trained = trained
-
-    def state_dict(self) -> dict[str, Any]:
-        optimizers = [optimizer.state_dict() for optimizer in self.trained.optimizers]
-        state = {"model": self.trained.network.state_dict(), "optimizers": optimizers}
-        gathered: dict[str, Any] = recursively_apply(lambda tensor: whole(tensor).cpu(), state)
-        return gathered
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        shards = self.trained.network.state_dict()
-        self.trained.network.load_state_dict({key: _part(value, shards[key]) for key, value in state["model"].items()})
-        for optimizer, saved in zip(self.trained.optimizers, state["optimizers"], strict=True):
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            memory = {
-                number: {key: _part(value, weights[number]) for key, value in values.items()}
-                for number, values in saved["state"].items()
-            }
-            optimizer.load_state_dict(saved | {"state": memory})
-
-
-def _part(tensor: Tensor, weight: Tensor) -> Tensor:
-    """This process's part of a whole tensor that is sharded like a weight; one of another shape stays whole."""
-    if not isinstance(weight, DTensor) or tensor.shape != weight.shape:
-        return tensor
-    return distribute_tensor(tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)
+def _sharded_modules(network: nn.Module) -> list[FSDPModule]:
+    return [module for module in network.modules() if isinstance(module, FSDPModule)]

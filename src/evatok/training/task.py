@@ -1,17 +1,22 @@
 """What a training stage gives to the loop: the models that it trains, batches, losses, validation."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
+from evatok.training.averaging import Average
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
+from evatok.training.sharding import kept_weights, whole
+from evatok.utils.files import write_text
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -49,35 +54,36 @@ class Trained(Generic[NetworkT]):
     Args:
         network: the model.
         optimizer: how it is updated.
-        average: decay of the moving average per step, which it approaches: the average begins with a short memory.
+        ema_decay: decay of the moving average per step, which it approaches; None: no average is kept.
     """
 
-    def __init__(self, network: NetworkT, optimizer: OptimizerConfig, average: float) -> None:
+    def __init__(self, network: NetworkT, optimizer: OptimizerConfig, ema_decay: float | None) -> None:
         self.network = network
         self.model: nn.Module = network
         self.config = optimizer
         self.optimizers: list[Optimizer] = build_optimizers(network, optimizer)
-        self.averaging = AveragedModel(network, multi_avg_fn=_moving_average(average), use_buffers=False)
+        self.average = None if ema_decay is None else Average(ema_decay)
+        # A copy that costs no memory, made before anything wraps, shards or compiles the network.
+        self._form = deepcopy(network, {id(each): each.detach().to("meta") for each in _tensors(network)})
 
-    @property
-    def average(self) -> NetworkT:
-        """The model with averaged weights."""
-        return cast(NetworkT, self.averaging.module)
+    def averaged(self) -> NetworkT:
+        """A network in evaluation mode with the averaged weights, or with the weights themselves before any average.
+
+        They are whole, so all processes must call it; where nothing is sharded it shares memory with what is trained.
+        """
+        weights = kept_weights(self.network) | (self.average.weights if self.average else {})
+        tensors = [nn.Parameter(whole(weight), requires_grad=False) for weight in weights.values()]
+        filled = zip(_tensors(self._form), [*tensors, *map(whole, self.network.buffers())], strict=True)
+        return deepcopy(self._form, {id(empty): tensor for empty, tensor in filled}).eval()
 
     def restart_average(self) -> None:
         """Lets the average begin anew with the weights of the next step."""
-        self.averaging.n_averaged.zero_()
+        if self.average:
+            self.average.restart()
 
 
-def _moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Updates averages by `decay`, or by less where fewer than about `9 / (1 - decay)` steps have been averaged."""
-
-    @torch.no_grad()
-    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], steps: Tensor | int) -> None:
-        now = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        torch._foreach_lerp_(list(averages), list(weights), 1 - now)
-
-    return update
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
 @dataclass(frozen=True)
@@ -106,38 +112,60 @@ class Progress:
     skipped: int = 0
     validations: list[dict[str, Any]] = field(default_factory=list)
 
+    def write(self, folder: Path, config: Any) -> None:
+        """Writes `training.json`: this, and the stage's config, a dataclass with a `loop`."""
+        record = asdict(self) | {"seed": config.loop.seed, "config": asdict(config)}
+        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
 
-class Task(Protocol, Generic[BatchT]):
-    """A training stage as the loop sees it."""
 
-    @property
-    def trained(self) -> Mapping[str, Trained[Any]]:
-        """The models under training by name."""
+class Task(ABC, Generic[BatchT]):
+    """A training stage as the loop sees it; a stage writes what it has beyond these defaults.
 
-    @property
-    def batches(self) -> Dataset[BatchT]:
-        """Item `i` is the batch of micro step `i`, a function of the seed and `i` alone."""
+    Attributes:
+        trained: the models under training by name.
+        batches: item `i` is the batch of micro step `i`, a function of the seed and `i` alone.
+    """
+
+    trained: Mapping[str, Trained[Any]]
+    batches: Dataset[BatchT]
+
+    @abstractmethod
+    def losses(self, step: int, item: Item[BatchT]) -> Iterable[tuple[str, dict[str, Tensor]]]:
+        """Weighted losses by name of one model after the other, in the order of `trained`.
+
+        A model's are added up and minimised over its own weights: until the next model's are asked for, the weights of
+        all others require no gradient, and then the graph is gone. So this is a generator, which computes a model's
+        losses when their turn comes, from what other models gave before, detached.
+
+        A model's own losses call its `model`, once. Inside another model's losses it is called as its plain `network`:
+        DDP's wrapper would wait there for gradients that never come.
+
+        A model without losses in a step has `{}`; which have some must depend on the step alone.
+        """
 
     def before_step(self, step: int, items: list[Item[BatchT]], generator: torch.Generator) -> None:
         """Whatever a step needs before its losses; `items` are this process's, `generator` is alike in all of them."""
 
-    def losses(self, step: int, item: Item[BatchT]) -> dict[str, dict[str, Tensor]]:
-        """Weighted losses by model and by name; a model's are added up and minimised over its own weights."""
-
     def report(self, step: int) -> dict[str, float]:
         """Numbers to log beside the losses."""
+        return {}
 
     def validate(self, step: int) -> Validation:
         """Numbers and pictures on held-out data, by the averaged weights; every process does its share."""
+        return Validation({})
 
     def gather(self) -> None:
         """Brings to the main process what processes remember apart from each other; a checkpoint follows."""
 
-    def save(self, folder: Path, progress: "Progress") -> None:
-        """Writes what the stage is for, by the averaged weights, into a folder."""
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Writes what the stage is for, by the averaged weights, into a folder.
+
+        Every process calls it, as averaged weights are gathered from all; only the main one writes.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What the task itself remembers from step to step."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""

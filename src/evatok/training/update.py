@@ -1,15 +1,18 @@
 """One update of a task's models: losses, gradients, and the refusal of anything that is not finite."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from evatok.training.optimizers import relative_rate, set_rate
-from evatok.training.sharding import whole, whole_weights
+from evatok.training.sharding import kept_weights, whole
 from evatok.training.task import BatchT, Item, Task, Trained
 
 SHOWN = 16  # clips that an error names
@@ -19,65 +22,95 @@ class NotFinite(FloatingPointError):
     """A loss or a gradient of a step is not finite; the step has not reached the weights."""
 
 
+@dataclass(frozen=True)
+class Updated:
+    """What an update tells.
+
+    Args:
+        losses: means over those of this process's items that had them, by `loss/{model}/{term}`.
+        stopped: whether any process has been told to stop.
+    """
+
+    losses: dict[str, float]
+    stopped: bool
+
+
 def update(
-    task: Task[BatchT], accelerator: Accelerator, step: int, steps: int, items: list[Item[BatchT]]
-) -> dict[str, float]:
-    """One update of all models; returns the losses' means over this process's items.
+    task: Task[BatchT], accelerator: Accelerator, step: int, steps: int, items: list[Item[BatchT]], stop: bool = False
+) -> Updated:
+    """One update of all models, of whose `steps` this is the one numbered `step`; `stop`: told to stop after it.
 
     Raises:
         NotFinite: on every process, with the weights, optimisers and averages as they were before.
+        ValueError: the task's losses are not those of each model, one after the other.
     """
-    total: dict[str, float] = {}
+    names: list[str] = []
+    values: list[Tensor] = []
     for number, item in enumerate(items, start=1):
-        with accelerator.autocast():
-            losses = task.losses(step, item)
-        for model, terms in losses.items():
-            _backward(task.trained[model].model, terms, accelerator, len(items), last=number == len(items))
-            for name, value in terms.items():
-                key = f"loss/{name}" if len(losses) == 1 else f"loss/{model}/{name}"
-                total[key] = total.get(key, 0.0) + value.item() / len(items)
-    norms = {
-        name: float(whole(accelerator.clip_grad_norm_(trained.model.parameters(), trained.config.clip)))
-        for name, trained in task.trained.items()
-    }
-    _check(total, norms, accelerator, step, items)
+        for model, terms in _gradients(task, accelerator, step, item, len(items), last=number == len(items)):
+            names += [f"loss/{model}/{term}" for term in terms]
+            values += terms.values()
+    for name, trained in task.trained.items():
+        names.append(f"the gradient's norm of {name}")
+        weights = kept_weights(trained.network).values()
+        values.append(whole(accelerator.clip_grad_norm_(weights, trained.config.clip)))
+    numbers, wrong, stopped = _read(values, accelerator, stop)
+    found = {name: fmean(n for other, n in zip(names, numbers, strict=True) if other == name) for name in names}
+    if wrong:
+        raise NotFinite(_complaint(found, step, items))
     for trained in task.trained.values():
         _apply(trained, step, steps)
-    return total
+    return Updated({name: value for name, value in found.items() if name.startswith("loss/")}, stopped)
 
 
-def _backward(model: nn.Module, terms: Mapping[str, Tensor], accelerator: Accelerator, count: int, last: bool) -> None:
-    """Adds a batch's gradients; processes exchange them with the last batch only."""
-    loss = torch.stack(list(terms.values())).sum() / count
-    if last:
-        accelerator.backward(loss)
-    else:
-        with accelerator.no_sync(model):
-            accelerator.backward(loss)
+def _gradients(
+    task: Task[BatchT], accelerator: Accelerator, step: int, item: Item[BatchT], count: int, last: bool
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Adds an item's gradients, of one model after the other; processes exchange them with the last item only."""
+    losses = iter(task.losses(step, item))
+    for name, trained in task.trained.items():
+        with _alone(task, name), nullcontext() if last else accelerator.no_sync(trained.model):
+            with accelerator.autocast():
+                model, terms = next(losses, ("nothing", {}))
+            if model != name:
+                raise ValueError(f"losses must be of {', '.join(task.trained)}, in this order; got {model} for {name}")
+            if terms:
+                accelerator.backward(torch.stack(list(terms.values())).sum() / count)
+        yield name, {term: value.detach() for term, value in terms.items()}
+        del terms  # and with it a graph, before the next is made
 
 
-def _check(
-    losses: Mapping[str, float],
-    norms: Mapping[str, float],
-    accelerator: Accelerator,
-    step: int,
-    items: list[Item[Any]],
-) -> None:
-    wrong = [f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value)]
-    wrong += [f"the gradient's norm of {name} is {value}" for name, value in norms.items() if not math.isfinite(value)]
-    if not anywhere(bool(wrong), accelerator):
-        return
+@contextmanager
+def _alone(task: Task[Any], name: str) -> Iterator[None]:
+    """Within, no model's weights but this one's require gradients."""
+    others = [trained.network for other, trained in task.trained.items() if other != name]
+    frozen = [weight for network in others for weight in kept_weights(network).values() if weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
+
+
+def _read(values: list[Tensor], accelerator: Accelerator, stop: bool) -> tuple[list[float], bool, bool]:
+    """This process's values; whether any process has one that is not finite; whether any is to stop.
+
+    It is where a step waits for the device.
+    """
+    own = torch.stack([value.detach().float().to(accelerator.device, non_blocking=True) for value in values])
+    flags = torch.stack((own.isfinite().logical_not().any(), torch.full_like(own[0], stop))).float()
+    *numbers, wrong, stopped = torch.cat((own, accelerator.reduce(flags, "sum"))).tolist()
+    return numbers, wrong > 0, stopped > 0
+
+
+def _complaint(found: dict[str, float], step: int, items: list[Item[Any]]) -> str:
+    wrong = [f"{name} is {value}" for name, value in found.items() if not math.isfinite(value)]
     keys = [key for item in items for key in item.batch.keys]
     clips = ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
     what = "; ".join(wrong) or "another process met a value that is not finite"
-    raise NotFinite(f"at step {step} {what}, with the clips {clips}")
-
-
-def anywhere(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether `flag` is true on any process; all must call it."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item() > 0)
+    return f"at step {step} {what}, with the clips {clips}"
 
 
 def drop_gradients(task: Task[Any]) -> None:
@@ -92,4 +125,5 @@ def _apply(trained: Trained[Any], step: int, steps: int) -> None:
         set_rate(optimizer, relative_rate(step, steps, trained.config))
         optimizer.step()
         optimizer.zero_grad()
-    trained.averaging.update_parameters(whole_weights(trained.network))
+    if trained.average:
+        trained.average.update(trained.network)

@@ -1,0 +1,74 @@
+"""Models and optimisers as accelerate runs them, sharded where it was launched with `fsdp_version: 2`."""
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import is_torch_version, recursively_apply
+
+from evatok.training.sharding import part, whole
+from evatok.training.task import Trained
+
+
+def prepare(accelerator: Accelerator, models: Collection[Trained[Any]]) -> None:
+    """Hands models and their optimisers to accelerate, which shards them if it was launched so.
+
+    Raises:
+        ValueError: it was launched with FSDP's first version, or torch is too old to shard these models.
+    """
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded:
+        _set_up(accelerator)
+    layers = accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap if sharded else None
+    for trained in models:
+        if layers is not None:
+            # A model that has none of the layers is one piece; accelerate would refuse it.
+            found = {type(module).__name__ for module in trained.network.modules()}
+            accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = [name for name in layers if name in found]
+        trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
+    if sharded:
+        # accelerate's own way to save shards takes the n-th optimiser for the n-th model's: it is not to know of them.
+        accelerator.free_memory()
+        for trained in models:
+            accelerator.register_for_checkpointing(_Shards(trained))
+
+
+def _set_up(accelerator: Accelerator) -> None:
+    plugin = accelerator.state.fsdp_plugin
+    if plugin.fsdp_version != 2:
+        raise ValueError(f"fsdp_version must be 2, got {plugin.fsdp_version}")
+    # Earlier ones lose gradients of modules that return dataclasses (pytorch#174692), without a word.
+    if not is_torch_version(">=", "2.13"):
+        raise ValueError(f"sharding needs torch 2.13 or later, got {torch.__version__}")
+    # As without sharding, weights are float32 and autocast alone decides what is computed in half precision.
+    plugin.mixed_precision_policy = None
+    # Every process has made all weights itself.
+    plugin.cpu_ram_efficient_loading = False
+    # It warns of writing into what a module returns, which nothing does.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+
+
+class _Shards:
+    """A sharded model and its optimisers as a checkpoint holds them: whole, for any number of processes."""
+
+    def __init__(self, trained: Trained[Any]) -> None:
+        self.trained = trained
+
+    def state_dict(self) -> dict[str, Any]:
+        optimizers = [optimizer.state_dict() for optimizer in self.trained.optimizers]
+        state = {"model": self.trained.network.state_dict(), "optimizers": optimizers}
+        gathered: dict[str, Any] = recursively_apply(lambda tensor: whole(tensor).cpu(), state)
+        return gathered
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        shards = self.trained.network.state_dict()
+        self.trained.network.load_state_dict({key: part(value, shards[key]) for key, value in state["model"].items()})
+        for optimizer, saved in zip(self.trained.optimizers, state["optimizers"], strict=True):
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            memory = {
+                number: {key: part(value, weights[number]) for key, value in values.items()}
+                for number, values in saved["state"].items()
+            }
+            optimizer.load_state_dict(saved | {"state": memory})
