@@ -30,6 +30,9 @@ _TO_YUV = torch.tensor(
 _TO_RGB = torch.linalg.inv(_TO_YUV)
 _OFFSET = torch.tensor([0.0, 128.0, 128.0]).view(3, 1, 1)
 _TICK = Fraction(1, 25)
+# By its code for AVX-512 x264's macroblock trees differ from run to run for small pictures; by the one for AVX2, which such
+# a processor has too, they are those of its code in C.
+_STEADY = {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
 _SLICES = (1, 5)
 
 
@@ -67,7 +70,8 @@ def _encode(planes: Tensor, crf: int) -> list[Packet]:
     encoder.time_base, encoder.framerate = _TICK, 1 / _TICK
     encoder.thread_count = 1
     # x264 caps the smallest distance of key frames at half the largest: this admits none after the first.
-    encoder.options = {"preset": "veryslow", "crf": str(crf), "g": str(2 * frames), "keyint_min": str(frames)}
+    distances = {"g": str(2 * frames), "keyint_min": str(frames)}
+    encoder.options = {"preset": "veryslow", "crf": str(crf), **distances, **_STEADY}
     packets = []
     for number, picture in enumerate(planes.numpy()):
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="yuv444p")
