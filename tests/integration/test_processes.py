@@ -64,9 +64,8 @@ def run_one_and_two(
     def config(name: str, **loop: Any) -> Path:
         made = mini_config(folder / name, videos, log_every=1, **loop)
         made = replace(made, data=replace(made.data, validation_clips=3), optimizer=optimizer)
-        made = replace(made, model=model)
-        if model.sketch is not None:
-            made = replace(made, codebook=CodebookConfig(warmup=0, window=2, groups=4))
+        codebook = made.codebook if model.sketch is None else CodebookConfig(warmup=0, window=2, groups=4)
+        made = replace(made, model=model, codebook=codebook)
         return write_config(made, folder / f"{name}.yaml")
 
     run(config("one", accumulate=2), ONE)
@@ -82,7 +81,9 @@ def run_one_and_two(
         "lpips/8" in name for name in compared
     )
     for name in compared:
-        assert two_log[name] == pytest.approx(one_log[name], rel=1e-3, abs=1e-4), name
+        # A single token between two codes moves the perplexity of few tokens by a hundredth.
+        nearly = 2e-2 if "perplexity" in name else 1e-3
+        assert two_log[name] == pytest.approx(one_log[name], rel=nearly, abs=1e-4), name
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -30,8 +30,8 @@ _TO_YUV = torch.tensor(
 _TO_RGB = torch.linalg.inv(_TO_YUV)
 _OFFSET = torch.tensor([0.0, 128.0, 128.0]).view(3, 1, 1)
 _TICK = Fraction(1, 25)
-# By its code for AVX-512 x264's macroblock trees differ from run to run for small pictures; by the one for AVX2, which such
-# a processor has too, they are those of its code in C.
+# By its code for AVX-512 x264's macroblock trees differ from run to run for small pictures; by the one for AVX2, which
+# such a processor has too, they are those of its code in C.
 _STEADY = {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
 _SLICES = (1, 5)
 
