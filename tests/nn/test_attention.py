@@ -22,9 +22,14 @@ CASES: dict[str, tuple[Lengths, Lengths]] = {
 }
 
 
+def clip_of(layout: Layout) -> Tensor:
+    """Clip of each element of a layout."""
+    return torch.tensor([clip for clip, lengths in enumerate(layout.lengths) for _ in range(sum(lengths))])
+
+
 def dense(q: Tensor, k: Tensor, v: Tensor, queries: Layout, keys: Layout) -> Tensor:
     """Softmax over all pairs, with those of other clips and of later blocks masked out."""
-    seen = (queries.clip[:, None] == keys.clip) & (keys.block <= queries.block[:, None])
+    seen = (clip_of(queries)[:, None] == clip_of(keys)) & (keys.block <= queries.block[:, None])
     scores = torch.einsum("nhd,mhd->hnm", q, k) / q.shape[-1] ** 0.5
     weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
     return torch.einsum("hnm,mhd->nhd", weights, v)
@@ -140,10 +145,10 @@ def test_append_blocks_keeps_each_clip_together() -> None:
 
 def test_layout_says_where_elements_belong() -> None:
     layout = Layout(((2, 1), (2, 1), (3,)))
-    assert layout.clip.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    torch.testing.assert_close(layout.shares, torch.full((9,), 1 / 9))
     assert layout.block.tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert layout.first_of_block.tolist() == [0, 2, 3, 5, 6]
-    assert [(run.clips, run.start, run.stop) for run in layout.runs] == [(2, 0, 6), (1, 6, 9)]
+    assert [(run.first_clip, run.clips) for run in layout.runs] == [(0, 2), (2, 1)]
 
 
 def test_groups_are_the_blocks_of_equal_length() -> None:

@@ -1,5 +1,6 @@
 """What a source of clips is: numbered videos of which any run of frames can be asked for."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,13 +18,13 @@ class VideoEntry:
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(ABC):
     """What the configs of sources derive from. A source's first value says by its name which kind it is."""
 
     @property
+    @abstractmethod
     def weight(self) -> float:
         """Share of training clips, relative to the other sources' weights."""
-        raise NotImplementedError
 
 
 class ClipSource(Protocol):

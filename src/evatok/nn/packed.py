@@ -16,20 +16,11 @@ from torch import Tensor
 
 
 class Run(NamedTuple):
-    """Consecutive clips of equal lengths: elements `start` to `start + clips * sum(lengths)`."""
+    """Consecutive clips of equal lengths: which is the first, how many there are, and the lengths of their blocks."""
 
     first_clip: int
     clips: int
-    start: int
     lengths: tuple[int, ...]
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.clips * sum(self.lengths)
-
-    def view(self, values: Tensor) -> Tensor:
-        """The run's part of packed `values` `(N, ...)` as `(clips, length, ...)`, without a copy."""
-        return values[self.start : self.stop].unflatten(0, (self.clips, sum(self.lengths)))
 
 
 @dataclass(frozen=True)
@@ -61,12 +52,6 @@ class Layout:
         return tuple(accumulate(map(sum, self.lengths), initial=0))
 
     @cached_property
-    def clip(self) -> Tensor:
-        """Clip of each element, `(size,)` int64."""
-        counts = torch.tensor([sum(lengths) for lengths in self.lengths])
-        return torch.repeat_interleave(torch.arange(len(self.lengths)), counts)
-
-    @cached_property
     def shares(self) -> Tensor:
         """Weight of each element in a mean over clips of means over a clip's elements, `(size,)` float32."""
         counts = torch.tensor([sum(lengths) for lengths in self.lengths])
@@ -91,7 +76,7 @@ class Layout:
         runs, clip = [], 0
         for lengths, group in groupby(self.lengths):
             count = len(list(group))
-            runs.append(Run(clip, count, self.starts[clip], lengths))
+            runs.append(Run(clip, count, lengths))
             clip += count
         return tuple(runs)
 
