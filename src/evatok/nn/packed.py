@@ -37,6 +37,17 @@ class Layout:
     first_block: int = 0
 
     @classmethod
+    def of(cls, lengths: Sequence[Sequence[int]], first_block: int = 0) -> "Layout":
+        """The layout of nested lists, such as `[[64, 32, 32, 32], [8, 8, 8, 8]]` for two clips of four blocks.
+
+        Raises:
+            TypeError: `lengths` is something else, such as a tensor, whose values may have to be waited for.
+        """
+        if not all(isinstance(row, Sequence) and all(isinstance(each, int) for each in row) for row in lengths):
+            raise TypeError(f"lengths must be a list of integers for each clip, got {type(lengths).__name__} {lengths}")
+        return cls(tuple(map(tuple, lengths)), first_block)
+
+    @classmethod
     def uniform(cls, clips: int, blocks: int, length: int, first_block: int = 0) -> "Layout":
         """The layout of clips that all have `blocks` blocks of `length` elements."""
         return cls(((length,) * blocks,) * clips, first_block)

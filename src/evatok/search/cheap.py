@@ -15,7 +15,6 @@ from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.table import SearchTable, TableError
 from evatok.search.walk import search_clips
-from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.utils.files import replacing
 from evatok.video.fit import fill_blocks, to_bytes, to_signed
@@ -69,9 +68,9 @@ class CheapPredictors:
         """The predictor of any clip, whose blocks have that many frames."""
         return Motion(self.motion, block_frames)
 
-    def by_error(self, network: TokenizerNetwork, config: TokenizerConfig) -> "Error":
+    def by_error(self, network: TokenizerNetwork) -> "Error":
         """The predictor of any clip, with the tokenizer that the clips were searched with."""
-        return Error(self.error, network, config)
+        return Error(self.error, network)
 
     def write(self, path: Path) -> None:
         """Writes a safetensors file, whole or not at all."""
@@ -103,19 +102,17 @@ class Error:
     Args:
         ridge: the regression.
         network: the tokenizer.
-        config: its config.
     """
 
     ridge: BlockRidge
     network: TokenizerNetwork
-    config: TokenizerConfig
 
     @torch.no_grad()
     def table(self, video: Tensor) -> Tensor:
         """As `Predictor.table` says."""
-        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
-        blocks = blocks_of(shown, self.config.block_frames)
-        layout = Layout.uniform(len(shown), blocks, self.config.levels[0])
+        shown = _shown(self.network, video)
+        blocks = blocks_of(shown, self.network.config.block_frames)
+        layout = Layout.uniform(len(shown), blocks, self.network.config.levels[0])
         ids, _ = self.network.encode_blocks(to_signed(shown), layout)
         decoded, _ = self.network.decode_blocks(ids, layout, (shown.shape[-2], shown.shape[-1]))
         difference = to_bytes(decoded).float() - shown.float()
@@ -129,16 +126,19 @@ class Search:
 
     Args:
         network: the tokenizer.
-        config: its config.
         lpips: the metric, where the tokenizer is.
     """
 
     network: TokenizerNetwork
-    config: TokenizerConfig
     lpips: LPIPS
 
     def table(self, video: Tensor) -> Tensor:
         """As `Predictor.table` says."""
-        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
-        values = search_clips(self.network, self.config, shown, self.lpips).lpips.cpu()
-        return table_of(values, self.config.space.of_blocks(blocks_of(shown, self.config.block_frames)))
+        shown, config = _shown(self.network, video), self.network.config
+        values = search_clips(self.network, shown, self.lpips).lpips.cpu()
+        return table_of(values, config.space.of_blocks(blocks_of(shown, config.block_frames)))
+
+
+def _shown(network: TokenizerNetwork, video: Tensor) -> Tensor:
+    """A video `(B, F, 3, H, W)` as uint8 of whole blocks, where the network is."""
+    return to_bytes(to_signed(fill_blocks(video, network.config.block_frames)).to(network.device))

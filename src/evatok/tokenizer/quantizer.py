@@ -40,7 +40,7 @@ class VectorQuantizer(nn.Module):
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.codebook = nn.Parameter(torch.empty(config.codes, config.dim))
+        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

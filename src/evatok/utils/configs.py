@@ -21,6 +21,7 @@ def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
     """The config of entries that `to_dict` or `asdict` made, also after JSON; a missing entry takes its default.
 
     Where a config within it may be of several classes, `type` decides; without it, as `asdict` leaves it, the first.
+    A class whose fields once had other names says so in `OLD_NAMES`, `{old: new}`; entries may have either.
 
     Raises:
         ValueError: an entry or a type is not known, something is no object, or a config refuses its values.
@@ -39,6 +40,8 @@ def _config(kinds: Sequence[Any], value: Any) -> Any:
     if name not in names:
         raise ValueError(f"type must be {' or '.join(names)}, got {name!r}")
     kind = kinds[names.index(name)]
+    new_names = getattr(kind, "OLD_NAMES", {})
+    entries = {new_names.get(key, key): entry for key, entry in entries.items()}
     known = {field.name: field.type for field in fields(kind)}
     if unknown := sorted(entries.keys() - known.keys()):
         raise ValueError(f"{name} does not know {', '.join(unknown)}; it has {', '.join(known)}")
