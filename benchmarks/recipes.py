@@ -184,7 +184,7 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     lpips = LPIPS.from_pretrained("alex")
     result = evaluate_reconstruction(network, prepared.held_out, lpips, assignments)
     row = {"steps": steps, "clips": steps * config.data.group, "codes": result.codes.used, **_row(result)}
-    return {"row": row, "steps": steps, "group": config.data.group, "result": result.to_dict()}
+    return {"row": row, "steps": steps, "group": config.data.group, "result": asdict(result)}
 
 
 def train_for(config: ProxyConfig, seconds: float) -> tuple[int, ProxyTask]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from evatok.evaluation.reconstruction import evaluate_reconstruction, strictly_o
 from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.configs import from_dict
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_uniform_lengths_when_nothing_is_said(
 
 
 def test_results_go_through_json(result: ReconstructionResult) -> None:
-    assert ReconstructionResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    assert from_dict(ReconstructionResult, json.loads(json.dumps(asdict(result)))) == result
 
 
 @pytest.mark.parametrize(

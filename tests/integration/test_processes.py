@@ -135,7 +135,7 @@ def entropy_and_gradient(clips: slice) -> tuple[torch.Tensor, torch.Tensor]:
     quantizer = VectorQuantizer(QuantizerConfig(codebook_size=7, dim=3, entropy=1.0, temperature=0.5))
     quantizer.codebook.data = torch.randn(7, 3, generator=generator)
     features = torch.randn(4, 5, 3, generator=generator)[clips]
-    layout = Layout.uniform(len(features), 1, 5)
+    layout = Layout.of([[5]] * len(features))
     loss = quantizer.losses(quantizer(features.flatten(0, 1)), layout)["entropy"]
     return loss.detach(), torch.autograd.grad(loss, quantizer.codebook)[0]
 

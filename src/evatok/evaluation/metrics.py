@@ -38,17 +38,14 @@ def to_uint8(x: Tensor) -> Tensor:
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the PSNR ``(...)`` in dB of each image of ``(..., 3, H, W)``, uint8 or float in [-1, 1].
-
-    Identical images have 100 dB, which is also the most there is.
-    """
-    return _psnr(*_pixels(original, reconstruction), 3)
-
-
 def clip_psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the PSNR ``(...)`` in dB of each clip of ``(..., F, 3, H, W)``, from its mean squared error."""
-    return _psnr(*_pixels(original, reconstruction), 4)
+    """Return the PSNR ``(...)`` in dB of each clip of ``(..., F, 3, H, W)``, from its mean squared error.
+
+    Pixels are uint8 or float in [-1, 1]. Identical clips have 100 dB, which is also the most there is.
+    """
+    x, y = _pixels(original, reconstruction)
+    error = (x - y).square().flatten(-4).mean(-1)
+    return (20 * torch.tensor(255.0).log10() - 10 * error.log10()).clamp(max=HIGHEST_PSNR)
 
 
 def ssim(original: Tensor, reconstruction: Tensor) -> Tensor:
@@ -79,7 +76,9 @@ def clip_scores(original: Tensor, reconstruction: Tensor, lpips: LPIPS) -> ClipS
         raise ValueError(f"clips must be (B, F, 3, H, W), got {tuple(original.shape)}")
     with torch.autocast(original.device.type, enabled=False):
         x, y = _pixels(original, reconstruction)
-        return ClipScores(_psnr(x, y, 4), ssim(original, reconstruction).mean(1), _lpips(x, y, lpips))
+        return ClipScores(
+            clip_psnr(original, reconstruction), ssim(original, reconstruction).mean(1), _lpips(x, y, lpips)
+        )
 
 
 class ReconstructionMetrics:
@@ -135,11 +134,6 @@ def _pixels(original: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
     if reconstruction.is_floating_point() and not reconstruction.isfinite().all():
         raise ValueError("the reconstruction has pixels that are not finite")
     return to_uint8(original).float(), to_uint8(reconstruction).float()
-
-
-def _psnr(x: Tensor, y: Tensor, dims: int) -> Tensor:
-    error = (x - y).square().flatten(-dims).mean(-1)
-    return (20 * torch.tensor(255.0).log10() - 10 * error.log10()).clamp(max=HIGHEST_PSNR)
 
 
 def _blur(x: Tensor) -> Tensor:

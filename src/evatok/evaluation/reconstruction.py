@@ -1,5 +1,6 @@
 """How well a tokenizer reconstructs clips at given assignments, by source, and how it uses its codes."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,51 +138,44 @@ class _Originals(NamedTuple):
 
 
 class _Tally:
-    """Scores of each clip of a source at one assignment so far, and how often each code occurred.
+    """Scores of each clip of a source at one assignment so far, in batches by name, and how often each code occurred.
 
-    Scores are in batches, float32 `(B,)`, those of blocks `(B, blocks)`.
+    A batch's scores are float32 `(B,)`, those of blocks `(B, blocks)`.
     """
 
     def __init__(self, codes: int, block_frames: int) -> None:
         self.block_frames = block_frames
-        self.psnr: list[Tensor] = []
-        self.ssim: list[Tensor] = []
-        self.lpips: list[Tensor] = []
-        self.l1: list[Tensor] = []
-        self.block_psnr: list[Tensor] = []
-        self.block_lpips: list[Tensor] = []
+        self.batches: dict[str, list[Tensor]] = defaultdict(list)
         self.counts = torch.zeros(codes, dtype=torch.int64)
 
     def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
         x, y = originals.video, output.video
         distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1))).view(x.shape[:2])
-        self.psnr.append(clip_psnr(x, y).cpu())
-        self.ssim.append(ssim(x, y).mean(1).cpu())
-        self.lpips.append(distances.mean(1).cpu())
-        self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1).cpu())
-        self.block_psnr.append(clip_psnr(self._blocks(x), self._blocks(y)).cpu())
-        self.block_lpips.append(self._blocks(distances).mean(2).cpu())
+        scores = {
+            "psnr": clip_psnr(x, y),
+            "ssim": ssim(x, y).mean(1),
+            "lpips": distances.mean(1),
+            "l1": (to_signed(y) - to_signed(x)).abs().flatten(1).mean(1),
+            "block_psnr": clip_psnr(self._blocks(x), self._blocks(y)),
+            "block_lpips": self._blocks(distances).mean(2),
+        }
+        for name, values in scores.items():
+            self.batches[name].append(values.cpu())
         self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
 
     def extend(self, other: "_Tally") -> None:
-        self.psnr += other.psnr
-        self.ssim += other.ssim
-        self.lpips += other.lpips
-        self.l1 += other.l1
-        self.block_psnr += other.block_psnr
-        self.block_lpips += other.block_lpips
+        for name, batches in other.batches.items():
+            self.batches[name] += batches
         self.counts += other.counts
 
     def scores(self, assignment: Assignment) -> Scores:
+        values = {name: torch.cat(batches).double() for name, batches in self.batches.items()}
         return Scores(
             assignment,
-            clips=sum(map(len, self.psnr)),
-            psnr=_mean(self.psnr),
-            ssim=_mean(self.ssim),
-            lpips=_mean(self.lpips),
-            l1=_mean(self.l1),
+            clips=len(values["psnr"]),
+            **{name: values[name].mean().item() for name in ("psnr", "ssim", "lpips", "l1")},
             codes=CodeUse.of(self.counts),
-            blocks=tuple(map(BlockScores, _means(self.block_psnr), _means(self.block_lpips))),
+            blocks=tuple(map(BlockScores, *(values[name].mean(0).tolist() for name in ("block_psnr", "block_lpips")))),
         )
 
     def _blocks(self, frames: Tensor) -> Tensor:
@@ -197,14 +191,6 @@ def _of_all_processes(tallies: dict[str, list[_Tally]]) -> dict[str, list[_Tally
             for tally, more in zip(total[name], each, strict=True):
                 tally.extend(more)
     return total
-
-
-def _mean(batches: list[Tensor]) -> float:
-    return torch.cat(batches).double().mean().item()
-
-
-def _means(batches: list[Tensor]) -> list[float]:
-    return torch.cat(batches).double().mean(0).tolist()
 
 
 def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, list[_Tally]]) -> ReconstructionResult:

@@ -16,6 +16,7 @@ import torch
 import evatok
 from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
+from evatok.utils.configs import from_dict
 from evatok.utils.files import write_text
 
 FORMAT = 1
@@ -93,17 +94,8 @@ class EvaluationRecord:
         if entries.pop("format", None) != FORMAT:
             raise RecordError(f"{path} is no evaluation of format {FORMAT}, which this version of evatok reads")
         try:
-            height, width = entries["size"]
-            x264 = entries.get("x264")
-            nested = {
-                "sources": tuple(EvaluatedSource(**each) for each in entries["sources"]),
-                "size": (height, width),
-                "credits": tuple(entries["credits"]),
-                "result": ReconstructionResult.from_dict(entries["result"]),
-                "x264": None if x264 is None else CodecResult.from_dict(x264),
-            }
-            return cls(**{**entries, **nested})
-        except (KeyError, TypeError, ValueError) as error:
+            return from_dict(cls, entries)
+        except (TypeError, ValueError) as error:
             raise RecordError(f"{path} is not what an evaluation writes: {error}") from error
 
 

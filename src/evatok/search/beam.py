@@ -63,7 +63,7 @@ def beam_search(network: TokenizerNetwork, clips: Tensor, lpips: LPIPS, price: f
         grown: list[_Prefix] = []
         memories: list[tuple[Memory, Memory]] = []
         for level in network.config.levels:
-            layout = Layout.uniform(len(beam), 1, level, number)
+            layout = Layout.of([[level]] * len(beam), number)
             mse, distance, memory = _extend(network, original, lpips, layout, encoded, decoded)
             memories.append(memory)
             for prefix, each_mse, each_lpips in zip(beam, mse, distance, strict=True):

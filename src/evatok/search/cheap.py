@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evatok.allocation.predictors import BlockRidge, Mean, Motion, blocks_of, table_of
+from evatok.allocation.predictors import BlockRidge, blocks_of, table_of
 from evatok.assignment import AssignmentSpace
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -26,6 +26,8 @@ _RIDGES = ("motion", "error")
 @dataclass(frozen=True)
 class CheapPredictors:
     """The predictors that any router must beat, fitted on a searched table of training clips.
+
+    Those of clips that were not searched are `Mean`, `Motion` and `Error`, made of these numbers.
 
     Args:
         mean: mean LPIPS of each block under each prefix, `(prefixes,)` float64.
@@ -59,18 +61,6 @@ class CheapPredictors:
             "motion": table_of(self.motion(searched.motion), self.space),
             "error": table_of(self.error(searched.shortest_mse), self.space),
         }
-
-    def by_mean(self, block_frames: int) -> Mean:
-        """The predictor of any clip, whose blocks have that many frames."""
-        return Mean(self.space, self.mean, block_frames)
-
-    def by_motion(self, block_frames: int) -> Motion:
-        """The predictor of any clip, whose blocks have that many frames."""
-        return Motion(self.motion, block_frames)
-
-    def by_error(self, network: TokenizerNetwork) -> "Error":
-        """The predictor of any clip, with the tokenizer that the clips were searched with."""
-        return Error(self.error, network)
 
     def write(self, path: Path) -> None:
         """Writes a safetensors file, whole or not at all."""
@@ -112,7 +102,7 @@ class Error:
         """As `Predictor.table` says."""
         shown = _shown(self.network, video)
         blocks = blocks_of(shown, self.network.config.block_frames)
-        layout = Layout.uniform(len(shown), blocks, self.network.config.levels[0])
+        layout = Layout.of([[self.network.config.levels[0]] * blocks] * len(shown))
         ids, _ = self.network.encode_blocks(to_signed(shown), layout)
         decoded, _ = self.network.decode_blocks(ids, layout, (shown.shape[-2], shown.shape[-1]))
         difference = to_bytes(decoded).float() - shown.float()

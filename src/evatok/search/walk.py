@@ -102,7 +102,7 @@ def _walk(
     block = originals[number].signed
     size = (block.shape[-2], block.shape[-1])
     for level in network.config.levels:
-        layout = Layout.uniform(len(block), 1, level, number)
+        layout = Layout.of([[level]] * len(block), number)
         with torch.autocast(block.device.type, enabled=False):
             ids, after_encoder = network.encode_blocks(block, layout, encoded)
         frames, after_decoder = network.decode_blocks(ids, layout, size, decoded)

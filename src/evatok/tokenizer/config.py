@@ -157,10 +157,10 @@ PRESETS: dict[str, TokenizerConfig] = {
         quantizer=QuantizerConfig(codebook_size=8192),
         default_assignment=(256, 128, 128, 128),
     ),
-    # The paper's S-B, which has 145M weights in all. These are 140.2M: 138.5M in the layers, 1.1M between pixels, tokens
-    # and codes, 0.5M in the encoder's slopes (ours), 0.1M for positions. What the others are it does not say. A guess:
-    # tables of positions, for which ours are functions: one entry for each of 1,024 patches and 2,048 tokens, in
-    # encoder and decoder, are 3.9M. Biases, which these layers lack, would be 0.2M.
+    # The S-B of the paper, which has 145M weights. These are 140.2M: 138.5M in the layers, 1.1M between pixels, tokens
+    # and codes, 0.5M in the encoder's slopes, 0.1M for positions. What its others are the paper does not say. A guess:
+    # learned positions, one for each of 1,024 patches and 2,048 tokens in encoder and decoder, would be 3.9M (ours are
+    # functions of coordinates), and biases, which these layers lack, 0.2M.
     "base": TokenizerConfig(
         levels=PAPER_LEVELS,
         side=128,

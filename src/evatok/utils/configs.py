@@ -1,4 +1,4 @@
-"""Config dataclasses as JSON holds them."""
+"""Dataclasses as JSON holds them: configs, and records of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -20,6 +20,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
     """The config of entries that `to_dict` or `asdict` made, also after JSON; a missing entry takes its default.
 
+    Tuples have entries of one kind, as the values of dictionaries have.
     Where a config within it may be of several classes, `type` decides; without it, as `asdict` leaves it, the first.
     A class whose fields once had other names says so in `OLD_NAMES`, `{old: new}`; entries may have either.
 
@@ -53,4 +54,9 @@ def _value(expected: Any, value: Any) -> Any:
     kinds = [option for option in options if is_dataclass(option)]
     if kinds and value is not None:
         return _config(kinds, value)
-    return tuple(value) if isinstance(value, list) and any(get_origin(each) is tuple for each in options) else value
+    for option in options:
+        if get_origin(option) is tuple and isinstance(value, list | tuple):
+            return tuple(_value(get_args(option)[0], each) for each in value)
+        if get_origin(option) is dict and isinstance(value, Mapping):
+            return {key: _value(get_args(option)[1], each) for key, each in value.items()}
+    return value
