@@ -138,11 +138,11 @@ def test_wrong_pixels_are_errors(lpips: LPIPS) -> None:
             lpips,
         )
     with pytest.raises(ValueError, match="int64"):
-        psnr(x.long(), y)
+        clip_psnr(x.long(), y)
     with pytest.raises(ValueError, match="not finite"):
-        psnr(x, torch.full(x.shape, math.nan))
+        clip_psnr(x, torch.full(x.shape, math.nan))
     with pytest.raises(ValueError, match="both"):
-        psnr(x, y[:, :1])
+        clip_psnr(x, y[:, :1])
     with pytest.raises(ValueError, match=r"B, F, 3, H, W"):
         clip_scores(x[0], y[0], lpips)
     with pytest.raises(ValueError, match="at least 11"):
