@@ -75,10 +75,8 @@ def clip_scores(original: Tensor, reconstruction: Tensor, lpips: LPIPS) -> ClipS
     if original.ndim != 5:
         raise ValueError(f"clips must be (B, F, 3, H, W), got {tuple(original.shape)}")
     with torch.autocast(original.device.type, enabled=False):
-        x, y = _pixels(original, reconstruction)
-        return ClipScores(
-            clip_psnr(original, reconstruction), ssim(original, reconstruction).mean(1), _lpips(x, y, lpips)
-        )
+        distances = _lpips(*_pixels(original, reconstruction), lpips)
+        return ClipScores(clip_psnr(original, reconstruction), ssim(original, reconstruction).mean(1), distances)
 
 
 class ReconstructionMetrics:
