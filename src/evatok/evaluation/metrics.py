@@ -4,6 +4,7 @@ Everything is computed on pixels as they would be shown: tensors rounded to uint
 in float32. Reconstructions outside [-1, 1] are clamped, as a file would; originals there are an error.
 """
 
+from collections.abc import Set
 from typing import NamedTuple
 
 import torch
@@ -113,12 +114,17 @@ class ReconstructionMetrics:
     @property
     def protocol(self) -> str:
         """What was measured and how, in one line to print beside the numbers."""
-        sizes = ", ".join(f"{h}x{w}" for h, w in sorted(self.resolutions)) or "no size yet"
-        return (
-            f"uint8 RGB at {sizes}; PSNR of a clip's mean squared error (at most {HIGHEST_PSNR:.0f} dB), "
-            f"SSIM (Gaussian 11, sigma 1.5, RGB, per frame), "
-            f"LPIPS v0.1 {self.network.network} ([-1, 1], float32, per frame); means over clips"
-        )
+        return protocol_of(self.network, self.resolutions)
+
+
+def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
+    """What was measured and how, in one line: clips of these heights and widths, LPIPS by this network."""
+    sizes = ", ".join(f"{h}x{w}" for h, w in sorted(resolutions)) or "no size yet"
+    return (
+        f"uint8 RGB at {sizes}; PSNR of a clip's mean squared error (at most {HIGHEST_PSNR:.0f} dB), "
+        f"SSIM (Gaussian 11, sigma 1.5, RGB, per frame), "
+        f"LPIPS v0.1 {lpips.network} ([-1, 1], float32, per frame); means over clips"
+    )
 
 
 def _pixels(original: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
+from evatok.evaluation.metrics import clip_psnr, protocol_of, ssim, to_uint8
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -204,9 +204,8 @@ def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, 
 
 
 def _protocol(lpips: LPIPS, sources: Mapping[str, ClipBatch]) -> str:
-    metrics = ReconstructionMetrics(lpips)
-    metrics.resolutions = {(batch.video.shape[-2], batch.video.shape[-1]) for batch in sources.values()}
-    return f"{metrics.protocol}; L1 of the same pixels on the scale [-1, 1]"
+    resolutions = {(batch.video.shape[-2], batch.video.shape[-1]) for batch in sources.values()}
+    return f"{protocol_of(lpips, resolutions)}; L1 of the same pixels on the scale [-1, 1]"
 
 
 def _full_assignments(config: TokenizerConfig, assignments: Sequence[Sequence[int]] | None) -> list[Assignment]:

@@ -29,9 +29,9 @@ class TokenMismatch(ValueError):
 class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     """A tokenizer with a chosen number of tokens for every block of four frames.
 
-    `forward(video, layout)` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and `reconstruct` take
-    videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router that it carries is
-    saved, loaded and moved with it, and stays in float32.
+    `forward(video, Layout.of(lengths))` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and
+    `reconstruct` take videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router
+    that it carries is saved, loaded and moved with it, and stays in float32.
 
     Args:
         config: what it is made of; `evatok.PRESETS` has named ones. Weights are random until trained or loaded.
