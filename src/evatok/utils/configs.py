@@ -8,6 +8,14 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 ConfigT = TypeVar("ConfigT")
 
 
+def check_least(config: Any, least: float, *names: str) -> None:
+    """ValueError where one of these fields of a config is below `least`; None stands for no value."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Entries of a config; those of a config within it begin with `type`, the name of its class."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
