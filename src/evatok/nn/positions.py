@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Numbers of waves, each half as long as the one before. Those in space are 2 to 1/16 sides of the trained square long:
@@ -97,16 +98,18 @@ class PositionEmbedding(nn.Module):
     Args:
         width: size of the embedding.
         with_level: whether elements belong to a level, the number of tokens of their block.
+        passes: number of passes that elements may belong to, each of which has an embedding of its own.
     """
 
-    def __init__(self, width: int, with_level: bool) -> None:
+    def __init__(self, width: int, with_level: bool, passes: int = 1) -> None:
         super().__init__()
         features = 1 + 3 + 2 * (TIME_FEATURES + 2 * SPATIAL_FEATURES) + 3 * with_level
         self.with_level = with_level
         self.linear = nn.Linear(features, width)
+        self.passes = nn.Parameter(torch.zeros(passes, width)) if passes > 1 else None
 
-    def forward(self, coordinates: Tensor, level: Tensor | None = None) -> Tensor:
-        """Coordinates `(N, 3)` and token counts `(N,)` of the elements' blocks to embeddings `(N, width)`."""
+    def forward(self, coordinates: Tensor, level: Tensor | None = None, number: Tensor | None = None) -> Tensor:
+        """Coordinates `(N, 3)`, tokens of the elements' blocks `(N,)`, their passes `(N,)` to embeddings `(N, width)`."""
         time, space = coordinates[:, :1], coordinates[:, 1:]
         features = [
             torch.ones_like(time),
@@ -120,7 +123,11 @@ class PositionEmbedding(nn.Module):
             # the logarithm (of 256 tokens it is 1), its square, and the side of a cell over that of a square picture.
             logarithm = torch.log2(level.to(coordinates.dtype))[:, None] / 8
             features += [logarithm, logarithm**2, torch.rsqrt(level.to(coordinates.dtype))[:, None]]
-        return self.linear(torch.cat(features, 1).to(self.linear.weight.dtype))
+        embedded = self.linear(torch.cat(features, 1).to(self.linear.weight.dtype))
+        if self.passes is None:
+            return embedded
+        assert number is not None
+        return embedded + F.embedding(number, self.passes)
 
 
 def _space_frequencies() -> Tensor:

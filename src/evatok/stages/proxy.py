@@ -128,7 +128,7 @@ class ProxyTask(Task[ClipBatch]):
         self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.ema_decay)}
         self.loss = ReconstructionLoss(config.loss)
         self.batches, self.validation = config.data.open(config.loop.seed)
-        self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codebook_size)
+        self.use = CodebookUse(len(self.space.levels), config.model.codes)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         """Fits a sketch, or draws the codebook after the warm-up; then unused codes after every window."""
@@ -164,25 +164,31 @@ class ProxyTask(Task[ClipBatch]):
         tokenizer = self.trained["tokenizer"]
         network = tokenizer.network
         assert isinstance(network.quantizer, VectorQuantizer)
-        features = _all_items([self._features(item) for item in items])
-        features = features[features.isfinite().all(1)]
-        if not len(features):
+        books, features = (_all_items(list(parts)) for parts in zip(*map(self._features, items), strict=True))
+        finite = features.isfinite().all(1)
+        if not finite.any():
             raise NotFinite(f"at step {step} the encoder's features are not finite")
         with writable(network), torch.no_grad():
-            if first:
-                network.quantizer.draw(features, generator)
-                return
-            drawn = network.quantizer.redraw_unused(self.use.window.sum(0), features, generator)
-        if tokenizer.average:
-            tokenizer.average.restart_rows(network, "quantizer.codebook", drawn)
+            drawn = []
+            for book, counts in enumerate(self.use.window.sum(0).tensor_split(network.quantizer.books)):
+                own = features[finite & (books == book)]
+                if not len(own):  # such passes did not occur in this batch
+                    drawn.append(torch.zeros_like(counts, dtype=torch.bool))
+                elif first:
+                    network.quantizer.draw(own, generator, book)
+                else:
+                    drawn.append(network.quantizer.redraw_unused(counts, own, generator, book))
+        if tokenizer.average and not first:
+            tokenizer.average.restart_rows(network, "quantizer.codebook", torch.cat(drawn))
 
     @torch.no_grad()
-    def _features(self, item: Item[ClipBatch]) -> Tensor:
-        """What the encoder gives before quantization `(N, dim)` float32, on the CPU."""
+    def _features(self, item: Item[ClipBatch]) -> tuple[Tensor, Tensor]:
+        """Tokens' codebooks `(N,)`, and what the encoder gives before quantization `(N, dim)` float32, on the CPU."""
         video = self._video(item.batch)
         layout = self._layout(video, item.generator())
         output: Reconstruction = self.trained["tokenizer"].model(video, layout, False)
-        return output.quantized.features.cpu()
+        books = self.trained["tokenizer"].network.books(layout, (video.shape[-2], video.shape[-1]))
+        return books, output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Reconstruction and quantizer losses of a group of clips under random assignments."""

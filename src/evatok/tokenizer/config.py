@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+from torch import Tensor
 
 from evatok.assignment import AssignmentSpace
 from evatok.nn.transformer import TransformerConfig
 from evatok.utils.configs import check_least
+
+KindT = TypeVar("KindT", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,30 @@ class SketchConfig:
     Args:
         carry: whether a block's sketch begins with the last frame of the sketch of the block before, so that its tokens
             say what has changed and mend what was missing, as in a video codec; else each block begins with grey.
+        passes: shares of a block's tokens in passes over it, each over a grid of its own and coding what those before
+            it lack: with `(1, 1, 2)` 64 tokens are 16, 16 and 32. Where a pass would have fewer than eight cells, or
+            the tokens do not divide, there is one pass.
+        codebooks: whether blocks that begin a clip, later ones, and each pass have codes of their own under the same
+            ids, as many as `codebook_size` each; else all share them.
     """
 
     carry: bool = True
+    passes: tuple[int, ...] = (1,)
+    codebooks: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", tuple(self.passes))
+        if not self.passes or min(self.passes) < 1:
+            raise ValueError(f"passes must be one or more positive shares, got {self.passes}")
+
+    @property
+    def kinds(self) -> int:
+        """How many sets of linear maps there are: one for each pass over a first block, and over a later one."""
+        return (1 + self.carry) * len(self.passes)
+
+    def kind(self, block: KindT, number: KindT) -> KindT:
+        """Which of them pass `number` over block `block` of a clip takes: integers, or int64 tensors of one shape."""
+        return number + len(self.passes) * (self.carry * (block > 0))
 
 
 @dataclass(frozen=True)
@@ -121,6 +146,17 @@ class TokenizerConfig:
             )
 
     @property
+    def codebooks(self) -> int:
+        """Number of codebooks, which have the same ids."""
+        own = self.sketch is not None and self.sketch.codebooks and isinstance(self.quantizer, QuantizerConfig)
+        return self.sketch.kinds if own and self.sketch is not None else 1
+
+    @property
+    def codes(self) -> int:
+        """Number of codes of all codebooks."""
+        return self.codebooks * self.quantizer.codebook_size
+
+    @property
     def space(self) -> AssignmentSpace:
         """The assignments of a full clip."""
         return AssignmentSpace(self.levels, self.blocks)
@@ -142,8 +178,8 @@ PRESETS: dict[str, TokenizerConfig] = {
     "tiny": TokenizerConfig(
         encoder=TransformerConfig(width=128, depth=1, heads=4),
         decoder=TransformerConfig(width=128, depth=4, heads=4),
-        quantizer=QuantizerConfig(unit=False),
-        sketch=SketchConfig(),
+        quantizer=QuantizerConfig(dim=16, unit=False),
+        sketch=SketchConfig(passes=(1, 1, 2), codebooks=True),
     ),
     "small": TokenizerConfig(
         levels=PAPER_LEVELS,

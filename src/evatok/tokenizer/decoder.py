@@ -40,7 +40,7 @@ class Decoder(nn.Module):
         width = config.decoder.width
         self.config = config
         self.tokens = nn.Linear(config.quantizer.dim, width)
-        self.token_position = PositionEmbedding(width, with_level=True)
+        self.token_position = PositionEmbedding(width, True, len(config.sketch.passes) if config.sketch else 1)
         self.query_position = PositionEmbedding(width, with_level=False)
         self.rotary = Rotary(width // config.decoder.heads)
         self.transformer = Transformer(config.decoder)
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         picture, layout = Picture.of(size, self.config), tokens.layout
         places = places_of(picture, layout, tokens.values.device)
         embedded = self.tokens(tokens.values.to(self.tokens.weight.dtype))
-        references = embedded + self.token_position(places.tokens, places.levels)
+        references = embedded + self.token_position(places.tokens, places.levels, places.passes)
         queries = self._start(embedded, layout, picture, drawing) + self.query_position(places.patches)
         features, memory = self.transformer(
             Located(Packed(queries, places.patch_layout), self.rotary(places.patches)),

@@ -20,7 +20,7 @@ class Encoder(nn.Module):
         self.config = config
         self.patches = Patches(config.patch, width, whitened=sketched)
         self.patch_position = PositionEmbedding(width, with_level=False)
-        self.query_position = PositionEmbedding(width, with_level=True)
+        self.query_position = PositionEmbedding(width, True, len(config.sketch.passes) if config.sketch else 1)
         self.slopes = None if sketched else nn.Linear(width, 2 * width, bias=False)
         self.rotary = Rotary(width // config.encoder.heads)
         self.transformer = Transformer(config.encoder)
@@ -50,7 +50,8 @@ class Encoder(nn.Module):
         grid = self.patches(video)
         places = places_of(picture, layout, video.device)
         patches = grid.flatten(0, 2) + self.patch_position(places.patches)
-        queries = self._queries(video, grid, picture, layout) + self.query_position(places.tokens, places.levels)
+        positions = self.query_position(places.tokens, places.levels, places.passes)
+        queries = self._queries(video, grid, picture, layout) + positions
         features, memory = self.transformer(
             Located(Packed(queries, layout), self.rotary(places.tokens)),
             Located(Packed(patches, places.patch_layout), self.rotary(places.patches)),
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
 
     def _cells(self, frames: Tensor, picture: Picture, tokens: int) -> Tensor:
         """Queries `(B, tokens, width)` from frames `(B, f, 3, H, W)`: cells, brought to the size of a patch."""
-        features: Tensor = self.patches.linear(picture.cells(frames, tokens))
+        features: Tensor = self.patches.linear(torch.cat([picture.cells(frames, n) for n in picture.passes(tokens)], 1))
         return features
 
     def _pool_block(self, features: Tensor, picture: Picture, tokens: int) -> Tensor:

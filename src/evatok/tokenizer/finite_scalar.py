@@ -32,15 +32,15 @@ class FiniteScalarQuantizer(nn.Module):
         digits = ids[:, None] // self.strides % self.counts
         return (digits - self.counts // 2) / (self.counts // 2)
 
-    def forward(self, features: Tensor) -> Quantized:
-        """Quantizes features `(N, dim)`."""
+    def forward(self, features: Tensor, book: int = 0) -> Quantized:
+        """Quantizes features `(N, dim)`; there is one book."""
         with torch.autocast(features.device.type, enabled=False):
             bounded, half = self._bound(features.float()), self.counts // 2
             digits = bounded.detach().round()
             values = (bounded + (digits - bounded).detach()) / half
         return Quantized(values, ((digits.long() + half) * self.strides).sum(1), bounded / half)
 
-    def losses(self, quantized: Quantized, layout: Layout) -> dict[str, Tensor]:
+    def losses(self, quantized: Quantized, layout: Layout, books: Tensor | None = None) -> dict[str, Tensor]:
         """None: no code has to be pulled anywhere."""
         return {}
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from evatok.nn.packed import Layout, Packed
+from evatok.nn.packed import Layout, Packed, on_device
 from evatok.nn.transformer import LayerMemory, pick_layers
 from evatok.tokenizer.config import FSQConfig, QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.decoder import Decoder
 from evatok.tokenizer.encoder import Encoder
 from evatok.tokenizer.finite_scalar import FiniteScalarQuantizer
+from evatok.tokenizer.picture import Picture, places_of
 from evatok.tokenizer.quantizer import Quantized, VectorQuantizer
 from evatok.tokenizer.sketch import Drawing, Sketch
 
@@ -50,13 +51,13 @@ class Reconstruction:
     sketch: Tensor | None = None
 
 
-def build_quantizer(config: QuantizerConfig | FSQConfig) -> VectorQuantizer | FiniteScalarQuantizer:
-    """The quantizer that a config describes."""
-    match config:
+def build_quantizer(config: TokenizerConfig) -> VectorQuantizer | FiniteScalarQuantizer:
+    """The quantizer that a tokenizer's config describes."""
+    match config.quantizer:
         case QuantizerConfig():
-            return VectorQuantizer(config)
+            return VectorQuantizer(config.quantizer, config.codebooks)
         case FSQConfig():
-            return FiniteScalarQuantizer(config)
+            return FiniteScalarQuantizer(config.quantizer)
 
 
 class TokenizerNetwork(nn.Module):
@@ -67,7 +68,7 @@ class TokenizerNetwork(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.sketch = None if config.sketch is None else Sketch(config)
-        self.quantizer = build_quantizer(config.quantizer)
+        self.quantizer = build_quantizer(config)
         self.decoder = Decoder(config)
 
     @property
@@ -92,7 +93,7 @@ class TokenizerNetwork(nn.Module):
         quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
         decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
-        losses = self.quantizer.losses(quantized, layout) if quantize else {}
+        losses = self.quantizer.losses(quantized, layout, self.books(layout, size)) if quantize else {}
         return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
 
     def _check(self, video: Tensor, layout: Layout) -> None:
@@ -110,25 +111,38 @@ class TokenizerNetwork(nn.Module):
     ) -> tuple[Quantized, Drawing | None]:
         """Features `(N, dim)` of a video's tokens as codes, or as they are, and the sketch, if there is one."""
 
-        def code(values: Tensor) -> Quantized:
-            quantized: Quantized = self.quantizer(values)
+        def code(values: Tensor, kind: int) -> Quantized:
+            quantized: Quantized = self.quantizer(values, kind if self.config.codebooks > 1 else 0)
             return quantized if quantize else replace(quantized, values=quantized.features)
 
         if self.sketch is None:
-            return code(features.values), None
+            return code(features.values, 0), None
         return self.sketch.encode(video, features, code, last)
+
+    def books(self, layout: Layout, size: tuple[int, int]) -> Tensor:
+        """Each token's codebook, `(N,)` int64 on the CPU, for pictures of a size."""
+        places = places_of(Picture.of(size, self.config), layout, torch.device("cpu"))
+        if self.config.sketch is None or self.config.codebooks == 1:
+            return torch.zeros_like(places.passes)
+        return self.config.sketch.kind(layout.block, places.passes)
+
+    def _first_codes(self, layout: Layout, size: tuple[int, int]) -> Tensor:
+        """Number of the first code of each token's codebook, `(N,)` int64."""
+        return on_device(self.config.quantizer.codebook_size * self.books(layout, size), self.device)
 
     def encode_blocks(self, video: Tensor, layout: Layout, earlier: Memory | None = None) -> tuple[Tensor, Memory]:
         """Ids `(N,)` int64 of the tokens of a layout's blocks; `earlier` is what a call on those before returned."""
         features, layers = self.encoder(video, layout, earlier.layers if earlier else None)
         quantized, drawing = self._quantize(video, features, last=earlier.last if earlier else None)
-        return quantized.ids, Memory(layers, None if drawing is None else drawing.last)
+        first = self._first_codes(layout, (video.shape[-2], video.shape[-1]))
+        return quantized.ids - first, Memory(layers, None if drawing is None else drawing.last)
 
     def decode_blocks(
         self, ids: Tensor, layout: Layout, size: tuple[int, int], earlier: Memory | None = None
     ) -> tuple[Tensor, Memory]:
         """Video `(B, F, 3, H, W)` float32, not clamped, of ids `(N,)`; `earlier` as in `encode_blocks`."""
-        tokens, drawing = Packed(self.quantizer.look_up(ids), layout), None
+        codes = self.quantizer.look_up(ids + self._first_codes(layout, size))
+        tokens, drawing = Packed(codes, layout), None
         if self.sketch is not None:
             drawing = self.sketch.draw(tokens, size, earlier.last if earlier else None)
         video, layers = self.decoder(tokens, size, drawing, earlier.layers if earlier else None)

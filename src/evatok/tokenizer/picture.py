@@ -11,6 +11,9 @@ from evatok.nn.packed import Layout, on_device
 from evatok.nn.positions import cell_centres, like, nearest_grid, resizing_matrix
 from evatok.tokenizer.config import TokenizerConfig
 
+# What a pass over a block has at least: with fewer there is one pass.
+FEWEST_CELLS = 8
+
 
 class Places(NamedTuple):
     """Where the tokens and the patches of a layout of 1D tokens lie.
@@ -18,23 +21,33 @@ class Places(NamedTuple):
     Args:
         tokens: block and centre of each token's cell, `(N, 3)`.
         levels: number of tokens of each token's own block, `(N,)` int64.
+        passes: number of each token's pass over its block, from 0 on, `(N,)` int64.
         patches: block and centre of each patch, `(M, 3)`.
         patch_layout: the layout of the patches of these clips and blocks.
     """
 
     tokens: Tensor
     levels: Tensor
+    passes: Tensor
     patches: Tensor
     patch_layout: Layout
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The patch grid of a video's frames, its size in units of the trained square's side, and a patch's in pixels."""
+    """A video's frames as tokens see them.
+
+    Args:
+        grid: patches down and across.
+        extent: height and width in sides of the trained square.
+        patch: height and width of a patch in pixels.
+        shares: of a block's tokens in the passes over it.
+    """
 
     grid: tuple[int, int]
     extent: tuple[float, float]
     patch: tuple[int, int]
+    shares: tuple[int, ...]
 
     @classmethod
     def of(cls, size: tuple[int, int], config: TokenizerConfig) -> "Picture":
@@ -43,25 +56,31 @@ class Picture:
         if any(side < step or side % step for side, step in zip(size, patch, strict=True)):
             raise ValueError(f"height and width must be positive multiples of {patch}, got {size}")
         grid = (size[0] // patch[0], size[1] // patch[1])
-        return cls(grid, (size[0] / config.side, size[1] / config.side), patch)
+        shares = config.sketch.passes if config.sketch else (1,)
+        return cls(grid, (size[0] / config.side, size[1] / config.side), patch, shares)
 
-    def token_grid(self, tokens: int) -> tuple[int, int]:
-        """Cells that `tokens` queries of a block stand for."""
-        return nearest_grid(tokens, self.grid[0] / self.grid[1])
+    def passes(self, tokens: int) -> tuple[int, ...]:
+        """Numbers of cells of the passes over a block of `tokens` tokens."""
+        cells = tuple(tokens * share // sum(self.shares) for share in self.shares)
+        return cells if sum(cells) == tokens and min(cells) >= FEWEST_CELLS else (tokens,)
 
-    def cells(self, frames: Tensor, tokens: int) -> Tensor:
-        """The cells of `tokens` tokens, each brought to the size of a patch.
+    def token_grid(self, cells: int) -> tuple[int, int]:
+        """The grid of a pass of so many cells."""
+        return nearest_grid(cells, self.grid[0] / self.grid[1])
 
-        Frames `(B, f, 3, H, W)` to `(B, tokens, f * 3 * patch height * patch width)`.
+    def cells(self, frames: Tensor, count: int) -> Tensor:
+        """The cells of a pass of `count`, each brought to the size of a patch.
+
+        Frames `(B, f, 3, H, W)` to `(B, count, f * 3 * patch height * patch width)`.
         """
-        grid = self.token_grid(tokens)
+        grid = self.token_grid(count)
         resized = self._resized(frames, (grid[0] * self.patch[0], grid[1] * self.patch[1]))
         cut = resized.unflatten(3, (grid[0], -1)).unflatten(5, (grid[1], -1))
         return cut.permute(0, 3, 5, 1, 2, 4, 6).flatten(3).flatten(1, 2)
 
-    def frames(self, cells: Tensor, tokens: int) -> Tensor:
+    def frames(self, cells: Tensor) -> Tensor:
         """The reverse of `cells`, but for what resizing loses: frames `(B, f, 3, H, W)`."""
-        grid, patch = self.token_grid(tokens), self.patch
+        grid, patch = self.token_grid(cells.shape[1]), self.patch
         cut = cells.unflatten(2, (-1, 3, *patch)).unflatten(1, grid)
         joined = cut.permute(0, 3, 4, 1, 5, 2, 6).flatten(5, 6).flatten(3, 4)
         return self._resized(joined, (self.grid[0] * patch[0], self.grid[1] * patch[1]))
@@ -79,14 +98,17 @@ class Picture:
 @torch.inference_mode(False)  # and training those that were made before it
 def places_of(picture: Picture, layout: Layout, device: torch.device) -> Places:
     """Places of a layout of 1D tokens over a picture, on a device."""
-    centres = [cell_centres(picture.token_grid(tokens), picture.extent) for row in layout.lengths for tokens in row]
+    passes = [part for row in layout.lengths for tokens in row for part in enumerate(picture.passes(tokens))]
+    centres = [cell_centres(picture.token_grid(count), picture.extent) for _, count in passes]
     tokens = torch.cat((layout.block[:, None].float(), torch.cat(centres)), 1)
+    numbers, counts = torch.tensor(passes).unbind(1)
     cells = cell_centres(picture.grid, picture.extent)
     patch_layout = Layout(tuple((len(cells),) * len(row) for row in layout.lengths), layout.first_block)
     blocks = patch_layout.size // len(cells)
     patches = torch.cat((patch_layout.block[:, None].float(), cells.repeat(blocks, 1)), 1)
-    tokens, levels, patches = (on_device(table, device) for table in (tokens, token_levels(layout), patches))
-    return Places(tokens, levels, patches, patch_layout)
+    tables = tokens, token_levels(layout), numbers.repeat_interleave(counts), patches
+    tokens, levels, numbers, patches = (on_device(table, device) for table in tables)
+    return Places(tokens, levels, numbers, patches, patch_layout)
 
 
 def token_levels(layout: Layout) -> Tensor:

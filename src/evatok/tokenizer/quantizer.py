@@ -24,7 +24,7 @@ class Quantized:
 
     Args:
         values: the codes `(N, dim)` float32, with the features' gradient passed straight through.
-        ids: the codes' numbers `(N,)` int64.
+        ids: the codes' numbers `(N,)` int64, counted through all codebooks.
         features: the features before quantization `(N, dim)` float32, brought to where codes lie: unit length for a
             codebook of unit vectors, a box for finite scalar quantization.
     """
@@ -35,25 +35,32 @@ class Quantized:
 
 
 class VectorQuantizer(nn.Module):
-    """Nearest of `codes` vectors, of unit length or not. Always computes in float32, whatever autocast says."""
+    """Nearest of a codebook's vectors, of unit length or not. Always computes in float32, whatever autocast says.
 
-    def __init__(self, config: QuantizerConfig) -> None:
+    Args:
+        config: what a codebook is.
+        books: number of codebooks, whose codes follow each other in `codebook`.
+    """
+
+    def __init__(self, config: QuantizerConfig, books: int = 1) -> None:
         super().__init__()
         self.config = config
-        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.dim))
+        self.books = books
+        self.codebook = nn.Parameter(torch.empty(books * config.codebook_size, config.dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.codebook)
 
     def codes(self) -> Tensor:
-        """The codes `(codes, dim)` float32, as unit vectors if they are such."""
+        """The codes of all codebooks `(codes, dim)` float32, as unit vectors if they are such."""
         return self._placed(self.codebook.float())
 
-    def nearest(self, features: Tensor) -> Tensor:
-        """Numbers `(N,)` int64 of the codes nearest to features `(N, dim)` float32; the lowest of equal ones."""
-        codes = self.codes()
-        return torch.cat([_nearness(part, codes).argmax(1) for part in _parts(features, len(codes))])
+    def nearest(self, features: Tensor, book: int = 0) -> Tensor:
+        """Numbers `(N,)` int64 of a book's codes nearest to features `(N, dim)` float32; the lowest of equal ones."""
+        codes, size = self.codes(), self.config.codebook_size
+        own = codes[book * size : (book + 1) * size]
+        return book * size + torch.cat([_nearness(part, own).argmax(1) for part in _parts(features, size)])
 
     def _placed(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors, dim=1) if self.config.unit else vectors
@@ -62,20 +69,25 @@ class VectorQuantizer(nn.Module):
         """Vectors `(N, dim)` float32 of codes `(N,)`."""
         return F.embedding(ids, self.codes())
 
-    def forward(self, features: Tensor) -> Quantized:
-        """Quantizes features `(N, dim)`."""
+    def forward(self, features: Tensor, book: int = 0) -> Quantized:
+        """Quantizes features `(N, dim)` by the codes of a book."""
         with torch.autocast(features.device.type, enabled=False):
             features = self._placed(features.float())
-            ids = self.nearest(features.detach())
+            ids = self.nearest(features.detach(), book)
             values = features + (self.look_up(ids) - features).detach()
         return Quantized(values, ids, features)
 
-    def losses(self, quantized: Quantized, layout: Layout) -> dict[str, Tensor]:
+    def losses(self, quantized: Quantized, layout: Layout, books: Tensor | None = None) -> dict[str, Tensor]:
         """Weighted losses: `codebook` (weight 1), `commitment` and `entropy`.
 
-        Each is a mean over clips of means over a clip's tokens, so that a short clip counts as much as a long one;
-        `layout` says which clip each token belongs to. `entropy` is left out where its weight is 0; the mean whose
-        entropy is wanted high is that of all processes.
+        Each is a mean over clips of means over a clip's tokens, so that a short clip counts as much as a long one.
+        `entropy` is left out where its weight is 0; the mean whose entropy is wanted high is that of a book's tokens in
+        all processes.
+
+        Args:
+            quantized: the tokens of clips.
+            layout: which clip each token belongs to.
+            books: each token's codebook, `(N,)` int64 on the CPU; None where there is one.
         """
         config, features = self.config, quantized.features
         with torch.autocast(features.device.type, enabled=False):
@@ -86,35 +98,40 @@ class VectorQuantizer(nn.Module):
                 "commitment": config.commitment * ((codes.detach() - features).square().sum(1) @ shares),
             }
             if config.entropy:
-                entropy = _Entropy.apply(features, self.codes(), shares, config.temperature)
+                books = torch.zeros(len(features), dtype=torch.int64) if books is None else books
+                rows = [on_device((books == book).nonzero()[:, 0], features.device) for book in range(self.books)]
+                entropy = _Entropy.apply(features, self.codes(), shares, config.temperature, rows)
                 losses["entropy"] = config.entropy * entropy
         return losses
 
     @torch.no_grad()
-    def draw(self, features: Tensor, generator: torch.Generator) -> None:
-        """Draws the whole codebook from features `(N, dim)`."""
-        self.codebook.copy_(_sample(features, len(self.codebook), generator))
+    def draw(self, features: Tensor, generator: torch.Generator, book: int = 0) -> None:
+        """Draws all codes of a book from features `(N, dim)`."""
+        size = self.config.codebook_size
+        self.codebook[book * size : (book + 1) * size] = _sample(features, size, generator).to(self.codebook)
 
     @torch.no_grad()
-    def fit(self, features: Tensor, generator: torch.Generator, rounds: int = 15) -> None:
-        """Draws the codebook from features `(N, dim)` and moves codes to the means of those nearest: k-means."""
-        self.draw(features, generator)
+    def fit(self, features: Tensor, generator: torch.Generator, book: int = 0, rounds: int = 15) -> None:
+        """Draws a book's codes from features `(N, dim)` and moves them to the means of those nearest: k-means."""
+        size = self.config.codebook_size
+        self.draw(features, generator, book)
+        own = self.codebook[book * size : (book + 1) * size]
         for _ in range(rounds):
-            ids = self.nearest(features)
-            counts = torch.bincount(ids, minlength=len(self.codebook))
-            sums = torch.zeros_like(self.codebook).index_add_(0, ids, features)
-            self.codebook.copy_(sums / counts.clamp(min=1)[:, None])
-            self.redraw_unused(counts, features, generator)
+            ids = self.nearest(features, book) - book * size
+            counts = torch.bincount(ids, minlength=size)
+            own.copy_(torch.zeros_like(own).index_add_(0, ids, features) / counts.clamp(min=1)[:, None])
+            self.redraw_unused(counts, features, generator, book)
 
     @torch.no_grad()
-    def redraw_unused(self, counts: Tensor, features: Tensor, generator: torch.Generator) -> Tensor:
-        """Draws codes with a count of 0 in `counts` `(codes,)` anew from features.
+    def redraw_unused(self, counts: Tensor, features: Tensor, generator: torch.Generator, book: int = 0) -> Tensor:
+        """Draws codes of a book with a count of 0 in `counts` `(codebook_size,)` anew from features.
 
-        Returns which ones, `(codes,)` bool.
+        Returns which ones, `(codebook_size,)` bool.
         """
-        unused = counts.to(self.codebook.device) == 0
+        size, unused = self.config.codebook_size, counts.to(self.codebook.device) == 0
         if unused.any():
-            self.codebook[unused] = _sample(features, int(unused.sum()), generator).to(self.codebook)
+            own = self.codebook[book * size : (book + 1) * size]
+            own[unused] = _sample(features, int(unused.sum()), generator).to(own)
         return unused
 
 
@@ -130,7 +147,7 @@ def _nearness(features: Tensor, codes: Tensor) -> Tensor:
 
 
 class _Entropy(torch.autograd.Function):
-    """Mean entropy of tokens' soft assignments to codes less the entropy of the mean assignment.
+    """Mean entropy of tokens' soft assignments to codes less the entropy of the mean assignment within a book.
 
     With assignments p of a token and their mean m this is the mean of sum p (log m - log p). Its derivative by p is
     log m - log p but for a constant, to which a softmax does not answer. So the gradients are known in the forward
@@ -138,30 +155,35 @@ class _Entropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, codes: Tensor, shares: Tensor, temperature: float) -> Tensor:
-        scale, parts = 2 / temperature, _parts(features, len(codes))
-        by_part = list(zip(parts, shares.tensor_split(len(parts)), strict=True))
-        mean = sum(
-            (share @ (scale * _nearness(part, codes)).softmax(1) for part, share in by_part), codes.new_zeros(())
-        )
-        log_mean = mean_over_ranks(mean).clamp(min=1e-9).log()
-        loss, by_codes, by_features = codes.new_zeros(()), torch.zeros_like(codes), []
-        for part, share in by_part:
-            logarithm = (scale * _nearness(part, codes)).log_softmax(1)
+    def forward(
+        ctx: Any, features: Tensor, codes: Tensor, shares: Tensor, temperature: float, rows: list[Tensor]
+    ) -> Tensor:
+        scale, books = 2 / temperature, codes.tensor_split(len(rows))
+        parts = [(book, part) for book, own in enumerate(rows) for part in _parts(own, len(books[0])) if len(part)]
+        sums, weights = codes.new_zeros(len(books), len(books[0])), codes.new_zeros(len(books), 1)
+        for book, part in parts:
+            sums[book] += shares[part] @ (scale * _nearness(features[part], books[book])).softmax(1)
+            weights[book] += shares[part].sum()
+        sums, weights = mean_over_ranks(torch.cat((sums, weights), 1)).tensor_split([-1], 1)
+        log_mean = (sums / weights.clamp(min=1e-9)).clamp(min=1e-9).log()
+        loss, by_features, by_codes = codes.new_zeros(()), torch.zeros_like(features), torch.zeros_like(codes)
+        for book, part in parts:
+            logarithm = (scale * _nearness(features[part], books[book])).log_softmax(1)
             probability = logarithm.exp()
-            weighted = torch.sub(log_mean, logarithm, out=logarithm).mul_(probability)
-            rows = weighted.sum(1)
-            loss += rows @ share
-            by_logits = weighted.addcmul_(probability, rows[:, None], value=-1).mul_(scale * share[:, None])
-            by_features.append(by_logits @ codes)
-            by_codes += by_logits.T @ part - by_logits.sum(0)[:, None] * codes
-        ctx.save_for_backward(torch.cat(by_features), by_codes)
+            weighted = torch.sub(log_mean[book], logarithm, out=logarithm).mul_(probability)
+            sizes = weighted.sum(1)
+            loss += sizes @ shares[part]
+            by_logits = weighted.addcmul_(probability, sizes[:, None], value=-1).mul_(scale * shares[part, None])
+            by_features[part] = by_logits @ books[book]
+            own = by_codes.tensor_split(len(rows))[book]
+            own += by_logits.T @ features[part] - by_logits.sum(0)[:, None] * books[book]
+        ctx.save_for_backward(by_features, by_codes)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         by_features, by_codes = ctx.saved_tensors
-        return gradient * by_features, gradient * by_codes, None, None
+        return gradient * by_features, gradient * by_codes, None, None, None
 
 
 def _sample(features: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -2,16 +2,17 @@
 
 A block's sketch begins with the last frame of the sketch of the block before. What is missing is looked at through the
 cells of the block's tokens, each brought to the size of a patch; a token's code holds a few components of it, and the
-decoded components are added. So more tokens are a finer grid, and where nothing moves later blocks refine earlier ones.
-Encoder and decoder draw the same sketch: it is a function of the codes. The encoder needs no more than it.
+decoded components are added. With several passes a share of the tokens does this after the other, on finer grids. So
+more tokens are finer grids, and where nothing moves later blocks refine earlier ones. Encoder and decoder draw the same
+sketch: it is a function of the codes. The encoder needs no more than it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from math import log2
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,27 @@ from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.quantizer import Quantized
 
-Quantize = Callable[[Tensor], Quantized]
-# Gives codes `(clips, k, dim)` for a group of blocks, and the frames that they begin with.
-CodesOf = Callable[[Group, Tensor], Tensor]
+
+class Pass(NamedTuple):
+    """A pass over one block of all clips that have as many tokens in it.
+
+    Args:
+        block: its place in the layout, from 0 on.
+        kind: which linear maps it takes.
+        clips: these clips, in order, `(n,)` int64.
+        rows: where the tokens of each lie, `(n, cells)` int64.
+    """
+
+    block: int
+    kind: int
+    clips: Tensor
+    rows: Tensor
+
+
+# Codes of features `(n, dim)` of a pass of a kind.
+Quantize = Callable[[Tensor, int], Quantized]
+# Gives codes `(clips, cells, dim)` for a pass, and the sketch of the block by then `(clips, f, 3, H, W)`.
+CodesOf = Callable[[Pass, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,23 +78,23 @@ class Sketch(nn.Module):
         self.config = config
         frames, height, width = config.patch
         size, dim = 3 * frames * height * width, config.quantizer.dim
-        carries = config.sketch is not None and config.sketch.carry
-        kinds = range(1 + carries)
-        self.carries = carries
-        self.readers = nn.ModuleList(Components(size, dim) for _ in kinds)
-        self.writers = nn.ModuleList(Components(size, dim) for _ in kinds)
+        assert config.sketch is not None
+        kinds = config.sketch.kinds
+        self.carries = config.sketch.carry
+        self.readers = nn.ModuleList(Components(size, dim) for _ in range(kinds))
+        self.writers = nn.ModuleList(Components(size, dim) for _ in range(kinds))
         # Logarithm of the size of what is missing, for each kind a parabola over the logarithm of a cell's area.
-        self.log_size = nn.Parameter(torch.zeros(len(kinds), 3))
+        self.log_size = nn.Parameter(torch.zeros(kinds, 3))
 
     def encode(
         self, video: Tensor, features: Packed, quantize: Quantize, last: Tensor | None
     ) -> tuple[Quantized, Drawing]:
-        """Quantizes the tokens of blocks, one block after another, since each sees what the sketch lacks by then.
+        """Quantizes the tokens of blocks, one pass after another, since each sees what the sketch lacks by then.
 
         Args:
             video: the frames of the blocks, `(B, F, 3, H, W)` in [-1, 1].
             features: what is added to each token's components before it is quantized, `(N, dim)`.
-            quantize: features `(n, dim)` to what is passed on.
+            quantize: features of a pass to what is passed on.
             last: the last frame of the sketch of the blocks before, `(B, 3, H, W)`; None where there are none.
 
         Returns:
@@ -85,13 +104,13 @@ class Sketch(nn.Module):
         found: list[Quantized] = []
         rows: list[Tensor] = []
 
-        def code(group: Group, before: Tensor) -> Tensor:
-            missing = rows_of(blocks[:, group.block], group.clips) - before[:, None]
-            cells = self.components(missing, group.length, features.layout.first_block + group.block)
-            quantized = quantize((cells + values[group.rows]).flatten(0, 1))
+        def code(part: Pass, drawn: Tensor) -> Tensor:
+            missing = rows_of(blocks[:, part.block], part.clips) - drawn
+            cells = self.components(missing, part.rows.shape[1], part.kind)
+            quantized = quantize((cells + values[part.rows]).flatten(0, 1), part.kind)
             found.append(quantized)
-            rows.append(group.rows.flatten())
-            return quantized.values.unflatten(0, (len(before), -1))
+            rows.append(part.rows.flatten())
+            return quantized.values.unflatten(0, (len(drawn), -1))
 
         with torch.autocast(video.device.type, enabled=False):
             drawing = self.draw_by(features.layout, (video.shape[-2], video.shape[-1]), last, code)
@@ -102,7 +121,7 @@ class Sketch(nn.Module):
         """The sketch that codes `(N, dim)` make; `last` as in `encode`."""
         values = codes.values.float()
         with torch.autocast(values.device.type, enabled=False):
-            return self.draw_by(codes.layout, size, last, lambda group, before: values[group.rows])
+            return self.draw_by(codes.layout, size, last, lambda part, drawn: values[part.rows])
 
     def draw_by(
         self,
@@ -115,12 +134,14 @@ class Sketch(nn.Module):
         grey = self.log_size.new_zeros((len(layout.lengths), 3, *size), dtype=torch.float32)
         before = grey if last is None or not self.carries else last
         starts, drawn = [], []
+        picture = Picture.of(size, self.config)
         for block, groups in groupby(groups_of(layout, grey.device), lambda group: group.block):
             parts, clips = [], []
             for group in groups:
-                begun = rows_of(before, group.clips)
-                codes = codes_of(group, begun)
-                parts.append(begun[:, None] + self.pixels(codes, group.length, layout.first_block + block, size))
+                frames = rows_of(before, group.clips)[:, None].expand(-1, self.config.block_frames, -1, -1, -1)
+                for part in self._passes(group, picture, layout.first_block + block):
+                    frames = frames + self.pixels(codes_of(part, frames), part.kind, picture)
+                parts.append(frames)
                 clips.append(group.clips)
             frames = in_order(parts, clips)
             starts.append(before)
@@ -128,41 +149,52 @@ class Sketch(nn.Module):
             before = frames[:, -1] if self.carries else before
         return Drawing(torch.stack(starts, 1), torch.stack(drawn, 1))
 
-    def components(self, frames: Tensor, tokens: int, block: int) -> Tensor:
-        """What `tokens` cells hold of the frames of a block `(B, f, 3, H, W)`: `(B, tokens, dim)`, of size about 1."""
+    def components(self, frames: Tensor, cells: int, kind: int) -> Tensor:
+        """What `cells` cells hold of the frames of a block `(B, f, 3, H, W)`: `(B, cells, dim)`, of size about 1."""
         picture = Picture.of((frames.shape[-2], frames.shape[-1]), self.config)
-        kind = self.kind(block)
-        read = self.readers[kind](picture.cells(frames, tokens))
-        return read * (-self._log_size(kind, tokens, picture)).exp()
+        read = picture.cells(frames, cells) @ _rows(self.readers, kind).T
+        return read * (-self._log_size(kind, cells, picture)).exp()
 
-    def pixels(self, codes: Tensor, tokens: int, block: int, size: tuple[int, int]) -> Tensor:
-        """What codes `(B, tokens, dim)` of a block draw: `(B, f, 3, H, W)`."""
-        picture, kind = Picture.of(size, self.config), self.kind(block)
-        writer = cast(Components, self.writers[kind])
-        return picture.frames(writer.draw(codes * self._log_size(kind, tokens, picture).exp()), tokens)
+    def pixels(self, codes: Tensor, kind: int, picture: Picture) -> Tensor:
+        """What codes `(B, cells, dim)` of a pass draw: `(B, f, 3, H, W)`."""
+        sized = codes * self._log_size(kind, codes.shape[1], picture).exp()
+        return picture.frames(sized @ _rows(self.writers, kind))
 
-    def kind(self, block: int) -> int:
-        """0 for a block that begins with grey, 1 for one that goes on from the block before."""
-        return int(self.carries and block > 0)
+    def _passes(self, group: Group, picture: Picture, block: int) -> Iterator[Pass]:
+        """The passes over a group of blocks that are number `block` of their clips."""
+        first, sketch = 0, self.config.sketch
+        assert sketch is not None
+        for number, cells in enumerate(picture.passes(group.length)):
+            kind = sketch.kind(block, number)
+            yield Pass(group.block, kind, group.clips, group.rows[:, first : first + cells])
+            first += cells
 
     @torch.no_grad()
     def start(self, kind: int, rows: Tensor, log_size: Tensor) -> None:
-        """Reads and writes blocks of a kind by components `(dim, size)`; `log_size` as the weight of that name."""
+        """Reads and writes passes of a kind by components `(dim, size)`; `log_size` as the weight of that name."""
         for components in (self.readers[kind], self.writers[kind]):
             cast(Components, components).start(rows)
         self.log_size[kind] = log_size.to(self.log_size)
 
-    def _log_size(self, kind: int, tokens: int, picture: Picture) -> Tensor:
+    def _log_size(self, kind: int, cells: int, picture: Picture) -> Tensor:
         log_size = self.log_size[kind].float()
-        return log_size @ like(log_size, _powers, tokens, picture.grid)
+        return log_size @ like(log_size, _powers, cells, picture.grid)
+
+
+def _rows(maps: nn.ModuleList, kind: int) -> Tensor:
+    """Components of a kind `(dim, size)`.
+
+    Out of a stack of all kinds: what a batch has no pass of gets a gradient of 0 then, which other processes wait for.
+    """
+    return torch.stack([cast(Components, each).rows.float() for each in maps])[kind]
 
 
 @lru_cache(maxsize=4096)
-def area_powers(tokens: int, grid: tuple[int, int]) -> tuple[float, float, float]:
+def area_powers(cells: int, grid: tuple[int, int]) -> tuple[float, float, float]:
     """Powers 0 to 2 of how often a cell's area must be doubled or halved to be a patch's."""
-    doublings = log2(grid[0] * grid[1] / tokens)
+    doublings = log2(grid[0] * grid[1] / cells)
     return 1.0, doublings, doublings**2
 
 
-def _powers(tokens: int, grid: tuple[int, int]) -> Tensor:
-    return torch.tensor(area_powers(tokens, grid))
+def _powers(cells: int, grid: tuple[int, int]) -> Tensor:
+    return torch.tensor(area_powers(cells, grid))

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from evatok.nn.components import principal_components
-from evatok.nn.packed import Group, Layout
+from evatok.nn.packed import Layout
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.quantizer import VectorQuantizer
-from evatok.tokenizer.sketch import Sketch, area_powers
+from evatok.tokenizer.sketch import Pass, Sketch, area_powers
 
 ROUNDS = 3  # of fitting maps and codebook
 MOST_PATCHES = 20_000  # that components are taken from
@@ -25,7 +25,7 @@ SMALLEST_SIZE = 1e-3  # of what is missing: a group may lack nothing
 
 
 class _Cells(NamedTuple):
-    """Cells of what a sketch lacks `(n, size)`, the kind of their block, and the powers of their area."""
+    """Cells of what a sketch lacks `(n, size)`, the kind of their pass, and the powers of their area."""
 
     values: Tensor
     kind: int
@@ -33,10 +33,10 @@ class _Cells(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What coding came by: cells of each group and block, and the components of its tokens `(n, dim)`."""
+    """What coding came by: cells of each pass, and the components of tokens `(n, dim)` by the kind of their pass."""
 
     cells: list[_Cells]
-    tokens: list[Tensor]
+    tokens: dict[int, list[Tensor]]
 
 
 @torch.no_grad()
@@ -63,12 +63,13 @@ def start(network: TokenizerNetwork, videos: Sequence[Tensor], generator: torch.
             _fit_sketch(network.sketch, seen.cells)
             seen = _code(network, videos, generator, quantize=number > 0)
             if isinstance(network.quantizer, VectorQuantizer):
-                network.quantizer.fit(_some(torch.cat(seen.tokens), MOST_TOKENS, generator), generator)
+                for book, tokens in _by_book(network, seen).items():
+                    network.quantizer.fit(_some(torch.cat(tokens), MOST_TOKENS, generator), generator, book)
 
 
 def _code(network: TokenizerNetwork, videos: Iterable[Tensor], generator: torch.Generator, quantize: bool) -> _Seen:
     """Codes videos by the sketch alone, each group under a random assignment."""
-    seen, config, sketch = _Seen([], []), network.config, network.sketch
+    seen, config, sketch = _Seen([], {}), network.config, network.sketch
     assert sketch is not None
     for video in videos:
         size = (video.shape[-2], video.shape[-1])
@@ -76,25 +77,34 @@ def _code(network: TokenizerNetwork, videos: Iterable[Tensor], generator: torch.
         picture, blocks = Picture.of(size, config), video.unflatten(1, (-1, config.block_frames))
 
         # All clips of a video are in one group, for they share an assignment.
-        def codes_of(group: Group, before: Tensor, picture: Picture = picture, blocks: Tensor = blocks) -> Tensor:
-            block, tokens = group.block, group.length
-            missing = blocks[:, block] - before[:, None]
-            cells = picture.cells(missing, tokens).flatten(0, 1)
-            powers = area_powers(tokens, picture.grid)
-            seen.cells.append(_Cells(_some(cells, MOST_CELLS, generator), sketch.kind(block), powers))
-            features = sketch.components(missing, tokens, block).flatten(0, 1)
-            seen.tokens.append(features)
-            values = network.quantizer(features).values if quantize else features
-            return values.unflatten(0, (len(before), -1))
+        def codes_of(part: Pass, drawn: Tensor, picture: Picture = picture, blocks: Tensor = blocks) -> Tensor:
+            missing, count = blocks[:, part.block] - drawn, part.rows.shape[1]
+            cells = picture.cells(missing, count).flatten(0, 1)
+            powers = area_powers(count, picture.grid)
+            seen.cells.append(_Cells(_some(cells, MOST_CELLS, generator), part.kind, powers))
+            features = sketch.components(missing, count, part.kind).flatten(0, 1)
+            seen.tokens.setdefault(part.kind, []).append(features)
+            book = part.kind if config.codebooks > 1 else 0
+            values = network.quantizer(features, book).values if quantize else features
+            return values.unflatten(0, (len(drawn), -1))
 
         sketch.draw_by(layout, size, None, codes_of)
     return seen
 
 
+def _by_book(network: TokenizerNetwork, seen: _Seen) -> dict[int, list[Tensor]]:
+    """Components of tokens by the codebook that they are coded by."""
+    if network.config.codebooks > 1:
+        return seen.tokens
+    return {0: [features for tokens in seen.tokens.values() for features in tokens]}
+
+
 def _fit_sketch(sketch: Sketch, seen: list[_Cells]) -> None:
-    """Takes the principal components of what is missing, by kind of block, and its size by the area of a cell."""
+    """Takes the principal components of what is missing, by kind of pass, and its size by the area of a cell."""
     for kind in range(len(sketch.log_size)):
         groups = [cells for cells in seen if cells.kind == kind]
+        if not groups:
+            continue  # of passes that no level has
         # Each group counts as much as another, whatever the size of what it lacks.
         even = torch.cat([cells.values / _size(cells.values) for cells in groups])
         rows, _ = principal_components(even, sketch.config.quantizer.dim)
