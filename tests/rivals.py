@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Task, Trained
-from evatok.utils.ranks import place
+from evatok.utils.ranks import rank_and_world
 from tests.runs import shard_without_gpus
 
 
@@ -46,7 +46,7 @@ class Rivals(Task[Numbers]):
         torch.manual_seed(0)
         maker, judge = (nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)) for _ in range(2))
         judge[0].bias.requires_grad_(False)
-        optimizer = OptimizerConfig(lr=0.05, warmup=0, clip=0.1)
+        optimizer = OptimizerConfig(lr=0.05, warmup=0, max_grad_norm=0.1)
         self.trained = {"maker": Trained(maker, optimizer, 0.9), "judge": Trained(judge, optimizer, None)}
         self.batches = Series({index: float(index) for index in range(99)})
         self.graph: Tensor | None = None
@@ -67,7 +67,7 @@ class Rivals(Task[Numbers]):
 
     def save(self, folder: Path, progress: Progress) -> None:
         averaged = {name: trained.averaged() for name, trained in self.trained.items()}
-        if place()[0] == 0:
+        if rank_and_world()[0] == 0:
             torch.save({name: network.state_dict() for name, network in averaged.items()}, folder.parent / "final.pt")
 
 

@@ -25,7 +25,7 @@ from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
 from evatok.training.task import Item, Progress, Task, Trained, Validation
 from evatok.training.update import NotFinite
-from evatok.utils.ranks import gathered, place
+from evatok.utils.ranks import gathered, rank_and_world
 from evatok.video.fit import to_signed
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class ProxyTask(Task[ClipBatch]):
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
         network = self.trained["tokenizer"].averaged()
-        if place()[0] == 0:
+        if rank_and_world()[0] == 0:
             network.save_pretrained(folder)
             progress.write(folder, self.config)
 
@@ -228,7 +228,7 @@ class ProxyTask(Task[ClipBatch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back the counts of all processes, which the main one goes on with."""
         self.use.counts, self.use.window = state["counts"], state["window"]
-        if place()[0]:
+        if rank_and_world()[0]:
             self.use.counts.zero_()
 
 

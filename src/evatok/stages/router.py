@@ -21,7 +21,7 @@ from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Task, Trained, Validation
-from evatok.utils.ranks import place
+from evatok.utils.ranks import rank_and_world
 
 _TOGETHER = 64
 
@@ -163,7 +163,7 @@ class RouterTask(Task[SearchedBatch]):
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged, calibrated router for `Router.from_pretrained`, and how it was trained."""
         network = self.trained["router"].averaged()
-        if place()[0]:
+        if rank_and_world()[0]:
             return
         calibration = Calibration(self.reward, self.config.w_q)
         if self.config.model.head != "classification":

@@ -49,7 +49,7 @@ class LoopConfig:
         log_every: steps between logged numbers.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
-        keep: checkpoints kept.
+        keep_checkpoints: how many checkpoints are kept, the last ones.
         tracker: where numbers and pictures go: `tensorboard`, `wandb` or another that accelerate has, or `none`.
     """
 
@@ -63,12 +63,12 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 1000
     checkpoint_every: int = 1000
-    keep: int = 2
+    keep_checkpoints: int = 2
     tracker: str = "tensorboard"
 
     def __post_init__(self) -> None:
         check_name(self.tracker)
-        for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep"):
+        for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("seed", "workers"):
@@ -256,7 +256,7 @@ def _validate(task: Task[BatchT], accelerator: Accelerator, progress: Progress) 
 
 
 def _checkpoint(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, done: int) -> None:
-    writer = CheckpointWriter(folder / "checkpoints", done, config.keep)
+    writer = CheckpointWriter(folder / "checkpoints", done, config.keep_checkpoints)
     task.gather()
     if accelerator.is_main_process:
         writer.open()

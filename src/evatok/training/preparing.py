@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import is_torch_version, recursively_apply
 
-from evatok.training.sharding import part, whole
+from evatok.training.sharding import full_tensor, part
 from evatok.training.task import Trained
 
 
@@ -59,7 +59,7 @@ class _Shards:
     def state_dict(self) -> dict[str, Any]:
         optimizers = [optimizer.state_dict() for optimizer in self.trained.optimizers]
         state = {"model": self.trained.network.state_dict(), "optimizers": optimizers}
-        gathered: dict[str, Any] = recursively_apply(lambda tensor: whole(tensor).cpu(), state)
+        gathered: dict[str, Any] = recursively_apply(lambda tensor: full_tensor(tensor).cpu(), state)
         return gathered
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

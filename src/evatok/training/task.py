@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from evatok.training.averaging import Average
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
-from evatok.training.sharding import kept_weights, whole
+from evatok.training.sharding import full_tensor, kept_weights
 from evatok.utils.files import write_text
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -72,8 +72,8 @@ class Trained(Generic[NetworkT]):
         They are whole, so all processes must call it; where nothing is sharded it shares memory with what is trained.
         """
         weights = kept_weights(self.network) | (self.average.weights if self.average else {})
-        tensors = [nn.Parameter(whole(weight), requires_grad=False) for weight in weights.values()]
-        filled = zip(_tensors(self._form), [*tensors, *map(whole, self.network.buffers())], strict=True)
+        tensors = [nn.Parameter(full_tensor(weight), requires_grad=False) for weight in weights.values()]
+        filled = zip(_tensors(self._form), [*tensors, *map(full_tensor, self.network.buffers())], strict=True)
         return deepcopy(self._form, {id(empty): tensor for empty, tensor in filled}).eval()
 
     def restart_average(self) -> None:
