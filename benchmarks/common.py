@@ -17,8 +17,8 @@ from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
 from evatok.codec.selfcheck import setup
+from evatok.training.versions import commit
 from evatok.utils.files import write_json
-from evatok.utils.versions import commit
 
 Row = Mapping[str, Any]
 KeyT = TypeVar("KeyT")

@@ -24,7 +24,7 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.precision import native_precision
-from evatok.utils.versions import python, versions
+from evatok.training.versions import python, versions
 from evatok.video.reading import read_clip, write_video
 
 STEPS = 240

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
+from evatok.training.versions import commit, versions
 from evatok.utils.files import write_json
-from evatok.utils.versions import commit, versions
 
 FORMAT = 1
 

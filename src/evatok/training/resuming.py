@@ -7,9 +7,9 @@ from typing import Any
 
 import accelerate
 
+from evatok.training.versions import commit, python, versions
 from evatok.utils.configs import to_dict
 from evatok.utils.files import write_json
-from evatok.utils.versions import commit, python, versions
 
 _ABSENT = object()
 

@@ -16,7 +16,7 @@ from evatok.stages.search.folder import PREDICTORS, Plan, read_table
 from evatok.stages.search.parts import Part, PartSearcher, SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
-from evatok.utils.versions import versions
+from evatok.training.versions import versions
 
 log = logging.getLogger(__name__)
 # What of a config does not decide the numbers.

@@ -1,4 +1,4 @@
-"""Which versions something was made with."""
+"""Which versions something was made with. It is here, not in utils, as `evatok` itself imports every room below."""
 
 import platform
 import subprocess

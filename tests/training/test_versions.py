@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from evatok.utils.versions import commit_of
+from evatok.training.versions import commit_of
 
 
 def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
