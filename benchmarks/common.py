@@ -4,10 +4,8 @@ A benchmark compares things within one run on one machine; seconds of different 
 """
 
 import argparse
-import json
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +17,8 @@ from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
 from evatok.codec.selfcheck import setup
-from evatok.utils.files import write_text
+from evatok.training.versions import commit
+from evatok.utils.files import write_json
 
 Row = Mapping[str, Any]
 KeyT = TypeVar("KeyT")
@@ -56,22 +55,12 @@ def read_config(kind: type[ConfigT], words: list[str]) -> ConfigT:
 
 def environment() -> dict[str, Any]:
     """What the numbers of a run depend on besides its arguments."""
-    return {"command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]), "commit": _commit(), **setup()}
+    return {"command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]), "commit": commit(), **setup()}
 
 
 def _module() -> list[str]:
     main = sys.modules["__main__"]
     return [main.__spec__.name] if main.__spec__ else [Path(sys.argv[0]).name]
-
-
-def _commit() -> str | None:
-    """The commit of the sources, "-dirty" added where they differ; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def in_turn(calls: Mapping[KeyT, Callable[[], Any]], repeats: int) -> dict[KeyT, float]:
@@ -124,4 +113,4 @@ def write_record(record: Mapping[str, Any], out: Path | None) -> None:
     print(", ".join(f"{name}: {value}" for name, value in surroundings.items()))
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, json.dumps({"environment": surroundings, **record}, indent=2) + "\n")
+        write_json(out, {"environment": surroundings, **record})

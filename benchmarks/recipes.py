@@ -60,7 +60,7 @@ def rates(factor: float) -> Change:
 
     def change(config: ProxyConfig) -> ProxyConfig:
         old = config.optimizer
-        new = replace(old, lr=factor * old.lr, matrix_lr=factor * old.matrix_lr)
+        new = replace(old, lr=factor * old.lr, muon_lr=factor * old.muon_lr)
         return replace(config, optimizer=new)
 
     return change

@@ -94,7 +94,7 @@ def trial(name: str, config: RouterTrainingConfig, trained_on: SearchedClips, ju
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(config.loop.seed)
         task = RouterTask(config, trained_on, judged_by)
-        train(task, config.loop.on_this_machine(), Path(folder), False)
+        train(task, replace(config, folder=folder))
     scores = task.validate(config.loop.steps).scalars
     router = Router(config.model).eval()
     video = next(judged_by.batches(_TIMED_CLIPS))

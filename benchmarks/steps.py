@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def run_steps(
         if not read:
             clips = RandomClips(config.data.group, config.model.clip_frames, config.model.side)
             task.batches = clips
-        train(task, config.loop, Path(run), resume=False)
+        train(task, replace(config, folder=run))
     return task
 
 

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Item, Progress, Task, Trained
-from evatok.utils.ranks import place
+from evatok.training.task import Item, Task, Trained
+from evatok.utils.ranks import rank_and_world
 from tests.runs import shard_without_gpus
 
 
@@ -27,6 +27,14 @@ class Numbers:
 
     def __len__(self) -> int:
         return 1
+
+
+@dataclass(frozen=True)
+class RunOf:
+    """As much of a stage's config as the loop asks for."""
+
+    folder: str
+    loop: LoopConfig
 
 
 class Series(Dataset[Numbers]):
@@ -42,12 +50,12 @@ class Series(Dataset[Numbers]):
 class Rivals(Task[Numbers]):
     """Two models that each want what the other does not, with a weight that is frozen anyway."""
 
-    def __init__(self) -> None:
+    def __init__(self, lr: float = 0.05, ema_decay: float | None = 0.9) -> None:
         torch.manual_seed(0)
         maker, judge = (nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)) for _ in range(2))
         judge[0].bias.requires_grad_(False)
-        optimizer = OptimizerConfig(lr=0.05, warmup=0, clip=0.1)
-        self.trained = {"maker": Trained(maker, optimizer, 0.9), "judge": Trained(judge, optimizer, None)}
+        optimizer = OptimizerConfig(lr=lr, warmup=0, max_grad_norm=0.1)
+        self.trained = {"maker": Trained(maker, optimizer, ema_decay), "judge": Trained(judge, optimizer, None)}
         self.batches = Series({index: float(index) for index in range(99)})
         self.graph: Tensor | None = None
 
@@ -65,9 +73,9 @@ class Rivals(Task[Numbers]):
         # One of them belongs to every other step only.
         yield "judge", {"real": -judged[0].mean()} | ({"made": judged[1].mean()} if step % 2 else {})
 
-    def save(self, folder: Path, progress: Progress) -> None:
+    def save(self, folder: Path) -> None:
         averaged = {name: trained.averaged() for name, trained in self.trained.items()}
-        if place()[0] == 0:
+        if rank_and_world()[0] == 0:
             torch.save({name: network.state_dict() for name, network in averaged.items()}, folder.parent / "final.pt")
 
 
@@ -77,6 +85,6 @@ if __name__ == "__main__":
         shard_without_gpus()
     loop = LoopConfig(steps=4, accumulate=int(accumulate), precision="no", checkpoint_every=2, tracker="none")
     task = Rivals()
-    train(task, loop, Path(run), resume=False)
+    train(task, RunOf(run, loop))
     weights = [weight for trained in task.trained.values() for weight in trained.network.parameters()]
     assert {isinstance(weight, DTensor) for weight in weights} == {words == ["--shard"]}

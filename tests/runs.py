@@ -65,10 +65,11 @@ def differing_files(run: Path, other: Path) -> list[str]:
 
     The global generators' states are left out: nothing is drawn from them.
     """
-    folders = [(checkpoints(each / "checkpoints")[-1], each / "final") for each in (run, other)]
+    ends = [(checkpoints(each / "checkpoints")[-1], each / "final") for each in (run, other)]
+    folders = [(last, last / "export", final) for last, final in ends]
     wrong = []
     for here, there in zip(*folders, strict=True):
-        for name in sorted({path.name for folder in (here, there) for path in folder.iterdir()}):
+        for name in sorted({path.name for folder in (here, there) for path in folder.iterdir()} - {"export"}):
             if not name.startswith(("training.json", "random_states")) and not _alike(
                 _load(here / name), _load(there / name)
             ):

@@ -168,6 +168,17 @@ def test_wrong_values_of_a_config(
     assert not trained
 
 
+@pytest.mark.parametrize(("group", "key"), [("optimizer", "clip"), ("loop", "keep"), ("model", "nonsense")])
+def test_an_unknown_key_of_a_file_is_named(
+    group: str, key: str, tmp_path: Path, trained: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.yaml").write_text(f"{group}: {{{key}: 1}}\n")
+    assert main(["train", "proxy", "--config", TINY, "--config", str(tmp_path / "old.yaml")]) == cli.WRONG_USE
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and group in said and f"'{key}'" in said
+    assert not trained
+
+
 def test_options_are_spelled_with_either_dash(trained: list) -> None:
     for option in ("--init-from", "--init_from", "--init-from=some-model"):
         words = [option] if "=" in option else [option, "some-model"]

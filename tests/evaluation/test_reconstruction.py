@@ -121,7 +121,7 @@ def test_processes_share_clips_out_and_all_have_the_result(
             shares.append(tallies)
             raise InterruptedError
 
-        monkeypatch.setattr(reconstruction, "place", lambda: (number, 2))
+        monkeypatch.setattr(reconstruction, "rank_and_world", lambda: (number, 2))
         monkeypatch.setattr(reconstruction, "gathered", stop)
         with pytest.raises(InterruptedError):
             evaluate_reconstruction(mini, uneven, lpips)

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from evatok.cli import FAILED, STOPPED
+from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from tests.runs import differing_files, mini_config, write_config
 
@@ -64,6 +66,25 @@ def test_kill_resume_ends_bitwise_where_an_undisturbed_run_does(tmp_path: Path, 
     assert {"model.safetensors", "optimizer.bin", "optimizer_1.bin", "custom_checkpoint_0.pkl"} <= names
     assert differing_files(whole, parts) == []
     assert not list((parts / "checkpoints").glob(".*"))
+
+
+def test_kill_resume_with_another_config_names_what_differs_and_refuses_another_model(
+    tmp_path: Path, video_folder: Path
+) -> None:
+    run = tmp_path / "run"
+    config = write_config(mini_config(run, video_folder, steps=9, checkpoint_every=3), tmp_path / "run.yaml")
+    kill(start_and_wait_for(tmp_path / "mark", config, ["step", "4"]))
+    tokenizer = VideoTokenizer.from_pretrained(run / "checkpoints" / "step_00000003" / "export")
+    assert tokenizer.encode(torch.zeros(1, 16, 3, 32, 32)).lengths.shape == (1, 4)
+
+    other = start(config, "--resume", "--model.encoder.depth", "2", "--loop.steps", "5")
+    told = other.communicate(timeout=120)[1]
+    assert other.returncode == FAILED and "Traceback" not in told
+    assert "another model.encoder.depth: 1, now 2" in told and "loop.steps" not in told
+    shorter = start(config, "--resume", "--loop.steps", "5")
+    told = shorter.communicate(timeout=120)[1]
+    assert shorter.returncode == 0 and "loop.steps: 9, now 5" in told
+    assert steps(run) == ["step_00000003", "step_00000005"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of a process are POSIX")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from evatok.figures.frames import resized
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.reports.evaluate import EvaluationConfig, evaluate
-from evatok.reports.record import EvaluationRecord, commit_of
+from evatok.reports.record import EvaluationRecord
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
@@ -114,25 +113,6 @@ def test_wrong_values(wrong: dict[str, int], message: str) -> None:
         EvaluationConfig("x", [ScenesConfig("pictures")], "out", **wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sources"):
         EvaluationConfig("x", [], "out")
-
-
-def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=n", "-c", "user.email=e"]
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    assert commit_of(package) is None
-    git("init", "-q")
-    assert commit_of(package) is None  # inside a checkout, and no part of it
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    assert commit_of(package) == git("rev-parse", "HEAD")
-    (package / "__init__.py").write_text("changed")
-    assert commit_of(package) == git("rev-parse", "HEAD") + "-dirty"
 
 
 def test_shipped_config() -> None:

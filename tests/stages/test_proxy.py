@@ -1,5 +1,6 @@
 """Stage 1 on mini videos: it learns, resumes to the same weights, and leaves a tokenizer."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from evatok.assignment import AssignmentSpace
+from evatok.data.folders import FolderConfig
 from evatok.nn import transformer
 from evatok.nn.packed import Layout
 from evatok.reports.card import TrainingRecord
@@ -82,6 +84,52 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, vid
     train_proxy(config)
     with pytest.raises(ValueError, match="already holds a run"):
         train_proxy(config)
+
+
+def test_a_resume_names_what_changed_and_refuses_another_model(
+    tmp_path: Path, video_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = mini_config(tmp_path / "run", video_folder, steps=2, checkpoint_every=2)
+    train_proxy(config)
+    others = {
+        "model.side: 32, now 64": replace(config, model=replace(MINI, side=64)),
+        'optimizer.kind: "muon", now "adamw"': replace(config, optimizer=replace(config.optimizer, kind="adamw")),
+        "codebook.warmup: 3, now 1": replace(config, codebook=CodebookConfig(warmup=1, window=2)),
+        "init_from: null, now ": replace(config, init_from=str(tmp_path / "run" / "final")),
+    }
+    for named, other in others.items():
+        with pytest.raises(ValueError, match=f"cannot be resumed by this config, .* another {named}"):
+            train_proxy(other, resume=True)
+    assert not any("other values" in record.getMessage() for record in caplog.records)
+    longer = replace(config.loop, steps=4, validate_every=3)
+    data = replace(config.data, train=[FolderConfig(str(video_folder), weight=2.0)])
+    train_proxy(replace(config, loop=longer, data=data), resume=True)
+    [warning] = [record.getMessage() for record in caplog.records if "other values" in record.getMessage()]
+    assert [line.strip() for line in warning.splitlines()[1:]] == [
+        "data.train.0.weight: 1.0, now 2.0",
+        "loop.steps: 2, now 4",
+        "loop.validate_every: 8, now 3",
+    ]
+    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (written["from_step"], written["config"]["loop"]["steps"]) == (2, 4)
+    assert [each["config"]["loop"]["steps"] for each in written["earlier"]] == [2]
+
+
+def test_a_checkpoint_has_what_the_averaged_weights_are_by_then(tmp_path: Path, video_folder: Path) -> None:
+    whole = train_proxy(mini_config(tmp_path / "run", video_folder, steps=8))
+    middle, end = (path / "export" for path in checkpoints(tmp_path / "run" / "checkpoints"))
+    record = TrainingRecord.read(middle / "training.json")
+    assert (record.steps, record.clips, record.validations) == (4, 16, [])
+    assert (end / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    tokenizer = VideoTokenizer.from_pretrained(middle)
+    assert tokenizer.config == MINI
+    assert tokenizer.checksum != VideoTokenizer.from_pretrained(whole).checksum
+    saved = torch.load(middle.parent / "custom_checkpoint_0.pkl", weights_only=False)["averages"]["tokenizer"]
+    for name, weight in tokenizer.named_parameters():
+        assert torch.equal(weight, saved[f"module.{name}"]), name
+    again = replace(mini_config(tmp_path / "again", video_folder, steps=1), init_from=str(middle))
+    start = ProxyTask(again).trained["tokenizer"].network.state_dict()
+    assert all(torch.equal(start[name], weight) for name, weight in tokenizer.state_dict().items())
 
 
 def test_it_learns_and_what_it_leaves_can_be_loaded(tmp_path: Path, video_folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Stage 3 on searched mini clips: it learns, resumes to the same weights, and leaves a calibrated router."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,22 @@ def test_resumed_training_ends_with_the_same_weights(config: RouterTrainingConfi
     shutil.rmtree(checkpoints(tmp_path / "parts" / "checkpoints")[-1])
     train_router(parts, resume=True)
     assert differing_files(tmp_path / "run", tmp_path / "parts") == []
+
+
+def test_a_checkpoint_has_a_router_and_a_resume_names_what_changed(
+    config: RouterTrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    final = Router.from_pretrained(train_router(config))
+    middle, end = (path / "export" for path in checkpoints(Path(config.folder) / "checkpoints"))
+    assert Router.from_pretrained(end).config == final.config and Router.from_pretrained(end).checksum == final.checksum
+    router = Router.from_pretrained(middle)
+    assert router.checksum != final.checksum and router.calibration.tokens[-1] == 16
+    assert json.loads((middle / "training.json").read_text())["steps"] == 4
+    with pytest.raises(ValueError, match=r"model\.transformer\.depth: 1, now 2"):
+        train_router(replace(config, model=replace(config.model, transformer=TransformerConfig(32, 2, 2))), resume=True)
+    train_router(replace(config, batch=3, loop=replace(config.loop, steps=9)), resume=True)
+    [warning] = [record.getMessage() for record in caplog.records if "other values" in record.getMessage()]
+    assert "batch: 4, now 3" in warning and "loop.steps: 8, now 9" in warning
 
 
 def test_what_it_leaves_knows_preferences_and_budgets(config: RouterTrainingConfig) -> None:

@@ -64,7 +64,9 @@ def test_set_rate_is_relative_to_each_groups_peak() -> None:
     assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == [2.5e-4, 5e-4]
 
 
-@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"clip": -1.0}, {"final": 2.0}, {"warmup": -1}, {"decay": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"lr": 0.0}, {"max_grad_norm": -1.0}, {"final": 2.0}, {"warmup": -1}, {"decay": 0.0}]
+)
 def test_config_names_the_wrong_value(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         OptimizerConfig(**wrong)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Updates: of models against each other, each by its own losses, and of nothing that is not finite."""
 
+import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from evatok.training.loop import SKIPS_IN_A_ROW, LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig, build_optimizers, relative_rate, set_rate
 from evatok.training.preparing import prepare
-from evatok.training.task import Item, Progress, Task, Trained
+from evatok.training.task import Item, Task, Trained
 from evatok.training.update import NotFinite, update
-from tests.rivals import Numbers, Rivals, Series
+from tests.rivals import Numbers, Rivals, RunOf, Series
 
 LOOP = LoopConfig(steps=6, precision="no", log_every=1, validate_every=99, checkpoint_every=99, tracker="none")
 
@@ -29,7 +30,6 @@ class Line(Task[Numbers]):
         self.trained = {"line": Trained(torch.nn.Linear(1, 1, bias=False), OptimizerConfig(warmup=0), 0.9)}
         self.batches = Series(spoiled)
         self.weights: list[Tensor] = []
-        self.saved: Progress | None = None
 
     def before_step(self, step: int, items: list[Item[Numbers]], generator: torch.Generator) -> None:
         self.weights.append(deepcopy(self.trained["line"].network.weight.detach()))
@@ -38,29 +38,27 @@ class Line(Task[Numbers]):
         output = self.trained["line"].model(torch.tensor([[item.batch.value]]))
         yield "line", {"root": (output - output.detach() + item.batch.value).sqrt().mean()}
 
-    def save(self, folder: Path, progress: Progress) -> None:
-        self.saved = progress
-
 
 def test_stop_names_step_term_and_clip(tmp_path: Path) -> None:
     task = Line({3: -1.0})
     with pytest.raises(NotFinite, match=r"at step 3 loss/line/root is nan.*with the clips clip 3"):
-        train(task, LOOP, tmp_path, resume=False)
+        train(task, RunOf(str(tmp_path), LOOP))
     assert torch.equal(task.trained["line"].network.weight, task.weights[3])
 
 
 def test_a_gradient_that_is_not_finite_counts_too(tmp_path: Path) -> None:
     task = Line({2: 0.0})
     with pytest.raises(NotFinite, match=r"at step 2 the gradient's norm of line is (inf|nan), with the clips clip 2"):
-        train(task, LOOP, tmp_path, resume=False)
+        train(task, RunOf(str(tmp_path), LOOP))
 
 
 def test_skip_leaves_the_step_out_and_counts_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = Line({1: torch.inf, 4: -1.0})
-    train(task, replace(LOOP, nonfinite="skip"), tmp_path, resume=False)
+    train(task, RunOf(str(tmp_path), replace(LOOP, nonfinite="skip")))
     changed = [not torch.equal(a, b) for a, b in zip(task.weights, task.weights[1:], strict=False)]
     assert changed == [True, False, True, True, False]
-    assert task.saved is not None and (task.saved.steps, task.saved.skipped) == (6, 2)
+    progress = json.loads((tmp_path / "final" / "training.json").read_text())
+    assert (progress["steps"], progress["skipped"]) == (6, 2)
     assert torch.isfinite(task.trained["line"].averaged().weight).all()
     skipped = [record.getMessage() for record in caplog.records if record.getMessage().startswith("skipped")]
     assert len(skipped) == 2 and "clip 1" in skipped[0] and "clip 4" in skipped[1]
@@ -69,7 +67,7 @@ def test_skip_leaves_the_step_out_and_counts_it(tmp_path: Path, caplog: pytest.L
 def test_skip_gives_up_where_nothing_is_finite(tmp_path: Path) -> None:
     task = Line(dict.fromkeys(range(99), -1.0))
     with pytest.raises(NotFinite, match=f"{SKIPS_IN_A_ROW} steps in a row"):
-        train(task, replace(LOOP, nonfinite="skip", steps=99), tmp_path, resume=False)
+        train(task, RunOf(str(tmp_path), replace(LOOP, nonfinite="skip", steps=99)))
 
 
 def by_hand(networks: dict[str, nn.Module], task: Rivals, steps: int) -> None:
@@ -119,7 +117,7 @@ def test_terms_are_means_over_the_steps_that_have_them(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Accelerator, "log", lambda self, values, step: logged.append(values))
-        train(Noted(), replace(LOOP, steps=3, accumulate=2, log_every=3), tmp_path, resume=False)
+        train(Noted(), RunOf(str(tmp_path), replace(LOOP, steps=3, accumulate=2, log_every=3)))
     [numbers] = [each for each in logged if "clips/s" in each]
     del numbers["clips/s"]
     assert numbers == {

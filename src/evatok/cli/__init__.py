@@ -62,23 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), "")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("evatok").setLevel(logging.INFO)
-    parsers = _parsers()
+    parser = _parser(name)
 
     def parse() -> Namespace:
-        given = parsers[""].parse_args(words)
-        for word in name.split():
-            given = given[word]
-        return given
+        return parser.parse_args(words[len(name.split()) :])
 
     try:
         if name:
-            COMMANDS[name].run(parsers[name], parse)
+            COMMANDS[name].run(parser, parse)
         else:  # --help or an error
             parse()
     except SystemExit as done:  # --help, --version and --print_config
         return int(done.code or 0)
     except (ArgumentError, WrongUse) as error:
-        return _complain(f"{' '.join(str(error).split())} (see {parsers[name].prog} --help)", WRONG_USE)
+        return _complain(f"{' '.join(str(error).split())} (see {parser.prog} --help)", WRONG_USE)
     except ModuleNotFoundError as error:
         if not name or not COMMANDS[name].extra:
             raise
@@ -101,28 +98,32 @@ def _spelled(word: str) -> str:
     return "--print_config=comments" if word == "--print_config" else f"{option}{equals}{value}"
 
 
-def _parsers() -> dict[str, ArgumentParser]:
-    """The parsers of all groups and commands by their names, "" for the whole; as yet without a command's arguments."""
+def _parser(name: str) -> ArgumentParser:
+    """The parser of a command, as yet without its arguments; of "", that of all groups and commands, without theirs."""
+    # A command's stands alone: as a subcommand of a subcommand it loses the name of an unknown key in a config file.
+    if name:
+        return ArgumentParser(prog=f"evatok {name}", description=getdoc(COMMANDS[name].run), exit_on_error=False)
     whole = ArgumentParser(
         prog="evatok",
         description="EVATok: an adaptive-length video tokenizer.",
         version=__version__,
         exit_on_error=False,
     )
-    parsers, below = {"": whole}, {"": whole.add_subcommands(dest="command", metavar="COMMAND")}
+    below = {"": whole.add_subcommands(dest="command", metavar="COMMAND")}
 
-    def add(name: str, about: str) -> None:
+    def add(name: str, about: str) -> ArgumentParser:
         group, _, own = name.rpartition(" ")
-        parsers[name] = below[group].add_subcommand(own, ArgumentParser(description=about), help=about)
-        parsers[name].prog = f"evatok {name}"
+        parser = ArgumentParser(description=about)
+        below[group].add_subcommand(own, parser, help=about)
+        parser.prog = f"evatok {name}"
+        return parser
 
     for name, command in COMMANDS.items():
         group = name.rpartition(" ")[0]
         if group not in below:
-            add(group, GROUPS[group])
-            below[group] = parsers[group].add_subcommands(dest="command", metavar="COMMAND")
+            below[group] = add(group, GROUPS[group]).add_subcommands(dest="command", metavar="COMMAND")
         add(name, getdoc(command.run) or "")
-    return parsers
+    return whole
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,6 @@ import av
 import torch
 from torch import Tensor
 
-import evatok
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, centre_box, crop_and_resize
 from evatok.data.folders import FileConfig
 from evatok.evaluation.reconstruction import evaluate_reconstruction
@@ -26,6 +24,7 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.precision import native_precision
+from evatok.training.versions import python, versions
 from evatok.video.reading import read_clip, write_video
 
 STEPS = 240
@@ -89,9 +88,8 @@ def setup() -> dict[str, str]:
     """Versions, devices, threads and what is set about them, precision and decoders of this machine."""
     ffmpeg = ".".join(map(str, av.library_versions["libavcodec"]))
     return {
-        "evatok": evatok.__version__,
-        "python": f"{platform.python_version()} on {sys.platform}",
-        "torch": torch.__version__,
+        **versions(),
+        "python": python(),
         "accelerate": accelerate.__version__,
         "PyAV": f"{av.__version__}, libavcodec {ffmpeg}",
         "decoders": ", ".join(name for name in _CODECS if _decodes(name)),

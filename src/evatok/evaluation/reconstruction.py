@@ -18,7 +18,7 @@ from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
-from evatok.utils.ranks import gathered, place
+from evatok.utils.ranks import gathered, rank_and_world
 from evatok.video.fit import to_signed
 
 # Clips go through the networks in batches of about this many pixels, for the sake of memory.
@@ -54,7 +54,7 @@ def evaluate_reconstruction(
     chosen = _full_assignments(config, assignments)
     _check_sources(config, sources)
     tallies = {name: [_Tally(config.quantizer.codebook_size, config.block_frames) for _ in chosen] for name in sources}
-    number, processes = place()
+    number, processes = rank_and_world()
     shares = {name: batch.video[number::processes] for name, batch in sources.items()}
     work = sum(map(len, shares.values())) * len(chosen)
     device = network.device

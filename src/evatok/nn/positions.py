@@ -109,7 +109,7 @@ class PositionEmbedding(nn.Module):
         self.passes = nn.Parameter(torch.zeros(passes, width)) if passes > 1 else None
 
     def forward(self, coordinates: Tensor, level: Tensor | None = None, number: Tensor | None = None) -> Tensor:
-        """Embeddings `(N, width)` of coordinates `(N, 3)`, token counts of the elements' blocks and their passes `(N,)`."""
+        """Embeddings `(N, width)` of coordinates `(N, 3)`, tokens of the elements' blocks and their passes `(N,)`."""
         time, space = coordinates[:, :1], coordinates[:, 1:]
         features = [
             torch.ones_like(time),

@@ -1,6 +1,5 @@
 """Quality over tokens on held-out clips: every strategy over its sweep, and what adapting saves."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from evatok.figures.tokens import save_png
 from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.record import provenance
 from evatok.search.table import SearchTable
-from evatok.utils.files import replacing, write_text
+from evatok.utils.files import replacing, write_json
 
 # What every strategy is compared with: one length for everything, and the best fixed assignments.
 REFERENCES = ("uniform", "mean reward")
@@ -40,7 +39,7 @@ def curve(config: JudgingConfig) -> Path:
     comparisons = {name: _compared([each.of_clips(rows) for each in curves], config) for name, rows in groups.items()}
     counts = {name: len(rows) for name, rows in groups.items()}
     record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts}
-    write_text(folder / "curve.json", json.dumps({**record, "sources": comparisons}, indent=2) + "\n")
+    write_json(folder / "curve.json", {**record, "sources": comparisons})
     save_png(_figure(curves, groups, found.truth), folder / "curve.png")
     print("\n\n".join(_table(name, found) for name, found in comparisons.items()))
     return folder / "curve.json"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-
-import evatok
 from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
+from evatok.training.versions import commit, versions
 from evatok.utils.configs import from_dict
-from evatok.utils.files import write_text
+from evatok.utils.files import write_json
 
 FORMAT = 1
 
@@ -85,7 +82,7 @@ class EvaluationRecord:
 
     def write(self, path: Path) -> None:
         """Writes the record as JSON."""
-        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
+        write_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -104,8 +101,8 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"evatok": evatok.__version__, "torch": torch.__version__},
-        "commit": commit_of(Path(evatok.__file__).parent),
+        "versions": versions(),
+        "commit": commit(),
     }
 
 
@@ -123,20 +120,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise RecordError(f"{path} holds no JSON object")
     return entries
-
-
-def commit_of(package: Path) -> str | None:
-    """The commit of a package's sources, "-dirty" added where they differ; None outside a git checkout."""
-    # An installed package may lie inside somebody else's checkout: only files that git knows count.
-    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None
-    return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

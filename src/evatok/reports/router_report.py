@@ -1,6 +1,5 @@
 """How good routers are on held-out clips: what their picks are worth, what they confuse, and what they take."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from evatok.reports.record import provenance
 from evatok.router.model import Router
 from evatok.stages.search.dataset import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.utils.files import write_text
+from evatok.utils.files import write_json
 
 _TIMED_CLIPS, _TURNS = 8, 5
 _BUDGETS = 5
@@ -67,7 +66,7 @@ def router_report(config: RouterReportConfig) -> Path:
         "seconds_a_clip": times,
     }
     path = folder / "router-report.json"
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    write_json(path, record)
     print("\n\n".join(f"clips: {name}\n{_percentiles(each)}" for name, each in scores.items()))
     for name, router in found.routers.items():
         print("\n" + _details(name, scores[ALL], router.calibration.w_q, times))

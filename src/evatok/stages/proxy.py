@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
-from evatok.training.task import Item, Progress, Task, Trained, Validation
+from evatok.training.task import Item, Task, Trained, Validation
 from evatok.training.update import NotFinite
 from evatok.utils.configs import check_least
-from evatok.utils.ranks import gathered, place
+from evatok.utils.ranks import gathered, rank_and_world
 from evatok.video.fit import to_signed
 
 log = logging.getLogger(__name__)
@@ -94,11 +94,8 @@ class ProxyConfig:
 
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
     """Trains a proxy tokenizer; returns the folder of the result, which `VideoTokenizer.from_pretrained` reads."""
-    config = replace(config, loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
-    task = ProxyTask(config)
-    train(task, config.loop, Path(config.folder), resume, validate_first=config.init_from is not None)
-    return Path(config.folder) / "final"
+    return train(ProxyTask(config), config, resume, validate_first=config.init_from is not None)
 
 
 def _network(config: ProxyConfig) -> VideoTokenizer:
@@ -120,6 +117,9 @@ def _check_same(name: str, found: TokenizerConfig, wanted: TokenizerConfig) -> N
 
 class ProxyTask(Task[ClipBatch]):
     """Reconstruction under random assignments (`draw_layout`)."""
+
+    # Of the last two it depends whether the codebook has been drawn.
+    fixed = (*Task.fixed, "codebook.warmup", "init_from")
 
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
@@ -216,12 +216,11 @@ class ProxyTask(Task[ClipBatch]):
         network = self.trained["tokenizer"].averaged()
         return validate(network, self.validation, self.loss.to(network.device))
 
-    def save(self, folder: Path, progress: Progress) -> None:
-        """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
+    def save(self, folder: Path) -> None:
+        """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`."""
         network = self.trained["tokenizer"].averaged()
-        if place()[0] == 0:
+        if rank_and_world()[0] == 0:
             network.save_pretrained(folder)
-            progress.write(folder, self.config)
 
     def gather(self) -> None:
         """Brings the counts of the codebook's use to the main process."""
@@ -234,7 +233,7 @@ class ProxyTask(Task[ClipBatch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back the counts of all processes, which the main one goes on with."""
         self.use.counts, self.use.window = state["counts"], state["window"]
-        if place()[0]:
+        if rank_and_world()[0]:
             self.use.counts.zero_()
 
 

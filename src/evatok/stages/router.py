@@ -20,8 +20,8 @@ from evatok.stages.search.folder import check_held_out
 from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
-from evatok.training.task import Item, Progress, Task, Trained, Validation
-from evatok.utils.ranks import place
+from evatok.training.task import Item, Task, Trained, Validation
+from evatok.utils.ranks import rank_and_world
 
 _TOGETHER = 64
 
@@ -83,10 +83,8 @@ def train_router(config: RouterTrainingConfig, resume: bool = False) -> Path:
     Raises:
         ValueError: a search is not finished, does not fit the router or the other search, or shares videos with it.
     """
-    config = replace(config, loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
-    train(RouterTask.opened(config), config.loop, Path(config.folder), resume)
-    return Path(config.folder) / "final"
+    return train(RouterTask.opened(config), config, resume)
 
 
 class RouterTask(Task[SearchedBatch]):
@@ -160,10 +158,10 @@ class RouterTask(Task[SearchedBatch]):
         table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])
         return Prediction("router", table, self.config.w_q if self.config.model.head == "classification" else None)
 
-    def save(self, folder: Path, progress: Progress) -> None:
-        """Writes the averaged, calibrated router for `Router.from_pretrained`, and how it was trained."""
+    def save(self, folder: Path) -> None:
+        """Writes the averaged, calibrated router for `Router.from_pretrained`."""
         network = self.trained["router"].averaged()
-        if place()[0]:
+        if rank_and_world()[0]:
             return
         calibration = Calibration(self.reward, self.config.w_q)
         if self.config.model.head != "classification":
@@ -172,7 +170,6 @@ class RouterTask(Task[SearchedBatch]):
         router = Router(replace(self.config.model, calibration=calibration))
         router.network.load_state_dict(network.state_dict())
         router.save_pretrained(folder)
-        progress.write(folder, self.config)
 
 
 def _check_fits(model: RouterConfig, clips: SearchedClips) -> None:

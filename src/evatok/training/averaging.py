@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evatok.training.sharding import here, kept_weights, part, whole
+from evatok.training.sharding import full_tensor, here, kept_weights, part
 
 
 def check_ema_decay(decay: float | None) -> None:
@@ -49,13 +49,13 @@ class Average:
         """Begins anew with some rows of the weight called `name` as they are now; all processes must call it."""
         if self.steps == 0:
             return
-        average = whole(self.weights[name])
-        average[rows] = whole(kept_weights(network)[name])[rows]
+        average = full_tensor(self.weights[name])
+        average[rows] = full_tensor(kept_weights(network)[name])[rows]
         self.weights[name].copy_(part(average, self.weights[name]))
 
     def state_dict(self) -> dict[str, Any]:
         """The whole average, under the names that torch's `AveragedModel` has; all processes must call it."""
-        weights = {f"module.{name}": whole(weight).cpu() for name, weight in self.weights.items()}
+        weights = {f"module.{name}": full_tensor(weight).cpu() for name, weight in self.weights.items()}
         return {"n_averaged": torch.tensor(self.steps), **weights}
 
     def load_state_dict(self, state: dict[str, Any], network: nn.Module) -> None:

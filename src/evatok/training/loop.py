@@ -1,32 +1,29 @@
 """The one training loop: accelerate for devices, precision and processes; checkpoints, resume, trackers."""
 
 import logging
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from tqdm import tqdm
 
 from evatok.data.clips import loader
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
+from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
-from evatok.training.preparing import prepare
+from evatok.training.preparing import new_accelerator, prepare
+from evatok.training.resuming import RunConfig
 from evatok.training.stopping import Stopped, StopSignal
-from evatok.training.task import BatchT, Item, Progress, Task
+from evatok.training.task import Item, Progress, Task
 from evatok.training.tracking import check_name, installed, log_pictures
 from evatok.training.update import NotFinite, Updated, drop_gradients, update
-from evatok.utils.ranks import gathered
+from evatok.utils.files import write_json
 
 log = logging.getLogger(__name__)
 SKIPS_IN_A_ROW = 10  # steps that are not finite, after which `skip` gives up
@@ -49,7 +46,7 @@ class LoopConfig:
         log_every: steps between logged numbers.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
-        keep: checkpoints kept.
+        keep_checkpoints: how many checkpoints are kept, the last ones.
         tracker: where numbers and pictures go: `tensorboard`, `wandb` or another that accelerate has, or `none`.
     """
 
@@ -63,12 +60,12 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 1000
     checkpoint_every: int = 1000
-    keep: int = 2
+    keep_checkpoints: int = 2
     tracker: str = "tensorboard"
 
     def __post_init__(self) -> None:
         check_name(self.tracker)
-        for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep"):
+        for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("seed", "workers"):
@@ -80,80 +77,67 @@ class LoopConfig:
         return replace(self, precision=native_precision()) if self.precision == "auto" else self
 
 
-class _State:
-    """What a checkpoint holds besides models and optimisers: averages, progress and the task's own memory."""
+class StageConfig(Protocol):
+    """A stage's config, a dataclass, as the loop sees it: where the run is kept, how long and how it trains."""
 
-    def __init__(self, task: Task[Any]) -> None:
-        self.task = task
-        self.progress = Progress()
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    def state_dict(self) -> dict[str, Any]:
-        averages = {name: each.average.state_dict() for name, each in self.task.trained.items() if each.average}
-        return {"averages": averages, "task": self.task.state_dict(), "progress": asdict(self.progress)}
+    @property
+    def folder(self) -> str: ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, trained in self.task.trained.items():
-            if trained.average:
-                trained.average.load_state_dict(state["averages"][name], trained.network)
-        self.task.load_state_dict(state["task"])
-        self.progress = Progress(**state["progress"])
+    @property
+    def loop(self) -> LoopConfig: ...
 
 
-def train(task: Task[BatchT], config: LoopConfig, folder: Path, resume: bool, *, validate_first: bool = False) -> None:
-    """Trains a task's models in `folder`, from the start or from the last checkpoint there.
+def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validate_first: bool = False) -> Path:
+    """Trains a task's models in the config's folder, from the start or from the last checkpoint there.
 
     Args:
         task: what is trained.
-        config: how long and how.
-        folder: of the run.
+        config: of the stage.
         resume: whether to go on from the last checkpoint in the folder.
         validate_first: whether the models are good before the first step, so that validation begins there.
 
+    Returns:
+        The folder of the result, `final`.
+
     Raises:
-        ValueError: if the folder holds a run and `resume` is False, or `resume` is True and there is none.
-        NotFinite: if a loss or a gradient is not finite and `config.nonfinite` is `stop`, or `skip` has left out
+        ValueError: if the folder holds a run and `resume` is False; or `resume` is True and there is none, or it was
+            begun with other values of `task.fixed`.
+        NotFinite: if a loss or a gradient is not finite and `loop.nonfinite` is `stop`, or `skip` has left out
             `SKIPS_IN_A_ROW` steps one after another.
         Stopped: after SIGTERM; a checkpoint has been written.
         OSError: if something cannot be written; the last complete checkpoint is as it was.
     """
+    folder, loop = Path(config.folder), config.loop.on_this_machine()
+    config = replace(config, loop=loop)
     _check_folder(folder, resume)
-    config = config.on_this_machine()
-    if config.precision == "bf16" and native_precision() != "bf16":
+    if loop.precision == "bf16" and native_precision() != "bf16":
         log.warning("this machine emulates bf16, which is very slow: loop.precision `auto` or `no` is float32")
-    log.info("precision: %s", "float32" if config.precision == "no" else config.precision)
-    accelerator = _accelerator(config, folder)
+    log.info("precision: %s", "float32" if loop.precision == "no" else loop.precision)
+    accelerator = new_accelerator(loop.precision, installed(loop.tracker), folder)
+    record = RunConfig(folder, config, resume)
+    if (differing := record.differences(task.fixed)) and accelerator.is_main_process:
+        log.warning("the run goes on with other values than before:\n  %s", "\n  ".join(differing))
+    run = _Run(task, config, accelerator)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
-        if config.compile:
+        if loop.compile:
             compile_layers(trained.network)
-    state = _State(task)
-    accelerator.register_for_checkpointing(state)
+    accelerator.register_for_checkpointing(run)
     prepare(accelerator, task.trained.values())
     accelerator.init_trackers("evatok")
     if resume:
-        accelerator.load_state(str(checkpoints(folder / "checkpoints")[-1]))
-    elif validate_first:
-        _validate(task, accelerator, state.progress)
+        run.load(checkpoints(folder / "checkpoints")[-1])
+    if accelerator.is_main_process:
+        record.write(run.progress.steps)
+    if validate_first and not resume:
+        run.validate()
     with StopSignal() as stop:
-        _run(task, config, folder, accelerator, state.progress, stop)
-    task.save(folder / "final", state.progress)
+        run.run(stop)
+    run.export(folder / "final")
     accelerator.end_training()
-
-
-def _accelerator(config: LoopConfig, folder: Path) -> Accelerator:
-    # The precision of an earlier run in this process, in a notebook say, must not bind this one.
-    AcceleratorState._reset_state()
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return Accelerator(
-        # Several processes without a GPU would otherwise not know of each other.
-        cpu=several and not torch.accelerator.is_available(),
-        mixed_precision=config.precision,
-        log_with=installed(config.tracker),
-        project_config=ProjectConfiguration(str(folder), logging_dir=str(folder / "log")),
-        step_scheduler_with_optimizer=False,
-        # A stage may leave some weights out of a step, as the codebook before it is drawn.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
+    return folder / "final"
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -167,140 +151,133 @@ def _check_folder(folder: Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _run(
-    task: Task[BatchT],
-    config: LoopConfig,
-    folder: Path,
-    accelerator: Accelerator,
-    progress: Progress,
-    stop: StopSignal,
-) -> None:
-    first = progress.steps
-    if first and first % config.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
-        # A run that is stopped at such a step has no time for it.
-        _validate(task, accelerator, progress)
-    items = _items(task, config, accelerator, first)
-    meter, skips = _Meter(), 0
-    with tqdm(
-        total=config.steps, initial=first, unit="step", disable=not accelerator.is_main_process, smoothing=0.05
-    ) as bar:
-        for step in range(first, config.steps):
-            chunk = list(islice(items, config.accumulate))
-            with accelerator.autocast():
-                task.before_step(step, chunk, _generator(config, step))
-            try:
-                updated, skips = update(task, accelerator, step, config.steps, chunk, stop.received), 0
-            except NotFinite as error:
-                skips = _skip(task, config, error, skips)
-                updated, progress.skipped = Updated({}, stopped=False), progress.skipped + 1
-            meter.add(updated.losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes, progress)
-            done = step + 1
-            last = updated.stopped or done == config.steps
-            bar.update()
-            if done % config.log_every == 0 or last:
-                numbers = meter.read()
-                bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
-                accelerator.log(numbers | task.report(step), step=done)
-            if not updated.stopped and (done % config.validate_every == 0 or last):
-                _validate(task, accelerator, progress)
-                meter.restart()
-            if done % config.checkpoint_every == 0 or last:
-                _checkpoint(task, config, folder, accelerator, done)
-                meter.restart()
-            if updated.stopped:
-                raise Stopped(f"stopped at step {done} of {config.steps}; everything is saved in {folder}")
+class _Run:
+    """A run under way, and what a checkpoint holds of it besides models and optimisers."""
 
+    def __init__(self, task: Task[Any], config: StageConfig, accelerator: Accelerator) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.loop, self.folder = config.loop, Path(config.folder)
+        self.progress = Progress()
 
-def _items(task: Task[BatchT], config: LoopConfig, accelerator: Accelerator, first: int) -> Iterator[Item[BatchT]]:
-    """This process's share of the batches from step `first` on: every process takes each n-th."""
-    stride = accelerator.num_processes
-    each = config.accumulate * stride
-    numbers = range(first * each + accelerator.process_index, config.steps * each, stride)
-    batches: Iterator[Any] = loader(task.batches, numbers, config.workers)  # type: ignore[arg-type]
-    for number, batch in zip(numbers, batches, strict=True):
-        yield Item(batch, _seed(config.seed, 1, number))
+    def state_dict(self) -> dict[str, Any]:
+        """Averages, progress and the task's own memory."""
+        averages = {name: each.average.state_dict() for name, each in self.task.trained.items() if each.average}
+        return {"averages": averages, "task": self.task.state_dict(), "progress": asdict(self.progress)}
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave; an average that there was not yet begins with the next step."""
+        for name, trained in self.task.trained.items():
+            if trained.average and name in state["averages"]:
+                trained.average.load_state_dict(state["averages"][name], trained.network)
+        self.task.load_state_dict(state["task"])
+        self.progress = Progress(**state["progress"])
 
-def _generator(config: LoopConfig, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(config.seed, 0, step))
+    def load(self, checkpoint: Path) -> None:
+        """Takes up a checkpoint, but for the learning rates and the like that it has: those are the config's of now."""
+        optimizers = [optimizer for trained in self.task.trained.values() for optimizer in trained.optimizers]
+        groups = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
+        self.accelerator.load_state(str(checkpoint))
+        for optimizer, configured in zip(optimizers, groups, strict=True):
+            for group, now in zip(optimizer.param_groups, configured, strict=True):
+                group.update({name: value for name, value in now.items() if name != "params"})
+
+    def run(self, stop: StopSignal) -> None:
+        """The steps that are left."""
+        task, loop, progress, accelerator = self.task, self.loop, self.progress, self.accelerator
+        first = progress.steps
+        if first and first % loop.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
+            # A run that is stopped at such a step has no time for it.
+            self.validate()
+        items = self._items(first)
+        meter, skips = Meter(progress), 0
+        with tqdm(
+            total=loop.steps, initial=first, unit="step", disable=not accelerator.is_main_process, smoothing=0.05
+        ) as bar:
+            for step in range(first, loop.steps):
+                chunk = list(islice(items, loop.accumulate))
+                with accelerator.autocast():
+                    task.before_step(step, chunk, torch.Generator().manual_seed(_seed(loop.seed, 0, step)))
+                try:
+                    updated, skips = update(task, accelerator, step, loop.steps, chunk, stop.received), 0
+                except NotFinite as error:
+                    skips = self._skip(error, skips)
+                    updated, progress.skipped = Updated({}, stopped=False), progress.skipped + 1
+                meter.add(updated.losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes)
+                done = progress.steps
+                last = updated.stopped or done == loop.steps
+                bar.update()
+                if done % loop.log_every == 0 or last:
+                    numbers = meter.read()
+                    bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
+                    accelerator.log(numbers | task.report(step), step=done)
+                if not updated.stopped and (done % loop.validate_every == 0 or last):
+                    self.validate()
+                    meter.restart()
+                if done % loop.checkpoint_every == 0 or last:
+                    self.checkpoint()
+                    meter.restart()
+                if updated.stopped:
+                    raise Stopped(f"stopped at step {done} of {loop.steps}; everything is saved in {self.folder}")
+
+    def _items(self, first: int) -> Iterator[Item[Any]]:
+        """This process's share of the batches from step `first` on: every process takes each n-th."""
+        stride = self.accelerator.num_processes
+        each = self.loop.accumulate * stride
+        numbers = range(first * each + self.accelerator.process_index, self.loop.steps * each, stride)
+        batches: Iterator[Any] = loader(self.task.batches, numbers, self.loop.workers)
+        for number, batch in zip(numbers, batches, strict=True):
+            yield Item(batch, _seed(self.loop.seed, 1, number))
+
+    def _skip(self, error: NotFinite, skips: int) -> int:
+        """Leaves a step out, if the config lets it; returns how many that makes in a row."""
+        if self.loop.nonfinite == "stop":
+            raise error
+        if skips + 1 == SKIPS_IN_A_ROW:
+            raise NotFinite(f"{SKIPS_IN_A_ROW} steps in a row are not finite; the last: {error}") from error
+        log.warning("skipped: %s", error)
+        drop_gradients(self.task)
+        return skips + 1
+
+    def validate(self) -> None:
+        """Logs and remembers what validation finds."""
+        progress, accelerator = self.progress, self.accelerator
+        validation = self.task.validate(progress.steps)
+        reached = {"steps": progress.steps, "clips": progress.clips, "seconds": progress.seconds}
+        progress.validations.append({**reached, "scalars": validation.scalars})
+        if accelerator.is_main_process:
+            scalars = {f"validation/{name}": value for name, value in validation.scalars.items()}
+            accelerator.log(scalars, step=progress.steps)
+            for tracker in accelerator.trackers:
+                log_pictures(tracker, validation.pictures, progress.steps)
+            table = "  ".join(f"{name} {value:.4f}" for name, value in validation.scalars.items())
+            log.info("step %d: %s", progress.steps, table)
+        accelerator.wait_for_everyone()
+
+    def checkpoint(self) -> None:
+        """Writes a checkpoint: all that a resume needs, and in `export` what the stage is for, as it is now."""
+        writer = CheckpointWriter(self.folder / "checkpoints", self.progress.steps, self.loop.keep_checkpoints)
+        self.task.gather()
+        if self.accelerator.is_main_process:
+            writer.open()
+        self.accelerator.wait_for_everyone()
+        writer.fill(self._fill)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            writer.close()
+
+    def _fill(self, folder: Path) -> None:
+        self.accelerator.save_state(str(folder))
+        self.export(folder / "export")
+
+    def export(self, folder: Path) -> None:
+        """Writes what the stage is for, and `training.json`, which says how it came about."""
+        self.task.save(folder)
+        if self.accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            about = {"seed": self.loop.seed, "config": asdict(self.config)}
+            write_json(folder / "training.json", asdict(self.progress) | about)
 
 
 def _seed(*numbers: int) -> int:
     """One seed out of several numbers: randomness depends on the run's seed and the place in it alone."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _skip(task: Task[Any], config: LoopConfig, error: NotFinite, skips: int) -> int:
-    """Leaves a step out, if the config lets it; returns how many that makes in a row."""
-    if config.nonfinite == "stop":
-        raise error
-    if skips + 1 == SKIPS_IN_A_ROW:
-        raise NotFinite(f"{SKIPS_IN_A_ROW} steps in a row are not finite; the last: {error}") from error
-    log.warning("skipped: %s", error)
-    drop_gradients(task)
-    return skips + 1
-
-
-def _validate(task: Task[BatchT], accelerator: Accelerator, progress: Progress) -> None:
-    done = progress.steps
-    validation = task.validate(done)
-    reached = {"steps": done, "clips": progress.clips, "seconds": progress.seconds}
-    progress.validations.append({**reached, "scalars": validation.scalars})
-    if accelerator.is_main_process:
-        accelerator.log({f"validation/{name}": value for name, value in validation.scalars.items()}, step=done)
-        for tracker in accelerator.trackers:
-            log_pictures(tracker, validation.pictures, done)
-        table = "  ".join(f"{name} {value:.4f}" for name, value in validation.scalars.items())
-        log.info("step %d: %s", done, table)
-    accelerator.wait_for_everyone()
-
-
-def _checkpoint(task: Task[BatchT], config: LoopConfig, folder: Path, accelerator: Accelerator, done: int) -> None:
-    writer = CheckpointWriter(folder / "checkpoints", done, config.keep)
-    task.gather()
-    if accelerator.is_main_process:
-        writer.open()
-    accelerator.wait_for_everyone()
-    writer.fill(lambda temporary: accelerator.save_state(str(temporary)))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        writer.close()
-
-
-class _Meter:
-    """Means of losses over steps and processes, and the rate of clips, since it was last read; counts progress."""
-
-    def __init__(self) -> None:
-        self.since = time.perf_counter()
-        self._clear()
-
-    def _clear(self) -> None:
-        self.losses: dict[str, list[float]] = {}
-        self.clips, self.seconds = 0, 0.0
-
-    def add(self, losses: dict[str, float], clips: int, progress: Progress) -> None:
-        """Adds a step; `losses` is empty for one that was skipped."""
-        before = self.since
-        self.restart()
-        seconds = self.since - before
-        self.seconds, self.clips = self.seconds + seconds, self.clips + clips
-        progress.seconds, progress.steps, progress.clips = (
-            progress.seconds + seconds,
-            progress.steps + 1,
-            progress.clips + clips,
-        )
-        for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value)
-
-    def restart(self) -> None:
-        """Leaves out the time since the last step."""
-        self.since = time.perf_counter()
-
-    def read(self) -> dict[str, float]:
-        """The means over all processes, of each loss over the steps that had it; all processes must call it."""
-        everywhere = gathered(self.losses)
-        names = dict.fromkeys(name for losses in everywhere for name in losses)
-        means = {name: fmean(value for losses in everywhere for value in losses.get(name, [])) for name in names}
-        means["clips/s"] = self.clips / self.seconds
-        self._clear()
-        return means

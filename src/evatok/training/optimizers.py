@@ -19,7 +19,7 @@ class OptimizerConfig:
     Args:
         kind: `adamw`, or `muon` for Muon on the matrices of transformer layers and AdamW on everything else.
         lr: peak learning rate of AdamW.
-        matrix_lr: peak learning rate of Muon, on updates scaled to AdamW's typical size.
+        muon_lr: peak learning rate of Muon, on updates scaled to AdamW's typical size.
         schedule: how learning rates go from their peak to `final` after the warm-up: along a `cosine` (paper: 1e-4 to
             1e-6), `linear`, or `wsd`, which stays at the peak and falls linearly at the end.
         final: learning rates at the end of the schedule, relative to the peak.
@@ -27,22 +27,22 @@ class OptimizerConfig:
         decay: share of all steps in which `wsd` falls, in (0, 1].
         betas: AdamW's decay rates.
         weight_decay: decoupled weight decay of matrices; vectors have none.
-        clip: largest norm of the gradient, which is scaled down to it.
+        max_grad_norm: largest norm of the gradient, which is scaled down to it.
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-4
-    matrix_lr: float = 2e-3
+    muon_lr: float = 2e-3
     schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     final: float = 0.01
     warmup: int = 1000
     decay: float = 0.2
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-4
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "matrix_lr", "clip"):
+        for name in ("lr", "muon_lr", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.final <= 1:
@@ -65,7 +65,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
     if by_muon:
         muon = torch.optim.Muon if native_precision() == "bf16" else Float32Muon
         optimizers.append(
-            muon(matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+            muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
         )
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -1,15 +1,40 @@
 """Models and optimisers as accelerate runs them, sharded where it was launched with `fsdp_version: 2`."""
 
+import os
 import warnings
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import is_torch_version, recursively_apply
+from accelerate.state import AcceleratorState
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    is_torch_version,
+    recursively_apply,
+)
 
-from evatok.training.sharding import part, whole
+from evatok.training.sharding import full_tensor, part
 from evatok.training.task import Trained
+
+
+def new_accelerator(precision: str, tracker: str | None, folder: Path) -> Accelerator:
+    """accelerate for a run in a folder, on all the processes that were launched, with a tracker of its own or none."""
+    # The precision of an earlier run in this process, in a notebook say, must not bind this one.
+    AcceleratorState._reset_state()
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return Accelerator(
+        # Several processes without a GPU would otherwise not know of each other.
+        cpu=several and not torch.accelerator.is_available(),
+        mixed_precision=precision,
+        log_with=tracker,
+        project_config=ProjectConfiguration(str(folder), logging_dir=str(folder / "log")),
+        step_scheduler_with_optimizer=False,
+        # A stage may leave some weights out of a step, as the codebook before it is drawn.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
 def prepare(accelerator: Accelerator, models: Collection[Trained[Any]]) -> None:
@@ -59,7 +84,7 @@ class _Shards:
     def state_dict(self) -> dict[str, Any]:
         optimizers = [optimizer.state_dict() for optimizer in self.trained.optimizers]
         state = {"model": self.trained.network.state_dict(), "optimizers": optimizers}
-        gathered: dict[str, Any] = recursively_apply(lambda tensor: whole(tensor).cpu(), state)
+        gathered: dict[str, Any] = recursively_apply(lambda tensor: full_tensor(tensor).cpu(), state)
         return gathered
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,12 +1,11 @@
 """What a training stage gives to the loop: the models that it trains, batches, losses, validation."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,7 @@ from torch.utils.data import Dataset
 
 from evatok.training.averaging import Average
 from evatok.training.optimizers import OptimizerConfig, build_optimizers
-from evatok.training.sharding import kept_weights, whole
-from evatok.utils.files import write_text
+from evatok.training.sharding import full_tensor, kept_weights
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -72,8 +70,8 @@ class Trained(Generic[NetworkT]):
         They are whole, so all processes must call it; where nothing is sharded it shares memory with what is trained.
         """
         weights = kept_weights(self.network) | (self.average.weights if self.average else {})
-        tensors = [nn.Parameter(whole(weight), requires_grad=False) for weight in weights.values()]
-        filled = zip(_tensors(self._form), [*tensors, *map(whole, self.network.buffers())], strict=True)
+        tensors = [nn.Parameter(full_tensor(weight), requires_grad=False) for weight in weights.values()]
+        filled = zip(_tensors(self._form), [*tensors, *map(full_tensor, self.network.buffers())], strict=True)
         return deepcopy(self._form, {id(empty): tensor for empty, tensor in filled}).eval()
 
     def restart_average(self) -> None:
@@ -112,11 +110,6 @@ class Progress:
     skipped: int = 0
     validations: list[dict[str, Any]] = field(default_factory=list)
 
-    def write(self, folder: Path, config: Any) -> None:
-        """Writes `training.json`: this, and the stage's config, a dataclass with a `loop`."""
-        record = asdict(self) | {"seed": config.loop.seed, "config": asdict(config)}
-        write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
-
 
 class Task(ABC, Generic[BatchT]):
     """A training stage as the loop sees it; a stage writes what it has beyond these defaults.
@@ -124,8 +117,10 @@ class Task(ABC, Generic[BatchT]):
     Attributes:
         trained: the models under training by name.
         batches: item `i` is the batch of micro step `i`, a function of the seed and `i` alone.
+        fixed: dotted names of the config's entries that a resume cannot change.
     """
 
+    fixed: ClassVar[tuple[str, ...]] = ("model", "optimizer.kind")
     trained: Mapping[str, Trained[Any]]
     batches: Dataset[BatchT]
 
@@ -157,8 +152,8 @@ class Task(ABC, Generic[BatchT]):
     def gather(self) -> None:
         """Brings to the main process what processes remember apart from each other; a checkpoint follows."""
 
-    def save(self, folder: Path, progress: Progress) -> None:
-        """Writes what the stage is for, by the averaged weights, into a folder.
+    def save(self, folder: Path) -> None:
+        """Writes what the stage is for, by the averaged weights, into a folder that it makes.
 
         Every process calls it, as averaged weights are gathered from all; only the main one writes.
         """

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from evatok.training.optimizers import relative_rate, set_rate
-from evatok.training.sharding import kept_weights, whole
+from evatok.training.sharding import full_tensor, kept_weights
 from evatok.training.task import BatchT, Item, Task, Trained
 
 SHOWN = 16  # clips that an error names
@@ -53,7 +53,7 @@ def update(
     for name, trained in task.trained.items():
         names.append(f"the gradient's norm of {name}")
         weights = kept_weights(trained.network).values()
-        values.append(whole(accelerator.clip_grad_norm_(weights, trained.config.clip)))
+        values.append(full_tensor(accelerator.clip_grad_norm_(weights, trained.config.max_grad_norm)))
     numbers, wrong, stopped = _read(values, accelerator, stop)
     found = {name: fmean(n for other, n in zip(names, numbers, strict=True) if other == name) for name in names}
     if wrong:

@@ -17,12 +17,14 @@ def check_least(config: Any, least: float, *names: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Entries of a config; those of a config within it begin with `type`, the name of its class."""
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    return {
-        name: {"type": type(value).__name__, **to_dict(value)} if is_dataclass(value) else value
-        for name, value in values.items()
-    }
+    """Entries of a config; those of a config within it, or in a list in it, begin with `type`, its class's name."""
+    return {field.name: _entry(getattr(config, field.name)) for field in fields(config)}
+
+
+def _entry(value: Any) -> Any:
+    if is_dataclass(value):
+        return {"type": type(value).__name__, **to_dict(value)}
+    return [_entry(each) for each in value] if isinstance(value, list) else value
 
 
 def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
@@ -30,7 +32,8 @@ def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
 
     Tuples have entries of one kind, as the values of dictionaries have.
     Where a config within it may be of several classes, `type` decides; without it, as `asdict` leaves it, the first.
-    A class whose fields once had other names says so in `OLD_NAMES`, `{old: new}`; entries may have either.
+    A class whose fields once had other names says so in `OLD_NAMES`, `{old: new}`; entries may have either. Configs in
+    lists stay entries.
 
     Raises:
         ValueError: an entry or a type is not known, something is no object, or a config refuses its values.

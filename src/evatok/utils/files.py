@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import json
 import os
 import secrets
 import shutil
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -45,6 +47,11 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file in UTF-8 through `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, entries: Any) -> None:
+    """Writes what JSON holds, indented, through `replacing`."""
+    write_text(path, json.dumps(entries, indent=2) + "\n")
 
 
 def _umask() -> int:

@@ -8,14 +8,14 @@ from torch import Tensor
 ValueT = TypeVar("ValueT")
 
 
-def place() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
     """Number of this process, from 0 on, and how many there are; (0, 1) where there is no process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def gathered(value: ValueT) -> list[ValueT]:
     """What each process gives, in their order, on every one of them. All must call it; tensors must be on the CPU."""
-    count = place()[1]
+    count = rank_and_world()[1]
     if count == 1:
         return [value]
     values: list[Any] = [None] * count
@@ -25,7 +25,7 @@ def gathered(value: ValueT) -> list[ValueT]:
 
 def mean_over_ranks(value: Tensor) -> Tensor:
     """The mean over all processes of a tensor of one shape, without a gradient. All must call it."""
-    count = place()[1]
+    count = rank_and_world()[1]
     if count == 1:
         return value
     total = value.detach().clone()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evatok.utils.configs import from_dict, to_dict
-from evatok.utils.files import replacing, write_text
+from evatok.utils.files import replacing, write_json
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -75,7 +75,7 @@ class Kind(Generic[ConfigT]):
         entries = {"kind": self.mark, "format": FORMAT, "config": to_dict(config)}
         with replacing(folder / WEIGHTS) as temporary:
             save_file(stored, temporary, metadata={"format": "pt"})
-        write_text(folder / CONFIG, json.dumps(entries, indent=2) + "\n")
+        write_json(folder / CONFIG, entries)
 
     def read_config(self, folder: Path) -> ConfigT:
         """The config of a saved model; `CheckpointError` where there is none that this version can read."""

@@ -1,6 +1,5 @@
 """The table of a thinned search: what was not measured is completed, and how well that goes is checked and noted."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from evatok.evaluation.strategies import SWEEP
 from evatok.search.table import SearchTable
 from evatok.search.thinning import FactorModel
 from evatok.stages.search.folder import COMPLETED, read_parts
-from evatok.utils.files import write_text
+from evatok.utils.files import write_json
 
 CHECK = "completion.json"
 
@@ -27,7 +26,7 @@ def complete(folder: Path) -> None:
     """
     table, path = SearchTable.joined(read_parts(folder)), folder / COMPLETED
     if table.lpips.isnan().any() and not (path.exists() and SearchTable.read(path).places == table.places):
-        write_text(folder / CHECK, json.dumps(check(table), indent=2) + "\n")
+        write_json(folder / CHECK, check(table))
         completed(table).write(path)
 
 

@@ -9,7 +9,7 @@ from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source, source_config
 from evatok.search.table import SearchTable
 from evatok.stages.search.parts import Part, SearchConfig
-from evatok.utils.files import write_text
+from evatok.utils.files import write_json
 
 PLAN, COMPLETED, PREDICTORS = "search.json", "completed.parquet", "predictors.safetensors"
 _GO_ON = "run the same `evatok search` again"
@@ -45,7 +45,7 @@ class Plan:
                 what = ", ".join(differing) or f"{found.clips} clips in parts of {found.part}"
                 raise ValueError(f"{folder} holds another search, which differs in: {what}; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+        write_json(path, asdict(self))
 
     def _goes_on(self, found: "Plan") -> bool:
         """Whether all parts of another plan are parts of this one, which has more."""

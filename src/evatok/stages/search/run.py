@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-import evatok
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.completion import complete
@@ -18,6 +16,7 @@ from evatok.stages.search.folder import PREDICTORS, Plan, read_table
 from evatok.stages.search.parts import Part, PartSearcher, SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
+from evatok.training.versions import versions
 
 log = logging.getLogger(__name__)
 # What of a config does not decide the numbers.
@@ -79,7 +78,6 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
         chosen = {name: value for name, value in chosen.items() if name not in ("follow", "whole")}
     if config.drawn == "random":
         del chosen["clips"]
-    versions = {"evatok": evatok.__version__, "torch": torch.__version__}
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
     shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codebook_size}
-    return {**made, **shape, **chosen, "versions": versions}
+    return {**made, **shape, **chosen, "versions": versions()}

@@ -1,0 +1,93 @@
+"""`config.json` in a run's folder: the config and versions that it goes by, and what a resume may change of them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import accelerate
+
+from evatok.training.versions import commit, python, versions
+from evatok.utils.configs import to_dict
+from evatok.utils.files import write_json
+
+_ABSENT = object()
+
+
+class RunConfig:
+    """What a run goes by now and, where it is resumed, what it has gone by before.
+
+    Args:
+        folder: of the run.
+        config: the stage's config, a dataclass.
+        resume: whether the run goes on. One that was begun before there was a `config.json` has nothing to compare.
+
+    Raises:
+        ValueError: the run goes on, and its `config.json` is none.
+    """
+
+    def __init__(self, folder: Path, config: Any, resume: bool) -> None:
+        self.path = folder / "config.json"
+        made_with = {**versions(), "commit": commit(), "accelerate": accelerate.__version__, "python": python()}
+        # As a file gives it back, lists in place of tuples.
+        self.now = json.loads(json.dumps({"config": to_dict(config), "versions": made_with}))
+        self.before = _read(self.path) if resume and self.path.exists() else None
+
+    def differences(self, fixed: Sequence[str]) -> list[str]:
+        """What differs from before: dotted names with the values of then and now.
+
+        Args:
+            fixed: entries of the config that must stay as they were, with all within them. One that the evatok of then
+                did not have is new, and may come.
+
+        Raises:
+            ValueError: some of `fixed` differ; the sentence names them.
+        """
+        if self.before is None:
+            return []
+        found = [*_differences(self.before["config"], self.now["config"])]
+        within = tuple(f"{entry}." for entry in fixed)
+        if refused := [each for each in found if f"{each[0]}.".startswith(within) and each[1] is not _ABSENT]:
+            named = "; ".join(_sentence(*each) for each in refused)
+            raise ValueError(f"{self.path.parent} cannot be resumed by this config, which has another {named}")
+        found += _differences(self.before["versions"], self.now["versions"], "versions")
+        return [_sentence(*each) for each in found]
+
+    def write(self, step: int) -> None:
+        """Writes what holds from a step on and, under `earlier`, oldest first, what held before where that differs."""
+        record = {"from_step": step, **self.now, "earlier": []}
+        if self.before is not None:
+            if all(self.before[name] == value for name, value in self.now.items()):
+                return
+            record["earlier"] = [*self.before.pop("earlier"), self.before]
+        write_json(self.path, record)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: entries[name] for name in ("from_step", "config", "versions", "earlier")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not what a run writes: {error!r}") from error
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted names of what differs, with both values; those in a list of objects are counted from 0."""
+    old, new = _entries(before), _entries(now)
+    if old is not None and new is not None:
+        for key in old | new:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)
+    elif before != now:
+        yield name, before, now
+
+
+def _entries(value: Any) -> dict[Any, Any] | None:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return dict(enumerate(value))
+    return value if isinstance(value, dict) else None
+
+
+def _sentence(name: str, before: Any, now: Any) -> str:
+    was, becomes = ("absent" if value is _ABSENT else json.dumps(value) for value in (before, now))
+    return f"{name}: {was}, now {becomes}"
