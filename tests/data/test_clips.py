@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range
 from evatok.data.clips import (
     ClipBatch,
     ClipSamplerConfig,
@@ -21,7 +21,7 @@ from evatok.video.reading import VideoError
 SQUARE = ClipSamplerConfig(frames=4, sizes=[(8, 8)], size_weights=[1.0])
 
 
-class Plain:
+class Plain(ClipSource):
     """Videos whose pixels tell where they come from: red is the frame, green the row, blue the column."""
 
     def __init__(

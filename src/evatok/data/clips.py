@@ -164,8 +164,7 @@ class _VideoDrawer:
 
     def __init__(self, source: ClipSource, frames: int) -> None:
         self.source = source
-        places = [max(source.describe(video).frames - frames + 1, 0) for video in range(len(source))]
-        self._up_to = np.cumsum(places)
+        self._up_to = np.cumsum(np.maximum(source.lengths() - frames + 1, 0))
         if not len(source) or not self._up_to[-1]:
             raise ValueError(f"{source.name} has no video of at least {frames} frames")
 
@@ -192,8 +191,8 @@ class FixedClips(Dataset[ClipBatch]):
         self, source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
     ) -> None:
         self._span = (frames - 1) * step + 1
-        self._usable = [video for video in range(len(source)) if source.describe(video).frames >= self._span]
-        if not self._usable:
+        self._usable = np.flatnonzero(source.lengths() >= self._span)
+        if not len(self._usable):
             raise ValueError(f"{source.name} has no video of at least {self._span} frames")
         self._source, self._count, self._size, self._frames = source, count, size, frames
         self._step, self._seed = step, seed
@@ -203,7 +202,7 @@ class FixedClips(Dataset[ClipBatch]):
 
     def __getitem__(self, number: int) -> ClipBatch:
         """Clip `number`: a ClipBatch of one, whose label is that of the source; VideoError if it cannot be read."""
-        video = self._usable[int((number + 0.5) * len(self._usable) / self._count)]
+        video = int(self._usable[int((number + 0.5) * len(self._usable) / self._count)])
         entry = self._source.describe(video)
         start = int(np.random.default_rng([self._seed, number]).integers(entry.frames - self._span + 1))
         frames = self._source.read(video, start, self._frames, self._step)

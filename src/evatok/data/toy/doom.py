@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evatok.data.clip_source import SourceConfig
-from evatok.data.folders import check_weight
+from evatok.data.clip_source import SourceConfig, check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, Screens, check_episodes, chosen
 from evatok.data.toy.wad import Wad
 from evatok.data.toy.walker import BUTTONS, Walker

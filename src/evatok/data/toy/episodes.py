@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range
 
 CHUNK = 16  # frames compressed together
 CACHE_BYTES = 512 * 2**20  # compressed episodes that a source keeps, least recently used first to go
@@ -63,7 +63,7 @@ class Episode:
         return torch.from_numpy(np.stack([channel[picked] for channel in self._palette.T], axis=1))
 
 
-class EpisodeSource:
+class EpisodeSource(ClipSource):
     """Episodes class by class: all seeds of the first, then of the second.
 
     Args:

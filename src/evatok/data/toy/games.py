@@ -15,8 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evatok.data.clip_source import SourceConfig
-from evatok.data.folders import check_weight
+from evatok.data.clip_source import SourceConfig, check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, check_episodes, chosen
 
 logger = logging.getLogger(__name__)
