@@ -50,7 +50,7 @@ from evatok.training.loop import LoopConfig
 from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config
 
-LOSS = ReconstructionLossConfig(network="alex", perceptual_frames=1)
+LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _figure(curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth:
         for name, chosen in groups.items()
     }
     title = f"Held-out clips, {truth.made_by['tokenizer']}: quality over tokens by predictor and rule"
-    return curve_figure(title, [f"LPIPS ({truth.made_by['network']}) ↓", "PSNR in dB ↑"], rows)
+    return curve_figure(title, [f"LPIPS ({truth.made_by['lpips_net']}) ↓", "PSNR in dB ↑"], rows)
 
 
 def _line(strategy: Strategy, curve: Curve) -> Line:

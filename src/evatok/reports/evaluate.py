@@ -35,7 +35,7 @@ class EvaluationConfig:
         size: height and width of the clips, multiples of the patch: largest centre crops are resized.
         step: distance between the frames of a clip, in frames of the source.
         seed: decides at which frame of its video a clip starts.
-        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         assignments: full assignments, such as [[8, 8, 8, 8]]; None: every uniform one.
         x264: whether x264 is scored too, on the same clips at no more bits than the tokens of each assignment take.
         credits: whom to name for the data; recorded with the numbers and shown in the card.
@@ -49,7 +49,7 @@ class EvaluationConfig:
     size: tuple[int, int] = (64, 64)
     step: int = 1
     seed: int = 0
-    network: Literal["alex", "vgg"] = "alex"
+    lpips_net: Literal["alex", "vgg"] = "alex"
     assignments: list[list[int]] | None = None
     x264: bool = True
     credits: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ def evaluate(config: EvaluationConfig) -> Path:
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     clips = _read_clips(config, tokenizer.config.clip_frames)
-    lpips = LPIPS.from_pretrained(config.network)
+    lpips = LPIPS.from_pretrained(config.lpips_net)
     result = evaluate_reconstruction(tokenizer, tokenizer.config, clips, lpips, config.assignments, progress=True)
     x264 = None
     if config.x264:
@@ -96,7 +96,7 @@ def evaluate(config: EvaluationConfig) -> Path:
         frame_step=config.step,
         size=config.size,
         seed=config.seed,
-        network=config.network,
+        lpips_net=config.lpips_net,
         credits=tuple(config.credits),
         result=result,
         x264=x264,

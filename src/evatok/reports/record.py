@@ -57,7 +57,7 @@ class EvaluationRecord:
         frame_step: distance between them, in frames of the source.
         size: height and width of the clips.
         seed: of the frames at which clips start.
-        network: the network of LPIPS.
+        lpips_net: the network of LPIPS.
         credits: whom to name for the data.
         versions: versions of evatok and torch.
         commit: of evatok's sources, "-dirty" added where they differ from it; None outside a checkout.
@@ -75,7 +75,7 @@ class EvaluationRecord:
     frame_step: int
     size: tuple[int, int]
     seed: int
-    network: str
+    lpips_net: str
     credits: tuple[str, ...]
     versions: dict[str, str]
     commit: str | None
@@ -90,6 +90,8 @@ class EvaluationRecord:
     def read(cls, path: Path) -> Self:
         """The record in a file that `write` wrote; RecordError for any other."""
         entries = read_json(path)
+        if "network" in entries:  # its name in older records
+            entries["lpips_net"] = entries.pop("network")
         if entries.pop("format", None) != FORMAT:
             raise RecordError(f"{path} is no evaluation of format {FORMAT}, which this version of evatok reads")
         try:
