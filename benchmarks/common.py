@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
 from evatok.codec.selfcheck import setup
+from evatok.utils import tables
 from evatok.utils.files import write_text
 
 Row = Mapping[str, Any]
@@ -104,8 +105,7 @@ def product_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048, repe
 def table(rows: Sequence[Row]) -> str:
     """Rows with the same columns as a Markdown table."""
     columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([_cell(row[column]) for column in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return tables.table(columns, ([_cell(row[column]) for column in columns] for row in rows))
 
 
 def _cell(value: Any) -> str:

@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, ssim, to_uint8
+from evatok.evaluation.metrics import Means, ReconstructionMetrics, clip_psnr, ssim
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.utils.ranks import gathered, place
-from evatok.video.fit import to_signed
+from evatok.video.fit import to_bytes, to_signed
 
 # Clips go through the networks in batches of about this many pixels, for the sake of memory.
 _PIXELS_AT_ONCE = 2**19
@@ -84,7 +84,7 @@ def reconstruct(network: TokenizerNetwork, clips: Tensor, assignment: Assignment
     layout = Layout((tuple(assignment),) * len(clips))
     ids, _ = network.encode_blocks(to_signed(clips), layout)
     decoded, _ = network.decode_blocks(ids, layout, (clips.shape[-2], clips.shape[-1]))
-    return Reconstructed(to_uint8(decoded), ids)
+    return Reconstructed(to_bytes(decoded.float()), ids)
 
 
 class WrongStep(NamedTuple):
@@ -138,52 +138,38 @@ class _Originals(NamedTuple):
 
 
 class _Tally:
-    """Scores of each clip of a source at one assignment so far, and how often each code occurred.
-
-    Scores are in batches, float32 `(B,)`, those of blocks `(B, blocks)`.
-    """
+    """Means over the clips of a source at one assignment so far, and how often each code occurred."""
 
     def __init__(self, codes: int, block_frames: int) -> None:
         self.block_frames = block_frames
-        self.psnr: list[Tensor] = []
-        self.ssim: list[Tensor] = []
-        self.lpips: list[Tensor] = []
-        self.l1: list[Tensor] = []
-        self.block_psnr: list[Tensor] = []
-        self.block_lpips: list[Tensor] = []
+        self.clips = 0
+        self.means = Means()
         self.counts = torch.zeros(codes, dtype=torch.int64)
 
     def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
         x, y = originals.video, output.video
         distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1))).view(x.shape[:2])
-        self.psnr.append(clip_psnr(x, y).cpu())
-        self.ssim.append(ssim(x, y).mean(1).cpu())
-        self.lpips.append(distances.mean(1).cpu())
-        self.l1.append((to_signed(y) - to_signed(x)).abs().flatten(1).mean(1).cpu())
-        self.block_psnr.append(clip_psnr(self._blocks(x), self._blocks(y)).cpu())
-        self.block_lpips.append(self._blocks(distances).mean(2).cpu())
+        self.clips += len(x)
+        self.means.add(
+            psnr=clip_psnr(x, y),
+            ssim=ssim(x, y).mean(1),
+            lpips=distances.mean(1),
+            l1=(to_signed(y) - to_signed(x)).abs().flatten(1).mean(1),
+            block_psnr=clip_psnr(self._blocks(x), self._blocks(y)),
+            block_lpips=self._blocks(distances).mean(2),
+        )
         self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
 
     def extend(self, other: "_Tally") -> None:
-        self.psnr += other.psnr
-        self.ssim += other.ssim
-        self.lpips += other.lpips
-        self.l1 += other.l1
-        self.block_psnr += other.block_psnr
-        self.block_lpips += other.block_lpips
+        self.clips += other.clips
+        self.means.extend(other.means)
         self.counts += other.counts
 
     def scores(self, assignment: Assignment) -> Scores:
-        return Scores(
-            assignment,
-            clips=sum(map(len, self.psnr)),
-            psnr=_mean(self.psnr),
-            ssim=_mean(self.ssim),
-            lpips=_mean(self.lpips),
-            l1=_mean(self.l1),
-            codes=CodeUse.of(self.counts),
-            blocks=tuple(map(BlockScores, _means(self.block_psnr), _means(self.block_lpips))),
-        )
+        means = self.means.compute()
+        blocks = tuple(map(BlockScores, *(means.pop(name).tolist() for name in ("block_psnr", "block_lpips"))))
+        of_clips = {name: mean.item() for name, mean in means.items()}
+        return Scores(assignment, self.clips, **of_clips, codes=CodeUse.of(self.counts), blocks=blocks)
 
     def _blocks(self, frames: Tensor) -> Tensor:
         """`(B, F, ...)` as `(B, blocks, frames of a block, ...)`."""
@@ -198,14 +184,6 @@ def _of_all_processes(tallies: dict[str, list[_Tally]]) -> dict[str, list[_Tally
             for tally, more in zip(total[name], each, strict=True):
                 tally.extend(more)
     return total
-
-
-def _mean(batches: list[Tensor]) -> float:
-    return torch.cat(batches).double().mean().item()
-
-
-def _means(batches: list[Tensor]) -> list[float]:
-    return torch.cat(batches).double().mean(0).tolist()
 
 
 def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, list[_Tally]]) -> ReconstructionResult:
