@@ -29,7 +29,6 @@ from torch import Tensor
 from benchmarks.common import Row, in_turn, product_rate, read_config, table, timing_arguments, write_record
 from benchmarks.operations import training_operations
 from benchmarks.steps import RandomClips, new_accelerator, step_config
-from evatok.data.clips import ClipBatch
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.nn.attention import Segments, attend
 from evatok.nn.packed import Layout
@@ -52,7 +51,7 @@ GIB = 2**30
 def attention_errors(model: TokenizerConfig, clips: int, device: torch.device) -> list[Row]:
     """Largest errors of a model's four attentions, relative to the largest number of the right result."""
     generator = torch.Generator().manual_seed(0)
-    tokens = Layout(tuple(map(tuple, model.space.sample(generator, clips).tolist())))
+    tokens = Layout.of(model.space.sample(generator, clips).tolist())
     patches = places_of(Picture.of((model.side, model.side), model), tokens, torch.device("cpu")).patch_layout
     cases = {
         "encoder, own": (model.encoder, Segments(tokens, tokens)),
@@ -92,10 +91,10 @@ class MixedTask(ProxyTask):
         super().__init__(config)
         clips = RandomClips(config.data.group, config.model.clip_frames, config.model.side, device)
         self.item = Item(clips[0], seed=0)
-        self.lengths = torch.empty(0)
+        self.layout = Layout(())
 
-    def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        return self.lengths
+    def _layout(self, video: Tensor, generator: torch.Generator) -> Layout:
+        return self.layout
 
 
 def speed(
@@ -108,23 +107,24 @@ def speed(
 ) -> list[Row]:
     """Rows of packed and padded, eager and compiled updates."""
     generator = torch.Generator().manual_seed(0)
-    packed = [model.space.sample(generator, batch) for _ in range(mixes)]
-    lengths = {"packed": packed, "padded": [each[each.sum(1).argmax()].expand(batch, -1) for each in packed]}
+    packed = [Layout.of(model.space.sample(generator, batch).tolist()) for _ in range(mixes)]
+    padded = [Layout.of([max(layout.lengths, key=sum)] * batch) for layout in packed]
+    layouts = {"packed": packed, "padded": padded}
     calls: dict[tuple[str, str], Callable[[], None]] = {}
     with tempfile.TemporaryDirectory() as folder:
         config = step_config(Path(folder), model, batch, 1, ReconstructionLossConfig(perceptual=0.0), mixes)
         accelerator = new_accelerator(config.loop.on_this_machine().precision)
         for how, compiler in (("eager", None), ("compiled", backend)):
             learn = learner(config, accelerator, compiler)
-            calls |= {(kind, how): partial(_each, learn, several) for kind, several in lengths.items()}
+            calls |= {(kind, how): partial(_each, learn, several) for kind, several in layouts.items()}
         seconds = in_turn(calls, repeats)
-    useful = training_operations(model, (model.side, model.side), [row for each in packed for row in each.tolist()])
+    useful = training_operations(model, (model.side, model.side), [row for each in packed for row in each.lengths])
     return [
         {
             "lengths": kind,
             "layers": how,
             "batch": batch,
-            "tokens a clip": float(torch.cat(lengths[kind]).sum()) / (batch * mixes),
+            "tokens a clip": sum(layout.size for layout in layouts[kind]) / (batch * mixes),
             "clips/s": batch * mixes / seconds[kind, how],
             "useful TFLOP/s": useful / seconds[kind, how] / 1e12,
             "utilisation": f"{useful / seconds[kind, how] / peak:.1%}",
@@ -134,24 +134,24 @@ def speed(
     ]
 
 
-def learner(config: ProxyConfig, accelerator: Accelerator, backend: str | None) -> Callable[[Tensor], None]:
-    """An update of a new model under given assignments `(clips, blocks)`."""
+def learner(config: ProxyConfig, accelerator: Accelerator, backend: str | None) -> Callable[[Layout], None]:
+    """An update of a new model under given assignments."""
     torch.manual_seed(config.loop.seed)
     task = MixedTask(config, accelerator.device)
     if backend:
         compile_layers(task.trained["tokenizer"].network, backend)
     prepare(accelerator, task.trained.values())
 
-    def learn(lengths: Tensor) -> None:
-        task.lengths = lengths
+    def learn(layout: Layout) -> None:
+        task.layout = layout
         update(task, accelerator, task.warmup, config.loop.steps, [task.item])
 
     return learn
 
 
-def _each(learn: Callable[[Tensor], None], several: list[Tensor]) -> None:
-    for lengths in several:
-        learn(lengths)
+def _each(learn: Callable[[Layout], None], several: list[Layout]) -> None:
+    for layout in several:
+        learn(layout)
 
 
 def _memory(call: Callable[[], None]) -> float | None:
@@ -186,7 +186,7 @@ def train_for(config: ProxyConfig, seconds: float, device: torch.device) -> dict
         **{name: progress[name] for name in ("steps", "clips", "seconds")},
         "clips/s": progress["clips"] / progress["seconds"],
         "bytes in half precision": (half / "model.safetensors").stat().st_size,
-        "validation": validate(tokenizer, config.model, held_out, loss).scalars,
+        "validation": validate(tokenizer, held_out, loss).scalars,
         "config": asdict(trained),
     }
 

@@ -88,7 +88,7 @@ RECIPES: dict[str, Change] = {
     "decoder 6": sizes(1, 6, 128),
     "2 heads": sizes(1, 4, 128, heads=2),
     "finite scalars, 1,024 codes": model(quantizer=FSQConfig((4, 4, 4, 4, 4))),
-    "4,096 codes": model(quantizer=QuantizerConfig(codes=4096, unit=False)),
+    "4,096 codes": model(quantizer=QuantizerConfig(codebook_size=4096, unit=False)),
     "code of 12": model(quantizer=QuantizerConfig(dim=12, unit=False)),
     "no entropy loss": model(quantizer=QuantizerConfig(entropy=0.0, unit=False)),
     "no loss of the sketch": loss(sketch=0.0),
@@ -182,9 +182,9 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     network = task.trained["tokenizer"].averaged()
     assignments = [config.model.space.uniform(level) for level in config.model.levels] + list(FRONT_LOADED)
     lpips = LPIPS.from_pretrained("alex")
-    result = evaluate_reconstruction(network, config.model, prepared.held_out, lpips, assignments)
+    result = evaluate_reconstruction(network, prepared.held_out, lpips, assignments)
     row = {"steps": steps, "clips": steps * config.data.group, "codes": result.codes.used, **_row(result)}
-    return {"row": row, "steps": steps, "group": config.data.group, "result": result.to_dict()}
+    return {"row": row, "steps": steps, "group": config.data.group, "result": asdict(result)}
 
 
 def train_for(config: ProxyConfig, seconds: float) -> tuple[int, ProxyTask]:

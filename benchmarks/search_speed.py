@@ -56,12 +56,12 @@ def measure(
     video = torch.randint(0, 256, (count, config.clip_frames, 3, config.side, config.side), dtype=torch.uint8)
     clips = video.to(device)
     ways: dict[str, Callable[[], Any]] = {
-        "one by one": lambda: one_by_one(model, config, clips, lpips, sampled),
-        "shared prefixes": lambda: search_clips(model, config, clips, lpips),
+        "one by one": lambda: one_by_one(model, clips, lpips, sampled),
+        "shared prefixes": lambda: search_clips(model, clips, lpips),
     }
     if native_precision() == "bf16":
         half = "shared prefixes, bfloat16 after encoding"
-        ways[half] = lambda: search_clips(model, config, clips, lpips, half=True)
+        ways[half] = lambda: search_clips(model, clips, lpips, half=True)
     seconds = in_turn(ways, repeats)
     slowest = seconds["one by one"] = seconds["one by one"] * len(config.space) / len(sampled)
     return [
@@ -70,15 +70,13 @@ def measure(
     ]
 
 
-def one_by_one(
-    model: VideoTokenizer, config: TokenizerConfig, clips: Tensor, lpips: LPIPS, assignments: list[int]
-) -> Tensor:
+def one_by_one(model: VideoTokenizer, clips: Tensor, lpips: LPIPS, assignments: list[int]) -> Tensor:
     """LPIPS `(clips, assignments)` of some assignments; only the features of the originals are shared."""
     original = Original.of(clips, lpips)
     signed, size = to_signed(clips), (clips.shape[-2], clips.shape[-1])
     found = []
-    for lengths in config.space.lengths[assignments].tolist():
-        layout = Layout((tuple(lengths),) * len(clips))
+    for lengths in model.config.space.lengths[assignments].tolist():
+        layout = Layout.of([lengths] * len(clips))
         ids, _ = model.encode_blocks(signed, layout)
         decoded, _ = model.decode_blocks(ids, layout, size)
         found.append(original.errors(decoded, lpips)[1])

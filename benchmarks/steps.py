@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from evatok.data.clips import ClipBatch, ClipSamplerConfig
 from evatok.data.folders import FolderConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.nn.packed import Layout
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
 from evatok.tokenizer.config import TokenizerConfig
@@ -71,17 +72,17 @@ class TimedTask(ProxyTask):
         super().__init__(config)
         self.each_step = each_step
         self.starts: list[float] = []
-        self.assignments: list[list[int]] = []
+        self.assignments: list[tuple[int, ...]] = []
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         self.each_step(step)
         self.starts.append(time.perf_counter())
         super().before_step(step, items, generator)
 
-    def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        lengths = super()._lengths(batch, generator)
-        self.assignments += lengths.tolist()
-        return lengths
+    def _layout(self, video: Tensor, generator: torch.Generator) -> Layout:
+        layout = super()._layout(video, generator)
+        self.assignments += layout.lengths
+        return layout
 
     @property
     def seconds(self) -> list[float]:

@@ -63,7 +63,7 @@ def measure(config: TokenizerConfig, plain: PlainConfig, clips: int, tokens: int
     """Clips a second of both, and their ratio."""
     generator = torch.Generator().manual_seed(clips)
     lengths = assignments_of(config.space, clips, tokens, generator)
-    layout, size = Layout(tuple(map(tuple, lengths.tolist()))), (config.side, config.side)
+    layout, size = Layout.of(lengths.tolist()), (config.side, config.side)
     dtype = PRECISIONS[precision]
     ours = VideoTokenizer(config).to(dtype).eval()
     theirs = nn.Sequential(*(PlainLayer(plain.width, plain.heads) for _ in range(plain.depth))).to(dtype).eval()

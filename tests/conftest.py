@@ -16,10 +16,10 @@ MINI = TokenizerConfig(
     side=32,
     encoder=TransformerConfig(32, 1, 2),
     decoder=TransformerConfig(32, 2, 2),
-    quantizer=QuantizerConfig(codes=64),
+    quantizer=QuantizerConfig(codebook_size=64),
     default_assignment=(8, 4, 4, 4),
 )
-SKETCHED = replace(MINI, quantizer=QuantizerConfig(codes=64, unit=False), sketch=SketchConfig())
+SKETCHED = replace(MINI, quantizer=QuantizerConfig(codebook_size=64, unit=False), sketch=SketchConfig())
 
 
 def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:

@@ -104,13 +104,23 @@ def test_printed_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_values_and_sources_from_the_command_line(trained: list, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "proxy", "--config", TINY, "--folder", "runs/mine", "--model.quantizer.codes", "512", "--resume"]
+    words = [
+        "train",
+        "proxy",
+        "--config",
+        TINY,
+        "--folder",
+        "runs/mine",
+        "--model.quantizer.codebook_size",
+        "512",
+        "--resume",
+    ]
     words += ["--data.train", "[{folder: my/videos}, {games: [pong], seeds: [3, 5], weight: 0.5}]"]
     assert main([*words, "--data.validation", "[{file: my/held_out.mp4}]"]) == 0
     assert capsys.readouterr().out == "The trained tokenizer is in runs/mine/final\n"
     ((config, resume),) = trained
     folder, games = config.data.train
-    assert resume and config.folder == "runs/mine" and config.model.quantizer.codes == 512
+    assert resume and config.folder == "runs/mine" and config.model.quantizer.codebook_size == 512
     assert (folder.folder, folder.weight) == ("my/videos", 1.0)
     assert (games.games, games.seeds, games.weight) == (["pong"], (3, 5), 0.5)
     assert [source.file for source in config.data.validation] == ["my/held_out.mp4"]

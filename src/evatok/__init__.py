@@ -2,6 +2,7 @@
 
 from evatok import _openmp  # noqa: F401  # before torch
 from evatok.assignment import AssignmentError, AssignmentSpace
+from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, RouterConfig
 from evatok.router.model import Router
@@ -22,6 +23,7 @@ __all__ = [
     "CheckpointError",
     "FSQConfig",
     "Fit",
+    "Layout",
     "QuantizerConfig",
     "Router",
     "RouterConfig",

@@ -13,6 +13,7 @@ from evatok.evaluation.equal_bits import CodecResult, finest_within, x264_at_equ
 from evatok.evaluation.metrics import clip_psnr, clip_scores
 from evatok.evaluation.x264 import COARSEST, Coded, through_x264
 from evatok.pretrained.lpips import LPIPS
+from evatok.utils.configs import from_dict
 
 LONG, SHORT = (128, 128, 64, 64), (1, 1, 1, 1)
 CODES = 1024
@@ -90,4 +91,4 @@ def test_budget_is_kept_whatever_the_bits(budget: int) -> None:
 
 
 def test_goes_through_json(result: CodecResult) -> None:
-    assert CodecResult.from_dict(json.loads(json.dumps(asdict(result)))) == result
+    assert from_dict(CodecResult, json.loads(json.dumps(asdict(result)))) == result

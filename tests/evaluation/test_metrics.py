@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from evatok.evaluation import metrics
-from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, clip_scores, psnr, ssim
+from evatok.evaluation.metrics import ReconstructionMetrics, clip_psnr, clip_scores, ssim
 from evatok.pretrained.lpips import LPIPS
 
 
@@ -25,19 +25,18 @@ def clips(count: int, frames: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def test_psnr_of_a_constant_error() -> None:
-    x = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
+    x = torch.full((3, 2, 3, 8, 8), 100, dtype=torch.uint8)
     y = x.clone()
     y[0] += 1
     y[1] -= 5
-    expected = [20 * math.log10(255), 20 * math.log10(255 / 5)]
-    assert psnr(x, y).tolist() == pytest.approx(expected, abs=1e-4)
+    expected = [20 * math.log10(255), 20 * math.log10(255 / 5), 100]
+    assert clip_psnr(x, y).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_psnr_of_a_clip_is_that_of_its_mean_error() -> None:
     x = torch.full((1, 2, 3, 8, 8), 100, dtype=torch.uint8)
     y = x.clone()
     y[0, 1] += 10
-    assert psnr(x, y)[0].tolist() == pytest.approx([100, 20 * math.log10(255 / 10)], abs=1e-4)
     assert clip_psnr(x, y).tolist() == pytest.approx([10 * math.log10(255**2 / 50)], abs=1e-4)
 
 
@@ -69,7 +68,7 @@ def test_ssim_agrees_with_scikit_image() -> None:
 def test_float_pixels_are_rounded_and_clamped() -> None:
     original, copy = clips(2)
     as_float = copy.float() / 127.5 - 1 + 0.3 / 127.5
-    torch.testing.assert_close(psnr(original, as_float), psnr(original, copy), rtol=0, atol=0)
+    torch.testing.assert_close(clip_psnr(original, as_float), clip_psnr(original, copy), rtol=0, atol=0)
     torch.testing.assert_close(ssim(original, as_float), ssim(original, copy), rtol=0, atol=0)
 
 
@@ -137,11 +136,11 @@ def test_wrong_pixels_are_errors(lpips: LPIPS) -> None:
             lpips,
         )
     with pytest.raises(ValueError, match="int64"):
-        psnr(x.long(), y)
+        clip_psnr(x.long(), y)
     with pytest.raises(ValueError, match="not finite"):
-        psnr(x, torch.full(x.shape, math.nan))
+        clip_psnr(x, torch.full(x.shape, math.nan))
     with pytest.raises(ValueError, match="both"):
-        psnr(x, y[:, :1])
+        clip_psnr(x, y[:, :1])
     with pytest.raises(ValueError, match=r"B, F, 3, H, W"):
         clip_scores(x[0], y[0], lpips)
     with pytest.raises(ValueError, match="at least 11"):

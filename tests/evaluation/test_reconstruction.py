@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from evatok.evaluation.reconstruction import evaluate_reconstruction, strictly_o
 from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.configs import from_dict
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def sources() -> dict[str, ClipBatch]:
 
 @pytest.fixture(scope="module")
 def result(mini: VideoTokenizer, sources: dict[str, ClipBatch], lpips: LPIPS) -> ReconstructionResult:
-    return evaluate_reconstruction(mini, mini.config, sources, lpips, [(4, 4, 4, 4), (8, 4, 8, 4)])
+    return evaluate_reconstruction(mini, sources, lpips, [(4, 4, 4, 4), (8, 4, 8, 4)])
 
 
 def one_by_one(mini: VideoTokenizer, clips: Tensor, assignment: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -111,7 +112,7 @@ def test_processes_share_clips_out_and_all_have_the_result(
 ) -> None:
     shares: list[Any] = []
     uneven = {"film": sources["film"], "games": batch("games", 1, 2)}
-    whole = evaluate_reconstruction(mini, mini.config, uneven, lpips)
+    whole = evaluate_reconstruction(mini, uneven, lpips)
 
     def given_by(number: int) -> Any:
         """What process `number` of two gives to the others."""
@@ -123,13 +124,13 @@ def test_processes_share_clips_out_and_all_have_the_result(
         monkeypatch.setattr(reconstruction, "place", lambda: (number, 2))
         monkeypatch.setattr(reconstruction, "gathered", stop)
         with pytest.raises(InterruptedError):
-            evaluate_reconstruction(mini, mini.config, uneven, lpips)
+            evaluate_reconstruction(mini, uneven, lpips)
 
     given_by(0)
     given_by(1)
     assert [[sum(map(len, each[0].psnr)) for each in share.values()] for share in shares] == [[2, 1], [1, 0]]
     monkeypatch.setattr(reconstruction, "gathered", lambda _: shares)
-    found = evaluate_reconstruction(mini, mini.config, uneven, lpips)
+    found = evaluate_reconstruction(mini, uneven, lpips)
     assert found.codes == whole.codes
     for ours, theirs in zip(found.sources, whole.sources, strict=True):
         for a, b in zip(ours.scores, theirs.scores, strict=True):
@@ -148,7 +149,7 @@ def test_batches_do_not_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reconstruction, "_PIXELS_AT_ONCE", 2 * 16 * 32 * 32)  # two clips
-    again = evaluate_reconstruction(mini, mini.config, sources, lpips, [(4, 4, 4, 4), (8, 4, 8, 4)])
+    again = evaluate_reconstruction(mini, sources, lpips, [(4, 4, 4, 4), (8, 4, 8, 4)])
     assert again.codes == result.codes
     for ours, theirs in zip(again.sources, result.sources, strict=True):
         for a, b in zip(ours.scores, theirs.scores, strict=True):
@@ -166,21 +167,21 @@ def test_originals_features_are_computed_once(
         return features(self, x)
 
     monkeypatch.setattr(LPIPS, "features", counted)
-    evaluate_reconstruction(mini, mini.config, {"film": sources["film"]}, lpips)
+    evaluate_reconstruction(mini, {"film": sources["film"]}, lpips)
     assert sum(seen) == 3 * 16 * (1 + 2)  # originals, and both uniform lengths
 
 
 def test_uniform_lengths_when_nothing_is_said(
     mini: VideoTokenizer, sources: dict[str, ClipBatch], lpips: LPIPS
 ) -> None:
-    found = evaluate_reconstruction(mini, mini.config, {"games": sources["games"]}, lpips)
+    found = evaluate_reconstruction(mini, {"games": sources["games"]}, lpips)
     assert [scores.assignment for scores in found.sources[0].scores] == [(4,) * 4, (8,) * 4]
     assert [scores.tokens for scores in found.sources[0].scores] == [16, 32]
     assert "32x32" in found.protocol and "alex" in found.protocol and "L1" in found.protocol
 
 
 def test_results_go_through_json(result: ReconstructionResult) -> None:
-    assert ReconstructionResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    assert from_dict(ReconstructionResult, json.loads(json.dumps(asdict(result)))) == result
 
 
 @pytest.mark.parametrize(
@@ -195,17 +196,17 @@ def test_wrong_assignments(
     message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate_reconstruction(mini, mini.config, sources, lpips, assignments)
+        evaluate_reconstruction(mini, sources, lpips, assignments)
 
 
 def test_wrong_clips(mini: VideoTokenizer, sources: dict[str, ClipBatch], lpips: LPIPS) -> None:
     film = sources["film"]
     with pytest.raises(ValueError, match="no source"):
-        evaluate_reconstruction(mini, mini.config, {}, lpips)
+        evaluate_reconstruction(mini, {}, lpips)
     with pytest.raises(ValueError, match="film has no clip"):
-        evaluate_reconstruction(mini, mini.config, {"film": ClipBatch(film.video[:0], film.labels[:0], [])}, lpips)
+        evaluate_reconstruction(mini, {"film": ClipBatch(film.video[:0], film.labels[:0], [])}, lpips)
     with pytest.raises(ValueError, match="16 frames"):
-        evaluate_reconstruction(mini, mini.config, {"film": replace(film, video=film.video[:, :8])}, lpips)
+        evaluate_reconstruction(mini, {"film": replace(film, video=film.video[:, :8])}, lpips)
 
 
 def scored(name: str, *rows: tuple[tuple[int, ...], float, float]) -> SourceScores:

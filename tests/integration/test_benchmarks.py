@@ -91,7 +91,7 @@ def test_operations_are_those_that_torch_counts() -> None:
     assignments = [[8, 4, 4, 8], [4, 4, 8, 4]]
     network = TokenizerNetwork(MINI)
     with FlopCounterMode(display=False) as counter, torch.autocast("cpu", torch.bfloat16):
-        network(torch.zeros(2, 16, 3, 32, 32), torch.tensor(assignments), quantize=False)
+        network(torch.zeros(2, 16, 3, 32, 32), Layout.of(assignments), quantize=False)
     counted = operations.forward_operations(MINI, (32, 32), assignments)
     assert counted <= counter.get_total_flops() < 1.15 * counted
 
@@ -210,9 +210,9 @@ def test_search_speed_compares_searches_with_one_result(mini: VideoTokenizer) ->
     assert [row["search"] for row in rows[:2]] == ["one by one", "shared prefixes"]
     assert rows[0]["times as fast"] == 1 and all(row["times as fast"] > 0 for row in rows)
     video, lpips = torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
-    shared = search_clips(mini, mini.config, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
+    shared = search_clips(mini, video, lpips).lpips[:, mini.config.space.prefixes].mean(2)
     some = [15, 3, 8]
-    single = search_speed.one_by_one(mini, mini.config, video, lpips, some)
+    single = search_speed.one_by_one(mini, video, lpips, some)
     torch.testing.assert_close(shared[:, some], single, rtol=0, atol=1e-4)
 
 
@@ -310,11 +310,11 @@ def test_wider_beams_lose_less_and_one_that_holds_everything_nothing() -> None:
 
 def test_beam_picks_are_those_of_the_beam_search(mini: VideoTokenizer) -> None:
     video, lpips = torch.randint(0, 256, (3, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
-    values = search_clips(mini, mini.config, video, lpips)
+    values = search_clips(mini, video, lpips)
     keys, places = ("a", "b", "c"), (0, 1, 2)
     table = SearchTable(mini.config.space, places, keys, values.mse, values.lpips, torch.zeros(3, 4), {})
     for width in (1, 2):
-        found = beam_search(mini, mini.config, video, lpips, 1e-4, width)
+        found = beam_search(mini, video, lpips, 1e-4, width)
         picks = mini.config.space.lengths[beam_width.beam_picks(table, 1e-4, width)]
         assert torch.equal(picks, found.lengths[:, 0])
 

@@ -136,10 +136,10 @@ def entropy_of_half(rank: int, folder: Path) -> None:
 def entropy_and_gradient(clips: slice) -> tuple[torch.Tensor, torch.Tensor]:
     """Of those of four clips of five tokens each."""
     generator = torch.Generator().manual_seed(0)
-    quantizer = VectorQuantizer(QuantizerConfig(codes=7, dim=3, entropy=1.0, temperature=0.5))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=7, dim=3, entropy=1.0, temperature=0.5))
     quantizer.codebook.data = torch.randn(7, 3, generator=generator)
     features = torch.randn(4, 5, 3, generator=generator)[clips]
-    layout = Layout.uniform(len(features), 1, 5)
+    layout = Layout.of([[5]] * len(features))
     loss = quantizer.losses(quantizer(features.flatten(0, 1)), layout)["entropy"]
     return loss.detach(), torch.autograd.grad(loss, quantizer.codebook)[0]
 

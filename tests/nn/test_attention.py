@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from evatok.nn import attention
 from evatok.nn.attention import Segments, VarlenTables, attend, varlen_tables
-from evatok.nn.packed import Layout, Packed, append_blocks, groups_of, in_order, rows_of
+from evatok.nn.packed import Layout, Packed, append_blocks, groups_of, in_order, rows_of, runs_of
 
 Lengths = list[tuple[int, ...]]
 Backend = Callable[[Tensor, Tensor, Tensor, Segments], Tensor]
@@ -148,7 +148,9 @@ def test_layout_says_where_elements_belong() -> None:
     torch.testing.assert_close(layout.shares, torch.full((9,), 1 / 9))
     assert layout.block.tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert layout.first_of_block.tolist() == [0, 2, 3, 5, 6]
-    assert [(run.first_clip, run.clips) for run in layout.runs] == [(0, 2), (2, 1)]
+    assert runs_of(layout) == [(0, 2, (slice(0, 6),)), (2, 1, (slice(6, 9),))]
+    other = Layout(((1, 1), (2, 1), (1,)))
+    assert runs_of(layout, other)[1] == (1, 1, (slice(3, 6), slice(2, 5))) and len(runs_of(layout, other)) == 3
 
 
 def test_groups_are_the_blocks_of_equal_length() -> None:

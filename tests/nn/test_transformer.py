@@ -56,10 +56,10 @@ def test_compiled_layers_give_the_same_and_never_recompile() -> None:
 
 
 def test_a_layer_that_would_depend_on_the_number_of_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def after_cross(self: TransformerLayer, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    def output_mlp(self: TransformerLayer, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         return x * 2 if len(x) == 16 else x + attended.flatten(1)
 
-    monkeypatch.setattr(TransformerLayer, "after_cross", after_cross)
+    monkeypatch.setattr(TransformerLayer, "output_mlp", output_mlp)
     model = Transformer(CONFIG)
     compile_layers(model, backend="eager")
     with pytest.raises(ConstraintViolationError, match="specialized it to be a constant"):

@@ -159,7 +159,7 @@ def test_shipped_config() -> None:
 def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:
     clips = validation_clips(FolderSource(FolderConfig(str(video_folder))), 5, (32, 32))
     loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, lpips_net="alex"))
-    found = validate(mini, mini.config, {"noise": clips}, loss)
+    found = validate(mini, {"noise": clips}, loss)
 
     decoded = mini.reconstruct(clips.video, (4, 4, 4, 4), fit="none")
     expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))
@@ -176,4 +176,4 @@ def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> Non
 
 def test_validation_without_sources(mini: VideoTokenizer) -> None:
     loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0))
-    assert validate(mini, mini.config, {}, loss).scalars == {}
+    assert validate(mini, {}, loss).scalars == {}

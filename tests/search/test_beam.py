@@ -30,8 +30,8 @@ def clips(count: int, frames: int = 16) -> Tensor:
 @pytest.mark.parametrize("price", [0.0, 1e-5, 1e-4])
 def test_a_beam_that_holds_everything_is_exact(mini: VideoTokenizer, lpips: LPIPS, price: float) -> None:
     video, space = clips(3), mini.config.space
-    found = beam_search(mini, mini.config, video, lpips, price, width=8)
-    values = search_clips(mini, mini.config, video, lpips)
+    found = beam_search(mini, video, lpips, price, width=8)
+    values = search_clips(mini, video, lpips)
     table, mse = values.lpips[:, space.prefixes].mean(2), values.mse[:, space.prefixes].mean(2)
     picks = Price(price).pick(table, space)
     assert torch.equal(found.lengths[:, 0], space.lengths[picks])
@@ -45,8 +45,8 @@ def test_a_beam_that_holds_everything_is_exact(mini: VideoTokenizer, lpips: LPIP
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_narrow_beam_keeps_what_is_best_so_far(mini: VideoTokenizer, lpips: LPIPS, width: int) -> None:
     video, space, price = clips(2), mini.config.space, 2e-5
-    values = search_clips(mini, mini.config, video, lpips).lpips
-    found = beam_search(mini, mini.config, video, lpips, price, width)
+    values = search_clips(mini, video, lpips).lpips
+    found = beam_search(mini, video, lpips, price, width)
     for clip in range(2):
         beam: list[tuple[int, ...]] = [()]
         for _ in range(4):
@@ -65,13 +65,15 @@ def test_cost_is_linear_in_the_number_of_blocks(mini: VideoTokenizer, lpips: LPI
     encode = mini.encode_blocks
 
     class Counting:
+        config = mini.config
+
         def encode_blocks(self, video: Tensor, *others: object) -> object:
             calls.append(len(video))
             return encode(video, *others)  # type: ignore[arg-type]
 
         decode_blocks = staticmethod(mini.decode_blocks)
 
-    found = beam_search(Counting(), mini.config, clips(1, 40), lpips, 1e-5, width=2)  # type: ignore[arg-type]
+    found = beam_search(Counting(), clips(1, 40), lpips, 1e-5, width=2)  # type: ignore[arg-type]
     assert found.lengths.shape == (1, 2, 10)
     # One prefix, then two, each at two levels.
     assert calls == [1, 1] + [2, 2] * 9
@@ -79,4 +81,4 @@ def test_cost_is_linear_in_the_number_of_blocks(mini: VideoTokenizer, lpips: LPI
 
 def test_a_beam_without_width_is_refused(mini: VideoTokenizer, lpips: LPIPS) -> None:
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
-        beam_search(mini, mini.config, clips(1), lpips, 0.0, width=0)
+        beam_search(mini, clips(1), lpips, 0.0, width=0)

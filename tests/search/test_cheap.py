@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.allocation.predictors import motion, table_of
+from evatok.allocation.predictors import Mean, Motion, motion, table_of
 from evatok.assignment import AssignmentSpace
 from evatok.pretrained.lpips import LPIPS
-from evatok.search.cheap import CheapPredictors, Search
+from evatok.search.cheap import CheapPredictors, Error, Search
 from evatok.search.table import SearchTable, TableError
 from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
@@ -33,7 +33,7 @@ def video() -> Tensor:
 
 @pytest.fixture(scope="module")
 def searched(mini: VideoTokenizer, lpips: LPIPS, video: Tensor) -> SearchTable:
-    values = search_clips(mini, mini.config, video, lpips)
+    values = search_clips(mini, video, lpips)
     keys = tuple(f"a:{clip}@0+1" for clip in range(12))
     return SearchTable(mini.config.space, tuple(range(12)), keys, values.mse, values.lpips, motion(video, 4), {})
 
@@ -43,10 +43,10 @@ def test_predictors_are_the_same_from_a_table_and_from_frames(
 ) -> None:
     cheap = CheapPredictors.fit(searched)
     tables = cheap.tables(searched)
-    torch.testing.assert_close(cheap.by_mean(4).table(video), tables["mean"])
-    torch.testing.assert_close(cheap.by_motion(4).table(video), tables["motion"])
-    torch.testing.assert_close(cheap.by_error(mini, mini.config).table(video), tables["error"], rtol=0, atol=1e-5)
-    torch.testing.assert_close(Search(mini, mini.config, lpips).table(video), searched.clip_lpips, rtol=0, atol=1e-5)
+    torch.testing.assert_close(Mean(cheap.space, cheap.mean, 4).table(video), tables["mean"])
+    torch.testing.assert_close(Motion(cheap.motion, 4).table(video), tables["motion"])
+    torch.testing.assert_close(Error(cheap.error, mini).table(video), tables["error"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(Search(mini, lpips).table(video), searched.clip_lpips, rtol=0, atol=1e-5)
     torch.testing.assert_close(tables["mean"][5], searched.clip_lpips.double().mean(0))
 
 
@@ -54,12 +54,12 @@ def test_shorter_clips_have_smaller_tables(
     searched: SearchTable, video: Tensor, mini: VideoTokenizer, lpips: LPIPS
 ) -> None:
     cheap, some = CheapPredictors.fit(searched), video[:2, :8]
-    for predictor in (cheap.by_mean(4), cheap.by_motion(4), cheap.by_error(mini, mini.config)):
+    for predictor in (Mean(cheap.space, cheap.mean, 4), Motion(cheap.motion, 4), Error(cheap.error, mini)):
         assert predictor.table(some).shape == (2, 4)
-    measured = Search(mini, mini.config, lpips).table(some)
+    measured = Search(mini, lpips).table(some)
     expected = table_of(searched.lpips[:2], mini.config.space.of_blocks(2))
     torch.testing.assert_close(measured, expected, rtol=0, atol=1e-5)
-    assert Search(mini, mini.config, lpips).table(video[:1, :3]).shape == (1, 2)
+    assert Search(mini, lpips).table(video[:1, :3]).shape == (1, 2)
 
 
 def test_they_come_back_from_their_file(searched: SearchTable, tmp_path: Path) -> None:

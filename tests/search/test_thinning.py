@@ -35,8 +35,8 @@ def test_every_prefix_is_followed_some_time() -> None:
 def test_what_is_measured_is_what_the_whole_search_measures(mini: VideoTokenizer) -> None:
     video, lpips = torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
     followed = draw_prefixes(mini.config.space, 2, torch.Generator().manual_seed(0))
-    whole = search_clips(mini, mini.config, video, lpips)
-    thinned = search_clips(mini, mini.config, video, lpips, followed=followed)
+    whole = search_clips(mini, video, lpips)
+    thinned = search_clips(mini, video, lpips, followed=followed)
     known = ~thinned.lpips.isnan()
     assert known.sum(1).tolist() == [2 + 4 + 4 + 4] * 2 and torch.equal(known, ~thinned.mse.isnan())
     for measured, expected in ((thinned.lpips, whole.lpips), (thinned.mse, whole.mse)):

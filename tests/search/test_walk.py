@@ -20,7 +20,7 @@ PAPER = TokenizerConfig(
     side=32,
     encoder=TransformerConfig(32, 1, 2),
     decoder=TransformerConfig(32, 1, 2),
-    quantizer=QuantizerConfig(codes=64),
+    quantizer=QuantizerConfig(codebook_size=64),
     default_assignment=(64, 32, 32, 32),
 )
 
@@ -55,7 +55,7 @@ def one_by_one(model: VideoTokenizer, video: Tensor, space: AssignmentSpace, lpi
 def test_search_equals_exhaustive_search_in_a_small_space(mini: VideoTokenizer, lpips: LPIPS) -> None:
     video = clips(3)
     space = mini.config.space
-    values = search_clips(mini, mini.config, video, lpips)
+    values = search_clips(mini, video, lpips)
     assert values.mse.shape == values.lpips.shape == (3, 2 + 4 + 8 + 16)
     mse, distance = one_by_one(mini, video, space, lpips)
     torch.testing.assert_close(values.mse[:, space.prefixes].mean(2), mse, rtol=1e-4, atol=1e-2)
@@ -68,7 +68,7 @@ def test_search_equals_exhaustive_search_in_the_papers_space(lpips: LPIPS) -> No
         torch.manual_seed(0)
         model = VideoTokenizer(PAPER).eval()
     video = clips(1)
-    values = search_clips(model, PAPER, video, lpips)
+    values = search_clips(model, video, lpips)
     assert values.lpips.shape == (1, 780)
     _, distance = one_by_one(model, video, PAPER.space, lpips)
     found = values.lpips[:, PAPER.space.prefixes].mean(2)
@@ -78,14 +78,14 @@ def test_search_equals_exhaustive_search_in_the_papers_space(lpips: LPIPS) -> No
 
 def test_a_clips_values_do_not_depend_on_its_neighbours(mini: VideoTokenizer, lpips: LPIPS) -> None:
     video = clips(4)
-    together = search_clips(mini, mini.config, video, lpips)
-    alone = search_clips(mini, mini.config, video[2:3], lpips)
+    together = search_clips(mini, video, lpips)
+    alone = search_clips(mini, video[2:3], lpips)
     torch.testing.assert_close(together.lpips[2:3], alone.lpips, rtol=0, atol=1e-5)
 
 
 def test_psnr_follows_from_the_mean_of_the_blocks(mini: VideoTokenizer, lpips: LPIPS) -> None:
     video, space = clips(2), mini.config.space
-    mse = search_clips(mini, mini.config, video, lpips).mse[:, space.prefixes].mean(2)
+    mse = search_clips(mini, video, lpips).mse[:, space.prefixes].mean(2)
     for index in (0, 7, 15):
         after = reconstruct(mini, video, space.assignment(index)).video
         expected = clip_psnr(video, after)

@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from evatok.assignment import AssignmentSpace
 from evatok.nn import transformer
+from evatok.nn.packed import Layout
 from evatok.reports.card import TrainingRecord
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, train_proxy
+from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, draw_layout, train_proxy
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
@@ -130,13 +132,39 @@ def test_finite_scalar_quantization_learns_too(tmp_path: Path, video_folder: Pat
     assert tokenizer.config.quantizer == FSQConfig((8, 5, 5))
 
 
-def test_assignments_of_groups_are_uniform_over_the_space(tmp_path: Path, video_folder: Path) -> None:
-    task = ProxyTask(mini_config(tmp_path / "run", video_folder))
-    batch = task.batches[0]
-    drawn = [task._lengths(batch, torch.Generator().manual_seed(seed)) for seed in range(400)]
-    assert all((rows == rows[0]).all() and len(rows) == 2 for rows in drawn)
-    share = (torch.stack([rows[0] for rows in drawn]) == 8).float().mean(0)
-    assert ((share - 0.5).abs() < 0.08).all()
+def layouts(device: str, clips: int, count: int) -> list[Layout]:
+    return [draw_layout(MINI.space, clips, torch.Generator().manual_seed(seed), device) for seed in range(count)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_assignments_are_uniform_over_the_space_and_follow_the_seed(device: str) -> None:
+    drawn = layouts(device, 2, 400)
+    assert drawn == layouts(device, 2, 400)
+    for clip in range(2):
+        rows = torch.tensor([layout.lengths[clip] for layout in drawn])
+        assert set(rows.flatten().tolist()) == {4, 8}
+        assert (((rows == 8).float().mean(0) - 0.5).abs() < 0.08).all()
+
+
+def test_on_a_cpu_the_clips_of_a_group_share_an_assignment_and_on_cuda_each_has_its_own() -> None:
+    assert all(len(set(layout.lengths)) == 1 and len(layout.lengths) == 6 for layout in layouts("cpu", 6, 50))
+    pairs = [layout.lengths[0] == layout.lengths[1] for layout in layouts("cuda", 6, 800)]
+    # Of 16 assignments: two clips meet in every sixteenth group.
+    assert 30 < sum(pairs) < 70
+
+
+def test_a_group_of_mixed_assignments_trains(
+    tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Layout] = []
+
+    def draw(space: AssignmentSpace, clips: int, generator: torch.Generator, device: str) -> Layout:
+        drawn.append(draw_layout(space, clips, generator, "cuda"))
+        return drawn[-1]
+
+    monkeypatch.setattr("evatok.stages.proxy.draw_layout", draw)
+    train_proxy(mini_config(tmp_path, video_folder))
+    assert any(len(set(layout.lengths)) > 1 for layout in drawn)
 
 
 def test_a_loss_that_is_not_finite_is_named(

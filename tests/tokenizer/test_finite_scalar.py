@@ -77,7 +77,7 @@ def test_a_saved_quantizer_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     entries = json.loads((tmp_path / "config.json").read_text())
     entries["config"]["quantizer"]["fsq"] = [5, 4, 3]
     (tmp_path / "config.json").write_text(json.dumps(entries))
-    with pytest.raises(CheckpointError, match="QuantizerConfig does not know fsq; it has codes"):
+    with pytest.raises(CheckpointError, match="QuantizerConfig does not know fsq; it has codebook_size"):
         VideoTokenizer.from_pretrained(tmp_path)
 
 

@@ -55,6 +55,18 @@ def test_a_clip_has_the_same_tokens_alone_in_any_batch_and_twice(mini: VideoToke
     assert mini.encode(neighbours, torch.cat([lengths[4:5], lengths[:6]]))[0] == together[4]
 
 
+def test_the_training_pass_takes_a_layout_that_fits_the_video(mini: VideoTokenizer) -> None:
+    video, lengths = torch.zeros(2, 16, 3, 32, 32), [[4, 8, 8, 4], [8, 4, 4, 4]]
+    with torch.no_grad():
+        assert mini(video, Layout.of(lengths)).video.shape == video.shape
+    with pytest.raises(TypeError, match=r"layout must be a Layout, such as Layout.of\(lists of lengths\), got Tensor"):
+        mini(video, torch.tensor(lengths))
+    with pytest.raises(ValueError, match=r"2 clips of 4 blocks, its layout clips of \[4\] blocks"):
+        mini(video, Layout.of(lengths[:1]))
+    with pytest.raises(ValueError, match=r"2 clips of 4 blocks, its layout clips of \[4, 3\] blocks"):
+        mini(video, Layout.of([[4, 8, 8, 4], [8, 4, 4]]))
+
+
 def test_later_frames_and_lengths_change_nothing_earlier(mini: VideoTokenizer) -> None:
     video = noise(1, 16, 3, 32, 32)
     other = torch.cat([video[:, :8], noise(1, 8, 3, 32, 32, seed=1)], 1)

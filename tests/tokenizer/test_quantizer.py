@@ -16,7 +16,7 @@ from evatok.tokenizer.quantizer import VectorQuantizer
 
 @pytest.fixture
 def quantizer() -> VectorQuantizer:
-    made = VectorQuantizer(QuantizerConfig(codes=4, dim=2))
+    made = VectorQuantizer(QuantizerConfig(codebook_size=4, dim=2))
     made.codebook.data = torch.tensor([[2.0, 0], [0, 3], [-1, 0], [0, -0.5]])
     return made
 
@@ -38,7 +38,7 @@ def test_takes_the_nearest_direction_and_passes_the_gradient_through(quantizer: 
 
 
 def test_forward_equals_an_independent_implementation() -> None:
-    ours = VectorQuantizer(QuantizerConfig(codes=64, dim=6))
+    ours = VectorQuantizer(QuantizerConfig(codebook_size=64, dim=6))
     theirs = VectorQuantize(dim=6, codebook_size=64, use_cosine_sim=True, rotation_trick=False).eval()
     theirs._codebook.embed.copy_(F.normalize(ours.codebook.detach(), dim=1)[None])
     features = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
@@ -70,7 +70,7 @@ def test_entropy_prefers_sure_tokens_and_an_even_use(quantizer: VectorQuantizer)
 
 
 def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
-    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, entropy=1.0, temperature=0.5))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=12, dim=4, entropy=1.0, temperature=0.5))
     features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     distances = (F.normalize(features, dim=1)[:, None] - quantizer.codes()).square().sum(2)
     probability = (-distances / 0.5).softmax(1)
@@ -87,7 +87,7 @@ def test_entropy_and_its_gradient_are_those_of_the_definition() -> None:
 
 
 def test_parts_of_the_matrix_of_tokens_by_codes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, unit=False))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=12, dim=4, unit=False))
     features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
     def found() -> tuple[torch.Tensor, ...]:
@@ -100,7 +100,7 @@ def test_parts_of_the_matrix_of_tokens_by_codes_change_nothing(monkeypatch: pyte
 
 
 def test_a_short_clip_counts_as_much_as_a_long_one() -> None:
-    quantizer = VectorQuantizer(QuantizerConfig(codes=12, dim=4, entropy=1.0, temperature=0.5, unit=False))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=12, dim=4, entropy=1.0, temperature=0.5, unit=False))
     features = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     found = quantizer.losses(quantizer(features), Layout(((2,), (4, 2))))
     short, long = quantizer(features[:2]), quantizer(features[2:])
@@ -120,7 +120,7 @@ def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:
 
 
 def test_draw_takes_codes_from_features_and_redraw_only_replaces_unused() -> None:
-    quantizer = VectorQuantizer(QuantizerConfig(codes=6, dim=3))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=6, dim=3))
     generator = torch.Generator().manual_seed(0)
     features = F.normalize(torch.randn(4, 3, generator=generator), dim=1)
     quantizer.draw(features, generator)
@@ -134,7 +134,7 @@ def test_draw_takes_codes_from_features_and_redraw_only_replaces_unused() -> Non
 
 
 def test_codes_of_any_length_are_the_nearest_ones() -> None:
-    quantizer = VectorQuantizer(QuantizerConfig(codes=50, dim=3, unit=False))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=50, dim=3, unit=False))
     features = 3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     expected = (features[:, None] - quantizer.codebook).square().sum(2).argmin(1)
     quantized = quantizer(features)
@@ -147,7 +147,7 @@ def test_fit_finds_clusters() -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.tensor([[2.0, 0.0], [-1.0, 3.0], [0.5, -2.0], [-3.0, -3.0]])
     features = (centres[:, None] + 0.05 * torch.randn(4, 100, 2, generator=generator)).flatten(0, 1)
-    quantizer = VectorQuantizer(QuantizerConfig(codes=8, dim=2, unit=False))
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=8, dim=2, unit=False))
     quantizer.draw(features, generator)
     drawn = (quantizer(features).values - features).square().mean()
     quantizer.fit(features, generator)
@@ -160,7 +160,7 @@ def test_perplexity_counts_equally_used_codes() -> None:
     assert perplexity(torch.tensor([7, 0])) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("wrong", [{"codes": 1}, {"dim": 0}, {"commitment": -1.0}, {"temperature": 0.0}])
+@pytest.mark.parametrize("wrong", [{"codebook_size": 1}, {"dim": 0}, {"commitment": -1.0}, {"temperature": 0.0}])
 def test_config_names_the_wrong_value(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         QuantizerConfig(**wrong)  # type: ignore[arg-type]

@@ -29,14 +29,14 @@ def started(config: TokenizerConfig) -> VideoTokenizer:
     torch.manual_seed(0)
     model = VideoTokenizer(config).eval()
     videos = [clips(4, still, seed) for seed in range(1, 9) for still in (False, True)]
-    start(model, config, videos, torch.Generator().manual_seed(0))
+    start(model, videos, torch.Generator().manual_seed(0))
     return model
 
 
 @torch.no_grad()
 def error(model: VideoTokenizer, video: Tensor, assignment: tuple[int, ...]) -> list[float]:
     """Mean squared error of each block."""
-    output = model(video, torch.tensor([assignment]).expand(len(video), -1))
+    output = model(video, Layout.of([assignment] * len(video)))
     return [float(each.square().mean()) for each in (output.video - video).split(4, 1)]
 
 
@@ -74,7 +74,7 @@ def test_where_nothing_moves_later_blocks_refine_earlier_ones() -> None:
 def test_encoder_and_decoder_draw_the_same_sketch() -> None:
     model, video = started(SKETCHED), clips(3, seed=5)
     lengths = ((4, 8, 8, 4), (8, 8, 4, 4), (8, 8, 4, 4))
-    output = model(video, torch.tensor(lengths))
+    output = model(video, Layout.of(lengths))
     ids, memory = model.encode_blocks(video, Layout(lengths))
     shown, decoded = model.decode_blocks(ids, Layout(lengths), (32, 32))
     assert torch.equal(output.quantized.ids, ids)
@@ -95,7 +95,7 @@ def test_gradients_reach_every_weight() -> None:
     # Zero at the start, and in the way of what is below.
     torch.nn.init.normal_(model.encoder.out.weight, std=0.1)
     torch.nn.init.normal_(model.decoder.frames.linear.weight, std=0.1)
-    output = model(video, torch.tensor([[4, 8, 4, 8], [8, 8, 4, 4]]))
+    output = model(video, Layout.of([[4, 8, 4, 8], [8, 8, 4, 4]]))
     (torch.stack(list(output.losses.values())).sum() + (output.video - video).abs().mean()).backward()
     missing = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not missing
@@ -111,4 +111,4 @@ def test_finite_scalars_may_code_a_sketch() -> None:
 
 def test_the_papers_form_has_no_such_start() -> None:
     with pytest.raises(ValueError, match="needs a tokenizer with a sketch"):
-        start(VideoTokenizer(MINI), MINI, [clips(2)], torch.Generator())
+        start(VideoTokenizer(MINI), [clips(2)], torch.Generator())

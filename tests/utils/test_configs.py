@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -58,3 +59,18 @@ def test_without_a_type_it_is_the_first_class_and_defaults_fill_in() -> None:
 def test_what_does_not_fit_is_named(entries: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         from_dict(Drawing, entries)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    OLD_NAMES: ClassVar[dict[str, str]] = {"colour": "paint"}
+
+    paint: int
+    side: int = 1
+
+
+def test_old_names_are_read_and_new_ones_written() -> None:
+    assert from_dict(Renamed, {"colour": 3, "side": 2}) == from_dict(Renamed, {"paint": 3, "side": 2}) == Renamed(3, 2)
+    assert to_dict(Renamed(3)) == {"paint": 3, "side": 1}
+    with pytest.raises(ValueError, match="Renamed does not know size; it has paint, side"):
+        from_dict(Renamed, {"size": 3})

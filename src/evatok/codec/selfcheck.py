@@ -80,7 +80,7 @@ def selfcheck(video: Path | None = None, steps: int = STEPS) -> Learned:
         tokenizer = VideoTokenizer.from_pretrained(train_proxy(_config(file, Path(folder) / "run", steps)))
         clip = ClipBatch(read_clip(file, 0, 16)[None], torch.tensor([-1]), ["clip"])
     lpips = LPIPS.from_pretrained("alex")
-    result = evaluate_reconstruction(tokenizer, tokenizer.config, {"clip": clip}, lpips, [(64,) * 4])
+    result = evaluate_reconstruction(tokenizer, {"clip": clip}, lpips, [(64,) * 4])
     [scores] = result.sources[0].scores
     return Learned(steps, scores.psnr, scores.lpips)
 

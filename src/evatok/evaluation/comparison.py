@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -68,30 +69,32 @@ class Draws:
 
 def compare_curves(curve: Curve, reference: Curve, draws: Draws) -> Comparison:
     """A curve against a reference, by the means of each draw's clips."""
-    tokens, quality = draws.means(curve.tokens), -draws.means(curve.lpips)
-    tokens_there, quality_there = draws.means(reference.tokens), -draws.means(reference.lpips)
-    each = list(zip(tokens, quality, tokens_there, quality_there, strict=True))
-    savings = [bd_tokens(*points) for points in each]
-    at_points = np.stack([saved_at_equal_quality(*points) for points in each])
-    bd = _estimate(np.array([np.nan if saving.percent is None else saving.percent for saving in savings]))
+    points = _points(curve, reference, draws)
+    at_points = np.stack([saved_at_equal_quality(*each) for each in points])
     saved = tuple(
         (setting, _estimate(column)) for setting, column in zip(curve.strategy.settings, at_points.T, strict=True)
     )
-    return Comparison(curve.strategy.name, reference.strategy.name, bd, savings[0].overlap, saved)
+    bd, overlap = _estimate(_savings(points)), bd_tokens(*points[0]).overlap
+    return Comparison(curve.strategy.name, reference.strategy.name, bd, overlap, saved)
 
 
 def share_of(curve: Curve, best: Curve, reference: Curve, draws: Draws) -> Estimate:
     """BD-tokens of a curve over those of the best possible one, both against the same reference."""
-
-    def savings(each: Curve) -> Floats:
-        tokens, quality = draws.means(each.tokens), -draws.means(each.lpips)
-        there = zip(draws.means(reference.tokens), -draws.means(reference.lpips), strict=True)
-        found = (bd_tokens(t, q, *other) for t, q, other in zip(tokens, quality, there, strict=True))
-        return np.array([np.nan if saving.percent is None else saving.percent for saving in found])
-
-    ours, most = savings(curve), savings(best)
+    ours, most = (_savings(_points(each, reference, draws)) for each in (curve, best))
     # Where the best possible one saves nothing there is no share of it.
     return _estimate(np.divide(ours, most, out=np.full_like(ours, np.nan), where=most != 0))
+
+
+def _points(curve: Curve, reference: Curve, draws: Draws) -> list[tuple[Floats, ...]]:
+    """Tokens and quality of a curve, then those of its reference, in each draw."""
+    columns = ((draws.means(each.tokens), -draws.means(each.lpips)) for each in (curve, reference))
+    return list(zip(*chain(*columns), strict=True))
+
+
+def _savings(points: list[tuple[Floats, ...]]) -> Floats:
+    """BD-tokens in each draw, NaN where there is no common range."""
+    found = (bd_tokens(*each).percent for each in points)
+    return np.array([np.nan if percent is None else percent for percent in found])
 
 
 def _estimate(draws: Floats) -> Estimate:

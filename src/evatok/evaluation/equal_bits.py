@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,17 +55,6 @@ class CodecScores:
     within: CodecMeans | None
     closest: CodecMeans
 
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The scores that `asdict` and JSON turned into `entries`."""
-        within = entries["within"]
-        nested = {
-            "assignment": tuple(entries["assignment"]),
-            "within": None if within is None else CodecMeans(**within),
-            "closest": CodecMeans(**entries["closest"]),
-        }
-        return cls(**{**entries, **nested})
-
 
 @dataclass(frozen=True)
 class CodecResult:
@@ -78,14 +67,6 @@ class CodecResult:
 
     protocol: str
     sources: dict[str, tuple[CodecScores, ...]]
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The result that `asdict` and JSON turned into `entries`; KeyError or TypeError where they do not fit."""
-        sources = {
-            name: tuple(CodecScores.from_dict(each) for each in rows) for name, rows in entries["sources"].items()
-        }
-        return cls(entries["protocol"], sources)
 
 
 @torch.no_grad()

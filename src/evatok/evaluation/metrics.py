@@ -4,6 +4,7 @@ Everything is computed on pixels as they would be shown: tensors rounded to uint
 in float32. Reconstructions outside [-1, 1] are clamped, as a file would; originals there are an error.
 """
 
+from collections.abc import Set
 from typing import NamedTuple
 
 import torch
@@ -53,17 +54,14 @@ class Means:
         return {name: torch.cat(batches).double().mean(0) for name, batches in self._batches.items()}
 
 
-def psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the PSNR ``(...)`` in dB of each image of ``(..., 3, H, W)``, uint8 or float in [-1, 1].
-
-    Identical images have 100 dB, which is also the most there is.
-    """
-    return _psnr(*_pixels(original, reconstruction), 3)
-
-
 def clip_psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the PSNR ``(...)`` in dB of each clip of ``(..., F, 3, H, W)``, from its mean squared error."""
-    return _psnr(*_pixels(original, reconstruction), 4)
+    """Return the PSNR ``(...)`` in dB of each clip of ``(..., F, 3, H, W)``, from its mean squared error.
+
+    Pixels are uint8 or float in [-1, 1]. Identical clips have 100 dB, which is also the most there is.
+    """
+    x, y = _pixels(original, reconstruction)
+    error = (x.float() - y.float()).square().flatten(-4).mean(-1)
+    return (20 * torch.tensor(255.0).log10() - 10 * error.log10()).clamp(max=HIGHEST_PSNR)
 
 
 def ssim(original: Tensor, reconstruction: Tensor) -> Tensor:
@@ -93,8 +91,8 @@ def clip_scores(original: Tensor, reconstruction: Tensor, lpips: LPIPS) -> ClipS
     if original.ndim != 5:
         raise ValueError(f"clips must be (B, F, 3, H, W), got {tuple(original.shape)}")
     with torch.autocast(original.device.type, enabled=False):
-        x, y = _pixels(original, reconstruction)
-        return ClipScores(_psnr(x, y, 4), ssim(original, reconstruction).mean(1), _lpips(x, y, lpips))
+        distances = _lpips(*_pixels(original, reconstruction), lpips)
+        return ClipScores(clip_psnr(original, reconstruction), ssim(original, reconstruction).mean(1), distances)
 
 
 class ReconstructionMetrics:
@@ -127,12 +125,17 @@ class ReconstructionMetrics:
     @property
     def protocol(self) -> str:
         """What was measured and how, in one line to print beside the numbers."""
-        sizes = ", ".join(f"{h}x{w}" for h, w in sorted(self.resolutions)) or "no size yet"
-        return (
-            f"uint8 RGB at {sizes}; PSNR of a clip's mean squared error (at most {HIGHEST_PSNR:.0f} dB), "
-            f"SSIM (Gaussian 11, sigma 1.5, RGB, per frame), "
-            f"LPIPS v0.1 {self.network.network} ([-1, 1], float32, per frame); means over clips"
-        )
+        return protocol_of(self.network, self.resolutions)
+
+
+def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
+    """What was measured and how, in one line: clips of these heights and widths, LPIPS by this network."""
+    sizes = ", ".join(f"{h}x{w}" for h, w in sorted(resolutions)) or "no size yet"
+    return (
+        f"uint8 RGB at {sizes}; PSNR of a clip's mean squared error (at most {HIGHEST_PSNR:.0f} dB), "
+        f"SSIM (Gaussian 11, sigma 1.5, RGB, per frame), "
+        f"LPIPS v0.1 {lpips.network} ([-1, 1], float32, per frame); means over clips"
+    )
 
 
 def _pixels(original: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,11 +155,6 @@ def _bytes(x: Tensor) -> Tensor:
     if x.dtype != torch.uint8 and not x.is_floating_point():
         raise ValueError(f"pixels must be uint8, or float in [-1, 1], got {x.dtype}")
     return x if x.dtype == torch.uint8 else to_bytes(x.float())
-
-
-def _psnr(x: Tensor, y: Tensor, dims: int) -> Tensor:
-    error = (x.float() - y.float()).square().flatten(-dims).mean(-1)
-    return (20 * torch.tensor(255.0).log10() - 10 * error.log10()).clamp(max=HIGHEST_PSNR)
 
 
 def _blur(x: Tensor) -> Tensor:

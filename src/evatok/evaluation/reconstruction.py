@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.evaluation.metrics import Means, ReconstructionMetrics, clip_psnr, ssim
+from evatok.evaluation.metrics import Means, clip_psnr, protocol_of, ssim
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
@@ -27,7 +27,6 @@ _PIXELS_AT_ONCE = 2**19
 @torch.no_grad()
 def evaluate_reconstruction(
     network: TokenizerNetwork,
-    config: TokenizerConfig,
     sources: Mapping[str, ClipBatch],
     lpips: LPIPS,
     assignments: Sequence[Sequence[int]] | None = None,
@@ -40,7 +39,6 @@ def evaluate_reconstruction(
 
     Args:
         network: the tokenizer.
-        config: its config.
         sources: full clips by the name of their source.
         lpips: the network of LPIPS with its published weights; on the tokenizer's device.
         assignments: full assignments to evaluate every clip at; None: the uniform ones, shortest first.
@@ -51,9 +49,10 @@ def evaluate_reconstruction(
         ValueError: if there is no source, a source has no clip, or clips have a number of frames or a size that
             the tokenizer or a metric does not take.
     """
+    config = network.config
     chosen = _full_assignments(config, assignments)
     _check_sources(config, sources)
-    tallies = {name: [_Tally(config.quantizer.codes, config.block_frames) for _ in chosen] for name in sources}
+    tallies = {name: [_Tally(config.quantizer.codebook_size, config.block_frames) for _ in chosen] for name in sources}
     number, processes = place()
     shares = {name: batch.video[number::processes] for name, batch in sources.items()}
     work = sum(map(len, shares.values())) * len(chosen)
@@ -81,7 +80,7 @@ class Reconstructed(NamedTuple):
 @torch.no_grad()
 def reconstruct(network: TokenizerNetwork, clips: Tensor, assignment: Assignment) -> Reconstructed:
     """Encodes and decodes clips uint8 `(B, F, 3, H, W)` of one block for each entry of the assignment."""
-    layout = Layout((tuple(assignment),) * len(clips))
+    layout = Layout.of([assignment] * len(clips))
     ids, _ = network.encode_blocks(to_signed(clips), layout)
     decoded, _ = network.decode_blocks(ids, layout, (clips.shape[-2], clips.shape[-1]))
     return Reconstructed(to_bytes(decoded.float()), ids)
@@ -197,9 +196,8 @@ def _result(protocol: str, assignments: list[Assignment], tallies: Mapping[str, 
 
 
 def _protocol(lpips: LPIPS, sources: Mapping[str, ClipBatch]) -> str:
-    metrics = ReconstructionMetrics(lpips)
-    metrics.resolutions = {(batch.video.shape[-2], batch.video.shape[-1]) for batch in sources.values()}
-    return f"{metrics.protocol}; L1 of the same pixels on the scale [-1, 1]"
+    resolutions = {(batch.video.shape[-2], batch.video.shape[-1]) for batch in sources.values()}
+    return f"{protocol_of(lpips, resolutions)}; L1 of the same pixels on the scale [-1, 1]"
 
 
 def _full_assignments(config: TokenizerConfig, assignments: Sequence[Sequence[int]] | None) -> list[Assignment]:

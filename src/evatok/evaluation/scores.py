@@ -1,8 +1,7 @@
 """What an evaluation of reconstructions finds: scores by source, assignment and block, and the use of codes."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
@@ -77,16 +76,6 @@ class Scores:
         """Tokens of every block, None where blocks differ."""
         return self.assignment[0] if len(set(self.assignment)) == 1 else None
 
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The scores that `asdict` and JSON turned into `entries`."""
-        nested = {
-            "assignment": tuple(entries["assignment"]),
-            "codes": CodeUse(**entries["codes"]),
-            "blocks": tuple(BlockScores(**each) for each in entries.get("blocks", ())),
-        }
-        return cls(**{**entries, **nested})
-
 
 @dataclass(frozen=True)
 class SourceScores:
@@ -95,12 +84,6 @@ class SourceScores:
     name: str
     scores: tuple[Scores, ...]
     codes: CodeUse
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The scores that `asdict` and JSON turned into `entries`."""
-        scores = tuple(Scores.from_dict(each) for each in entries["scores"])
-        return cls(entries["name"], scores, CodeUse(**entries["codes"]))
 
 
 @dataclass(frozen=True)
@@ -118,17 +101,3 @@ class ReconstructionResult:
     sources: tuple[SourceScores, ...]
     codes: CodeUse
     codes_by_assignment: tuple[CodeUse, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as what JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also after JSON; KeyError or TypeError where entries do not fit."""
-        return cls(
-            entries["protocol"],
-            tuple(SourceScores.from_dict(each) for each in entries["sources"]),
-            CodeUse(**entries["codes"]),
-            tuple(CodeUse(**each) for each in entries["codes_by_assignment"]),
-        )

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from evatok.nn.packed import on_device
 from evatok.pretrained.lpips import LPIPS
 
 
@@ -50,8 +51,9 @@ class ReconstructionLoss(nn.Module):
         """
         losses = {"l1": self.config.l1 * (output.float() - video).abs().mean()}
         if self.lpips is not None:
-            chosen = self._frames(video.shape[1], generator)
-            distance = self.lpips(output[:, chosen].flatten(0, 1), video[:, chosen].flatten(0, 1))
+            chosen = on_device(self._frames(video.shape[1], generator), video.device)
+            seen, original = (each.index_select(1, chosen).flatten(0, 1) for each in (output, video))
+            distance = self.lpips(seen, original)
             losses["lpips"] = self.config.perceptual * distance.mean()
         if sketch is not None and self.config.sketch:
             losses["sketch"] = self.config.sketch * (sketch - video).abs().mean()

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from inspect import signature
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evatok.nn.packed import Layout, on_device
+from evatok.nn.packed import Layout, on_device, runs_of
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,16 @@ class Segments:
     @cached_property
     def runs(self) -> "tuple[SegmentRun, ...]":
         """Consecutive clips of equal lengths in queries and keys."""
-        runs, clip = [], 0
-        pairs = zip(self.queries.lengths, self.keys.lengths, strict=True)
-        for (queries, keys), group in groupby(pairs):
-            stop = clip + len(list(group))
-            ahead = len(keys) - len(queries)
-            runs.append(
-                SegmentRun(
-                    clips=stop - clip,
-                    queries=slice(self.queries.starts[clip], self.queries.starts[stop]),
-                    keys=slice(self.keys.starts[clip], self.keys.starts[stop]),
-                    lengths=queries,
-                    prefixes=tuple(accumulate(keys))[ahead:],
-                )
+        ahead = self.queries.first_block - self.keys.first_block
+        return tuple(
+            SegmentRun(
+                run.clips,
+                *run.places,
+                lengths=self.queries.lengths[run.first],
+                prefixes=tuple(accumulate(self.keys.lengths[run.first]))[ahead:],
             )
-            clip = stop
-        return tuple(runs)
+            for run in runs_of(self.queries, self.keys)
+        )
 
     @cached_property
     def stacks(self) -> tuple[tuple[tuple[int, int], ...], ...]:

@@ -15,14 +15,6 @@ import torch
 from torch import Tensor
 
 
-class Run(NamedTuple):
-    """Consecutive clips of equal lengths: which is the first, how many there are, and the lengths of their blocks."""
-
-    first_clip: int
-    clips: int
-    lengths: tuple[int, ...]
-
-
 @dataclass(frozen=True)
 class Layout:
     """Number of elements of each block of each clip.
@@ -37,9 +29,15 @@ class Layout:
     first_block: int = 0
 
     @classmethod
-    def uniform(cls, clips: int, blocks: int, length: int, first_block: int = 0) -> "Layout":
-        """The layout of clips that all have `blocks` blocks of `length` elements."""
-        return cls(((length,) * blocks,) * clips, first_block)
+    def of(cls, lengths: Sequence[Sequence[int]], first_block: int = 0) -> "Layout":
+        """The layout of nested lists, such as `[[64, 32, 32, 32], [8, 8, 8, 8]]` for two clips of four blocks.
+
+        Raises:
+            TypeError: `lengths` is something else, such as a tensor, whose values may have to be waited for.
+        """
+        if not all(isinstance(row, Sequence) and all(isinstance(each, int) for each in row) for row in lengths):
+            raise TypeError(f"lengths must be a list of integers for each clip, got {type(lengths).__name__} {lengths}")
+        return cls(tuple(map(tuple, lengths)), first_block)
 
     @cached_property
     def size(self) -> int:
@@ -70,15 +68,24 @@ class Layout:
         flat = [n for lengths in self.lengths for n in lengths]
         return torch.tensor([0, *flat[:-1]]).cumsum(0)
 
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """The layout cut into runs of equal clips."""
-        runs, clip = [], 0
-        for lengths, group in groupby(self.lengths):
-            count = len(list(group))
-            runs.append(Run(clip, count, lengths))
-            clip += count
-        return tuple(runs)
+
+class Run(NamedTuple):
+    """Consecutive clips that are alike in several layouts: which is the first, how many, where each layout has them."""
+
+    first: int
+    clips: int
+    places: tuple[slice, ...]
+
+
+def runs_of(*layouts: Layout) -> list[Run]:
+    """Layouts of the same clips, cut into runs."""
+    runs, clip = [], 0
+    for _, alike in groupby(zip(*(layout.lengths for layout in layouts), strict=True)):
+        stop = clip + len(list(alike))
+        places = tuple(slice(layout.starts[clip], layout.starts[stop]) for layout in layouts)
+        runs.append(Run(clip, stop - clip, places))
+        clip = stop
+    return runs
 
 
 class Group(NamedTuple):
@@ -165,16 +172,10 @@ def append_blocks(earlier: Packed, later: Packed) -> Packed:
         earlier.layout.first_block,
     )
     pieces = []
-    for run in layout.runs:
-        parts = [_clips(part, run).unflatten(0, (run.clips, -1)) for part in (earlier, later)]
-        pieces.append(torch.cat(parts, 1).flatten(0, 1))
+    for run in runs_of(earlier.layout, later.layout):
+        values = [part.values[place] for part, place in zip((earlier, later), run.places, strict=True)]
+        pieces.append(torch.cat([each.unflatten(0, (run.clips, -1)) for each in values], 1).flatten(0, 1))
     return Packed(pieces[0] if len(pieces) == 1 else torch.cat(pieces), layout)
-
-
-def _clips(packed: Packed, run: Run) -> Tensor:
-    """The values of a run's clips, whose own lengths may be others."""
-    starts = packed.layout.starts
-    return packed.values[starts[run.first_clip] : starts[run.first_clip + run.clips]]
 
 
 def pick_clips(parts: Sequence[Packed], places: Sequence[tuple[int, int]]) -> Packed:

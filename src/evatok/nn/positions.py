@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Waves in space are 2 to 1/16 sides of the trained square long (half a patch of `tiny`), those in time 6 to 25
-# blocks, so that the longest tells all blocks of a clip of four apart by itself.
+# Numbers of waves, each half as long as the one before. Those in space are 2 to 1/16 sides of the trained square long:
+# the longest tells all places of a picture apart, the shortest is half a patch of `tiny`. Those in time are 25 to 6
+# blocks long, so that each tells all blocks of a clip of four apart. These functions of coordinates are ours.
 SPATIAL_FEATURES = 6
 TIME_FEATURES = 3
 
@@ -110,21 +111,31 @@ class PositionEmbedding(nn.Module):
         features = [
             torch.ones_like(time),
             coordinates,
-            _waves(space, math.pi * 2.0 ** torch.arange(SPATIAL_FEATURES)),
-            _waves(time, 2.0 ** -torch.arange(TIME_FEATURES)),
+            _waves(space, like(coordinates, _space_frequencies)),
+            _waves(time, like(coordinates, _time_frequencies)),
         ]
         if self.with_level:
             assert level is not None
-            # That queries know their level is ours; functions of the count serve any level. Of about unit size: the
-            # logarithm, its square, and a cell's side.
+            # Ours, not the paper's: elements know their level, by functions of the count that serve any level. They are
+            # the logarithm (of 256 tokens it is 1), its square, and the side of a cell over that of a square picture.
             logarithm = torch.log2(level.to(coordinates.dtype))[:, None] / 8
             features += [logarithm, logarithm**2, torch.rsqrt(level.to(coordinates.dtype))[:, None]]
         return self.linear(torch.cat(features, 1).to(self.linear.weight.dtype))
 
 
+def _space_frequencies() -> Tensor:
+    """Of sines over y and x, in radians a side of the trained square; `SPATIAL_FEATURES` says what they tell apart."""
+    return math.pi * 2.0 ** torch.arange(SPATIAL_FEATURES)
+
+
+def _time_frequencies() -> Tensor:
+    """Of sines over time, in radians a block."""
+    return 2.0 ** -torch.arange(TIME_FEATURES)
+
+
 def _waves(coordinates: Tensor, frequencies: Tensor) -> Tensor:
     """Sine and cosine `(N, 2 * frequencies * axes)` of coordinates `(N, axes)`, frequency by frequency."""
-    angles = coordinates[:, None] * frequencies.to(coordinates.device)[:, None]
+    angles = coordinates[:, None] * frequencies[:, None]
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)
 
 
@@ -143,19 +154,21 @@ class Rotary(nn.Module):
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Coordinates `(N, 3)` to angles as `rotate` takes them, `(2, N, 1, head_dim)` float32."""
-        angles = coordinates.float() @ _rotary_frequencies(self.head_dim).to(coordinates.device)
+        angles = coordinates.float() @ like(coordinates.float(), _rotary_frequencies, self.head_dim)
         cosine, sine = angles.cos(), angles.sin()
         return torch.stack((torch.cat((cosine, cosine), 1), torch.cat((-sine, sine), 1)))[:, :, None]
 
 
-@lru_cache
 def _rotary_frequencies(head_dim: int) -> Tensor:
-    """Turns of each pair of channels by time, y and x, `(3, head_dim / 2)` float32."""
-    # On the CPU by name: a model that is built without memory, or in half precision, has them as they are.
+    """Radians by which each pair of channels turns with time, y and x, `(3, head_dim / 2)` float32.
+
+    A whole turn takes 4 to 200 blocks, so that no two blocks of a clip of four are alike to any pair, or from 6 sides
+    of the trained square, more than any picture has, down to 1/8, a patch of `tiny`.
+    """
     pairs = head_dim // 2
-    time = torch.logspace(0.2, -1.5, pairs // 4, base=10, device="cpu")
-    space = torch.logspace(0, 1.7, (pairs - pairs // 4) // 2, base=10, device="cpu")
-    frequencies = torch.zeros(3, pairs, device="cpu")
+    time = torch.logspace(0.2, -1.5, pairs // 4, base=10)
+    space = torch.logspace(0, 1.7, (pairs - pairs // 4) // 2, base=10)
+    frequencies = torch.zeros(3, pairs)
     frequencies[0, : len(time)] = time
     frequencies[1, len(time) : len(time) + len(space)] = space
     frequencies[2, len(time) + len(space) : len(time) + 2 * len(space)] = space

@@ -146,29 +146,29 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Located, reference: Located, earlier: LayerMemory | None) -> tuple[Located, LayerMemory]:
         """Elements after the layer, and what the blocks that follow need of it."""
         values, layout = x.packed.values, x.packed.layout
-        q, k, v = self.before_own(values, x.angles)
+        q, k, v = self.self_qkv(values, x.angles)
         own = KeyValues(Packed(k, layout), Packed(v, layout)).after(earlier.own if earlier else None)
-        values, q = self.before_cross(values, _attend(q, layout, own), x.angles)
-        k, v = self.of_reference(reference.packed.values, reference.angles)
+        values, q = self.cross_q(values, _attend(q, layout, own), x.angles)
+        k, v = self.cross_kv(reference.packed.values, reference.angles)
         layout_kv = reference.packed.layout
         cross = KeyValues(Packed(k, layout_kv), Packed(v, layout_kv)).after(earlier.cross if earlier else None)
-        values = self.after_cross(values, _attend(q, layout, cross))
+        values = self.output_mlp(values, _attend(q, layout, cross))
         return Located(x.packed.with_values(values), x.angles), LayerMemory(own, cross)
 
-    def before_own(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def self_qkv(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Elements `(N, width)` to queries, keys and values of the self-attention."""
         return self.own(self.norm_own(x), angles)
 
-    def before_cross(self, x: Tensor, attended: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_q(self, x: Tensor, attended: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Elements and what their self-attention gave `(N, heads, head_dim)` to new elements and queries."""
         x = x + self.own.out(attended.flatten(1))
         return x, self.cross(self.norm_cross(x), angles)
 
-    def of_reference(self, reference: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_kv(self, reference: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
         """The reference's elements `(M, width)` to keys and values of the cross-attention."""
         return self.cross.read(reference, angles)
 
-    def after_cross(self, x: Tensor, attended: Tensor) -> Tensor:
+    def output_mlp(self, x: Tensor, attended: Tensor) -> Tensor:
         """Elements and what their cross-attention gave `(N, heads, head_dim)` to the layer's output `(N, width)`."""
         x = x + self.cross.out(attended.flatten(1))
         return x + self.down(_gelu(self.up(self.norm_mlp(x))))
@@ -197,7 +197,7 @@ def compile_layers(network: nn.Module, backend: str = "inductor") -> None:
     """
     for layer in network.modules():
         if isinstance(layer, TransformerLayer):
-            for name in ("before_own", "before_cross", "of_reference", "after_cross"):
+            for name in ("self_qkv", "cross_q", "cross_kv", "output_mlp"):
                 setattr(layer, name, _for_any_number(torch.compile(getattr(layer, name), backend=backend)))
 
 

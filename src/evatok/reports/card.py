@@ -118,7 +118,7 @@ def _what_it_is(model: VideoTokenizer) -> str:
         f"A video tokenizer with a chosen number of discrete tokens for every {config.block_frames} frames. "
         f"A clip is {config.blocks} blocks of {config.block_frames} frames; a block takes "
         f"{', '.join(map(str, config.levels[:-1]))} or {config.levels[-1]} tokens out of a codebook of "
-        f"{config.quantizer.codes}, so a clip takes {shortest} to {longest}. A block's tokens and its "
+        f"{config.quantizer.codebook_size}, so a clip takes {shortest} to {longest}. A block's tokens and its "
         f"reconstruction depend on no later block. It has {_millions(model)} weights (checksum {model.checksum})."
     )
 

@@ -79,11 +79,11 @@ def evaluate(config: EvaluationConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     clips = _read_clips(config, tokenizer.config.clip_frames)
     lpips = LPIPS.from_pretrained(config.lpips_net)
-    result = evaluate_reconstruction(tokenizer, tokenizer.config, clips, lpips, config.assignments, progress=True)
+    result = evaluate_reconstruction(tokenizer, clips, lpips, config.assignments, progress=True)
     x264 = None
     if config.x264:
         assignments = [scores.assignment for scores in result.sources[0].scores]
-        x264 = x264_at_equal_bits(clips, assignments, tokenizer.config.quantizer.codes, lpips, progress=True)
+        x264 = x264_at_equal_bits(clips, assignments, tokenizer.config.quantizer.codebook_size, lpips, progress=True)
     record = EvaluationRecord(
         tokenizer=tokenizer.name,
         checksum=tokenizer.checksum,

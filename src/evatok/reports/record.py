@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
 import evatok
 from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
+from evatok.utils.configs import from_dict
 from evatok.utils.files import write_text
 
 FORMAT = 1
@@ -65,6 +66,8 @@ class EvaluationRecord:
         x264: those of x264 at no more bits; None where it was not asked for, or not known when this was written.
     """
 
+    OLD_NAMES: ClassVar[dict[str, str]] = {"network": "lpips_net"}
+
     tokenizer: str
     checksum: str
     command: str
@@ -90,22 +93,11 @@ class EvaluationRecord:
     def read(cls, path: Path) -> Self:
         """The record in a file that `write` wrote; RecordError for any other."""
         entries = read_json(path)
-        if "network" in entries:  # its name in older records
-            entries["lpips_net"] = entries.pop("network")
         if entries.pop("format", None) != FORMAT:
             raise RecordError(f"{path} is no evaluation of format {FORMAT}, which this version of evatok reads")
         try:
-            height, width = entries["size"]
-            x264 = entries.get("x264")
-            nested = {
-                "sources": tuple(EvaluatedSource(**each) for each in entries["sources"]),
-                "size": (height, width),
-                "credits": tuple(entries["credits"]),
-                "result": ReconstructionResult.from_dict(entries["result"]),
-                "x264": None if x264 is None else CodecResult.from_dict(x264),
-            }
-            return cls(**{**entries, **nested})
-        except (KeyError, TypeError, ValueError) as error:
+            return from_dict(cls, entries)
+        except (TypeError, ValueError) as error:
             raise RecordError(f"{path} is not what an evaluation writes: {error}") from error
 
 

@@ -67,7 +67,9 @@ class RouterConfig:
 
 
 ROUTER_PRESETS: dict[str, RouterConfig] = {
+    # Ours, as its hints and its regression are.
     "tiny": RouterConfig(),
+    # 19.6M weights; the paper's, a "ViT-S", has 19.9M. That it is as wide and deep as the small encoder is a guess.
     "paper": RouterConfig(
         levels=(32, 64, 128, 256, 512),
         side=128,

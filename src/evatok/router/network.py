@@ -12,6 +12,10 @@ from evatok.video.fit import fill_blocks, plan_fit
 # The picture is seen as it is, and with so many pixels as one; of each size two numbers a block.
 _SIZES = (1, 2, 4)
 HINTS = 2 * len(_SIZES)
+# Added before the logarithm, since a still block changes by 0. It hides rounding: a grey level of 255 is 8e-3 on the
+# scale -1 to 1, so a change of 1e-3 is that of every eighth value by one level.
+_STILL = 1e-3
+_USUAL = -4  # about the mean of the logarithms over training clips, so that hints lie about 0
 
 
 class RouterNetwork(nn.Module):
@@ -114,8 +118,7 @@ def hints(video: Tensor, blocks: int) -> Tensor:
         # The step into a block belongs to it; none leads into the first.
         found.append(_by_block(seen.diff(dim=1, prepend=seen[:, :1]), blocks))
         found.append((_by_block(seen.diff(dim=-1), blocks) + _by_block(seen.diff(dim=-2), blocks)) / 2)
-    # Half a grey level of 255 is 4e-3 on this scale: 1e-3 hides rounding. The mean of the logarithms is about -4.
-    return torch.cat(found, 1).add(1e-3).log() + 4
+    return torch.cat(found, 1).add(_STILL).log() - _USUAL
 
 
 def _by_block(change: Tensor, blocks: int) -> Tensor:

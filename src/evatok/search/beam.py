@@ -12,7 +12,6 @@ from torch import Tensor
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.walk import Original
-from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import Memory, TokenizerNetwork, pick_memory
 
 
@@ -43,22 +42,19 @@ class _Prefix:
 
 
 @torch.no_grad()
-def beam_search(
-    network: TokenizerNetwork, config: TokenizerConfig, clips: Tensor, lpips: LPIPS, price: float, width: int
-) -> BeamValues:
+def beam_search(network: TokenizerNetwork, clips: Tensor, lpips: LPIPS, price: float, width: int) -> BeamValues:
     """The best assignments that a beam finds, by mean LPIPS + `price` · tokens.
 
     Args:
         network: the tokenizer, in evaluation mode.
-        config: its config; clips may have more blocks than its `blocks`.
-        clips: uint8 `(B, F, 3, H, W)` of whole blocks, on the tokenizer's device.
+        clips: uint8 `(B, F, 3, H, W)` of whole blocks, also more than the config's `blocks`, on the tokenizer's device.
         lpips: the metric, on the same device.
         price: of a token, in LPIPS of a clip (`ProxyReward.price`).
         width: prefixes that each clip keeps after each block, at least 1.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
-    blocks = clips.split(config.block_frames, 1)
+    blocks = clips.split(network.config.block_frames, 1)
     beam = [_Prefix(clip, (), 0.0, 0.0, 0.0) for clip in range(len(clips))]
     encoded: Memory | None = None
     decoded: Memory | None = None
@@ -66,8 +62,8 @@ def beam_search(
         original = Original.of(block, lpips).repeated([prefix.clip for prefix in beam])
         grown: list[_Prefix] = []
         memories: list[tuple[Memory, Memory]] = []
-        for level in config.levels:
-            layout = Layout.uniform(len(beam), 1, level, number)
+        for level in network.config.levels:
+            layout = Layout.of([[level]] * len(beam), number)
             mse, distance, memory = _extend(network, original, lpips, layout, encoded, decoded)
             memories.append(memory)
             for prefix, each_mse, each_lpips in zip(beam, mse, distance, strict=True):

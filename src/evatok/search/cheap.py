@@ -9,13 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evatok.allocation.predictors import BlockRidge, Mean, Motion, blocks_of, table_of
+from evatok.allocation.predictors import BlockRidge, blocks_of, table_of
 from evatok.assignment import AssignmentSpace
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.table import SearchTable, TableError
 from evatok.search.walk import search_clips
-from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.utils.files import replacing
 from evatok.video.fit import fill_blocks, to_bytes, to_signed
@@ -27,6 +26,8 @@ _RIDGES = ("motion", "error")
 @dataclass(frozen=True)
 class CheapPredictors:
     """The predictors that any router must beat, fitted on a searched table of training clips.
+
+    Those of clips that were not searched are `Mean`, `Motion` and `Error`, made of these numbers.
 
     Args:
         mean: mean LPIPS of each block under each prefix, `(prefixes,)` float64.
@@ -61,18 +62,6 @@ class CheapPredictors:
             "error": table_of(self.error(searched.shortest_mse), self.space),
         }
 
-    def by_mean(self, block_frames: int) -> Mean:
-        """The predictor of any clip, whose blocks have that many frames."""
-        return Mean(self.space, self.mean, block_frames)
-
-    def by_motion(self, block_frames: int) -> Motion:
-        """The predictor of any clip, whose blocks have that many frames."""
-        return Motion(self.motion, block_frames)
-
-    def by_error(self, network: TokenizerNetwork, config: TokenizerConfig) -> "Error":
-        """The predictor of any clip, with the tokenizer that the clips were searched with."""
-        return Error(self.error, network, config)
-
     def write(self, path: Path) -> None:
         """Writes a safetensors file, whole or not at all."""
         weights = {f"{name}.{t}": each for name in _RIDGES for t, each in enumerate(getattr(self, name).weights)}
@@ -103,19 +92,17 @@ class Error:
     Args:
         ridge: the regression.
         network: the tokenizer.
-        config: its config.
     """
 
     ridge: BlockRidge
     network: TokenizerNetwork
-    config: TokenizerConfig
 
     @torch.no_grad()
     def table(self, video: Tensor) -> Tensor:
         """As `Predictor.table` says."""
-        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
-        blocks = blocks_of(shown, self.config.block_frames)
-        layout = Layout.uniform(len(shown), blocks, self.config.levels[0])
+        shown = _shown(self.network, video)
+        blocks = blocks_of(shown, self.network.config.block_frames)
+        layout = Layout.of([[self.network.config.levels[0]] * blocks] * len(shown))
         ids, _ = self.network.encode_blocks(to_signed(shown), layout)
         decoded, _ = self.network.decode_blocks(ids, layout, (shown.shape[-2], shown.shape[-1]))
         difference = to_bytes(decoded).float() - shown.float()
@@ -129,16 +116,19 @@ class Search:
 
     Args:
         network: the tokenizer.
-        config: its config.
         lpips: the metric, where the tokenizer is.
     """
 
     network: TokenizerNetwork
-    config: TokenizerConfig
     lpips: LPIPS
 
     def table(self, video: Tensor) -> Tensor:
         """As `Predictor.table` says."""
-        shown = to_bytes(to_signed(fill_blocks(video, self.config.block_frames)).to(self.network.device))
-        values = search_clips(self.network, self.config, shown, self.lpips).lpips.cpu()
-        return table_of(values, self.config.space.of_blocks(blocks_of(shown, self.config.block_frames)))
+        shown, config = _shown(self.network, video), self.network.config
+        values = search_clips(self.network, shown, self.lpips).lpips.cpu()
+        return table_of(values, config.space.of_blocks(blocks_of(shown, config.block_frames)))
+
+
+def _shown(network: TokenizerNetwork, video: Tensor) -> Tensor:
+    """A video `(B, F, 3, H, W)` as uint8 of whole blocks, where the network is."""
+    return to_bytes(to_signed(fill_blocks(video, network.config.block_frames)).to(network.device))

@@ -2,7 +2,7 @@
 
 Blocks of a clip under different prefixes are much alike: a few numbers a clip say nearly all of its table. So some
 clips are searched wholly, of the others a random part of the tree, and factor analysis, which is fitted to all of them,
-gives the expectation of what is missing given what was measured.
+gives the expectation of what is missing given what was measured. (Ours: the paper measures everything.)
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class FactorModel:
 
     @classmethod
     def fit(cls, values: Tensor, factors: int = FACTORS, rounds: int = ROUNDS) -> "FactorModel":
-        """Fits rows `(rows, columns)`, NaN where nothing was measured, by expectation and maximisation.
+        """Fits rows `(rows, columns)`, NaN where nothing was measured, by EM (Rubin and Thayer 1982).
 
         It begins with the principal components of the rows that are whole.
 
@@ -64,13 +64,16 @@ class FactorModel:
         counts = known.sum(0).double()
         squares = filled.square().sum(0)
         for _ in range(rounds):
-            # E: the factors' means and second moments, given what is known of each row.
+            # E step. Given what is known of row n, its factors are normal with mean m_n and covariance S_n. With
+            # z = (factors, 1), column j needs E[z zᵀ], summed over the rows where it is known: (m_n, 1) (m_n, 1)ᵀ, and
+            # S_n among the factors.
             means, spreads = model._factors(values)
             ones = torch.cat([means, torch.ones(len(means), 1, dtype=torch.float64)], 1)
             second = torch.einsum("nj,na,nb->jab", known.double(), ones, ones)
             for rows, mask, spread in spreads:
                 second[mask, :factors, :factors] += len(rows) * spread
-            # M: each column by itself is a regression on factors and a constant, over the rows where it is known.
+            # M step. Each column by itself is a regression on z over these rows: loadings and mean are w, which solves
+            # E[z zᵀ] w = Σ x E[z]. The noise is the mean of E[(x - wᵀz)²], which for this w is Σ x² - wᵀ Σ x E[z].
             first = filled.T @ ones
             solved = torch.linalg.solve(second, first[:, :, None])[:, :, 0]
             noise = (squares - (solved * first).sum(1)) / counts
@@ -93,7 +96,10 @@ class FactorModel:
         return torch.where(values.isnan(), means @ self.loadings.T + self.mean, values.double())
 
     def _factors(self, values: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
-        """Expected factors of rows `(rows, factors)`; rows alike in what is known, what that is, and their spread."""
+        """Expected factors of rows `(rows, factors)`; rows alike in what is known, what that is, and their spread.
+
+        With the loadings L and noise N of the known columns, S = (1 + Lᵀ N⁻¹ L)⁻¹ and m = S Lᵀ N⁻¹ (x - mean).
+        """
         means, spreads = torch.empty(len(values), self.loadings.shape[1], dtype=torch.float64), []
         for rows, mask in _alike(values):
             loadings, weights = self.loadings[mask], 1 / self.noise[mask]

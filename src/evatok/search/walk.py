@@ -15,7 +15,6 @@ from torch import Tensor
 from evatok.assignment import Assignment
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
-from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import Memory, TokenizerNetwork
 from evatok.video.fit import to_bytes, to_signed
 
@@ -36,7 +35,6 @@ class BlockValues:
 @torch.no_grad()
 def search_clips(
     network: TokenizerNetwork,
-    config: TokenizerConfig,
     clips: Tensor,
     lpips: LPIPS,
     half: bool = False,
@@ -46,19 +44,19 @@ def search_clips(
 
     Args:
         network: the tokenizer, in evaluation mode.
-        config: its config.
         clips: uint8 `(B, F, 3, H, W)` of whole blocks, on the tokenizer's device.
         lpips: the metric, on the same device.
         half: decodes and measures in bfloat16, about twice as fast; tokens come from float32 all the same.
         followed: prefixes from which the walk goes on; None: all. What is not measured is NaN.
     """
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
-        originals = [Original.of(block, lpips) for block in clips.split(config.block_frames, 1)]
-        shape = len(clips), config.space.prefix_starts[len(originals)]
+        originals = [Original.of(block, lpips) for block in clips.split(network.config.block_frames, 1)]
+        space = network.config.space
+        shape = len(clips), space.prefix_starts[len(originals)]
         mse = torch.full(shape, torch.nan, device=clips.device)
         values = BlockValues(mse, mse.clone())
-        for prefix, decoded in _walk(network, config, originals, (), followed):
-            place = config.space.prefix(prefix)
+        for prefix, decoded in _walk(network, originals, (), followed):
+            place = space.prefix(prefix)
             values.mse[:, place], values.lpips[:, place] = originals[len(prefix) - 1].errors(decoded, lpips)
     return values
 
@@ -93,7 +91,6 @@ class Original:
 
 def _walk(
     network: TokenizerNetwork,
-    config: TokenizerConfig,
     originals: list[Original],
     prefix: Assignment,
     followed: Collection[Assignment] | None,
@@ -104,12 +101,12 @@ def _walk(
     number = len(prefix)
     block = originals[number].signed
     size = (block.shape[-2], block.shape[-1])
-    for level in config.levels:
-        layout = Layout.uniform(len(block), 1, level, number)
+    for level in network.config.levels:
+        layout = Layout.of([[level]] * len(block), number)
         with torch.autocast(block.device.type, enabled=False):
             ids, after_encoder = network.encode_blocks(block, layout, encoded)
         frames, after_decoder = network.decode_blocks(ids, layout, size, decoded)
         longer = (*prefix, level)
         yield longer, frames
         if len(longer) < len(originals) and (followed is None or longer in followed):
-            yield from _walk(network, config, originals, longer, followed, after_encoder, after_decoder)
+            yield from _walk(network, originals, longer, followed, after_encoder, after_decoder)

@@ -16,7 +16,7 @@ class DataConfig:
         train: sources of training clips; each has a `weight`.
         validation: sources of held-out clips, which must share no video with `train`: that is checked.
         clips: how training clips are cut.
-        group: clips of a batch, which share size and assignment.
+        group: clips of a batch, which share their size.
         validation_clips: clips of each validation source, spread evenly over its videos.
         validation_size: height and width of validation clips.
     """

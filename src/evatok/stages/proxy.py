@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evatok.assignment import AssignmentSpace
 from evatok.data.clips import ClipBatch
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.nn.packed import Layout
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy_validation import validate
 from evatok.tokenizer.codebook_use import CodebookUse
@@ -119,7 +121,7 @@ def _check_same(name: str, found: TokenizerConfig, wanted: TokenizerConfig) -> N
 
 
 class ProxyTask(Task[ClipBatch]):
-    """Reconstruction under random assignments, one for each group of clips."""
+    """Reconstruction under random assignments (`draw_layout`)."""
 
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
@@ -128,7 +130,7 @@ class ProxyTask(Task[ClipBatch]):
         self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.ema_decay)}
         self.loss = ReconstructionLoss(config.loss)
         self.batches, self.validation = config.data.open(config.loop.seed)
-        self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codes)
+        self.use = CodebookUse(len(self.space.levels), config.model.quantizer.codebook_size)
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         """Fits a sketch, or draws the codebook after the warm-up; then unused codes after every window."""
@@ -152,7 +154,7 @@ class ProxyTask(Task[ClipBatch]):
         log.info("fitting the sketch to %d groups of clips", len(groups))
         videos = [self._video(self.batches[number]) for number in groups]
         with writable(tokenizer.network):
-            start(tokenizer.network, self.config.model, videos, generator)
+            start(tokenizer.network, videos, generator)
             # Processors may round differently: all go on with what the first process found.
             found = gathered([weight.detach().cpu() for weight in tokenizer.network.parameters()])[0]
             with torch.no_grad():
@@ -179,16 +181,16 @@ class ProxyTask(Task[ClipBatch]):
     @torch.no_grad()
     def _features(self, item: Item[ClipBatch]) -> Tensor:
         """What the encoder gives before quantization `(N, dim)` float32, on the CPU."""
-        lengths = self._lengths(item.batch, item.generator())
-        output: Reconstruction = self.trained["tokenizer"].model(self._video(item.batch), lengths, False)
+        video = self._video(item.batch)
+        layout = self._layout(video, item.generator())
+        output: Reconstruction = self.trained["tokenizer"].model(video, layout, False)
         return output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Reconstruction and quantizer losses of a group under one random assignment."""
-        generator = item.generator()
-        video, lengths = self._video(item.batch), self._lengths(item.batch, generator)
-        quantize = step >= self.warmup
-        output: Reconstruction = self.trained["tokenizer"].model(video, lengths, quantize)
+        """Reconstruction and quantizer losses of a group of clips under random assignments."""
+        generator, video, quantize = item.generator(), self._video(item.batch), step >= self.warmup
+        layout = self._layout(video, generator)
+        output: Reconstruction = self.trained["tokenizer"].model(video, layout, quantize)
         if quantize:
             self.use.count(output, self.space.levels)
         losses = self.loss.to(video.device)(output.video, video, generator, output.sketch)
@@ -198,8 +200,8 @@ class ProxyTask(Task[ClipBatch]):
         """A batch's clips in [-1, 1], where the model is."""
         return to_signed(batch.video.to(self.trained["tokenizer"].network.device))
 
-    def _lengths(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        return self.space.sample(generator).expand(len(batch), -1)
+    def _layout(self, video: Tensor, generator: torch.Generator) -> Layout:
+        return draw_layout(self.space, len(video), generator, video.device.type)
 
     def report(self, step: int) -> dict[str, float]:
         """Codes in use over the last complete window."""
@@ -208,7 +210,7 @@ class ProxyTask(Task[ClipBatch]):
     def validate(self, step: int) -> Validation:
         """Reconstruction of held-out clips at every uniform length, by the averaged weights."""
         network = self.trained["tokenizer"].averaged()
-        return validate(network, self.config.model, self.validation, self.loss.to(network.device))
+        return validate(network, self.validation, self.loss.to(network.device))
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Writes the averaged tokenizer for `VideoTokenizer.from_pretrained`, and how it was trained."""
@@ -230,6 +232,17 @@ class ProxyTask(Task[ClipBatch]):
         self.use.counts, self.use.window = state["counts"], state["window"]
         if place()[0]:
             self.use.counts.zero_()
+
+
+def draw_layout(space: AssignmentSpace, clips: int, generator: torch.Generator, device: str) -> Layout:
+    """Uniformly random assignments for the clips of a group.
+
+    One for each clip (paper, section 3) on `cuda`, which takes mixed lengths in one call. One for all of them on any
+    other type of device, where equal blocks are one piece of work and every other length is a piece of its own.
+    """
+    if device == "cuda":
+        return Layout.of(space.sample(generator, clips).tolist())
+    return Layout.of([space.sample(generator).tolist()] * clips)
 
 
 def _all_items(features: list[Tensor]) -> Tensor:

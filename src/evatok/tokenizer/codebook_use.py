@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from evatok.nn.packed import on_device
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.picture import token_levels
 from evatok.utils.ranks import gathered, place
@@ -17,9 +18,12 @@ class CodebookUse:
 
     def count(self, output: Reconstruction, levels: tuple[int, ...]) -> None:
         """Adds the tokens of a forward pass."""
-        level = torch.searchsorted(torch.tensor(levels), token_levels(output.layout))
-        flat = level * self.counts.shape[1] + output.quantized.ids.cpu()
-        self.counts += torch.bincount(flat, minlength=self.counts.numel()).view_as(self.counts)
+        ids = output.quantized.ids
+        level = on_device(torch.searchsorted(torch.tensor(levels), token_levels(output.layout)), ids.device)
+        flat = level * self.counts.shape[1] + ids
+        # Where the ids are, for a GPU would have to be waited for.
+        self.counts = self.counts.to(ids.device)
+        self.counts.view(-1).index_add_(0, flat, torch.ones_like(flat))
 
     def end_window(self) -> None:
         """Makes the current window, of all processes, the last complete one; all must call it."""
@@ -45,8 +49,8 @@ class CodebookUse:
 
 
 def sum_over_processes(counts: Tensor) -> Tensor:
-    """The sum of all processes' counts, on every one of them; all must call it."""
-    return torch.stack(gathered(counts)).sum(0)
+    """The sum of all processes' counts, on the CPU of every one of them; all must call it."""
+    return torch.stack(gathered(counts.cpu())).sum(0)
 
 
 def perplexity(counts: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from evatok.assignment import AssignmentSpace
 from evatok.nn.transformer import TransformerConfig
@@ -12,7 +13,7 @@ class QuantizerConfig:
     """Vector quantization of each 1D token (paper, section 3).
 
     Args:
-        codes: size of the codebook.
+        codebook_size: number of codes.
         dim: channels of a code.
         commitment: weight of the loss that pulls features to their codes.
         entropy: weight of the entropy loss (the MAGVIT-v2 form: low for a token, high for the batch's mean).
@@ -21,7 +22,10 @@ class QuantizerConfig:
             which a linear sketch needs; its features are of size about 1.
     """
 
-    codes: int = 1024
+    # As files of saved models may still call them (`evatok.utils.configs`).
+    OLD_NAMES: ClassVar[dict[str, str]] = {"codes": "codebook_size"}
+
+    codebook_size: int = 1024
     dim: int = 8
     commitment: float = 0.25
     entropy: float = 0.02
@@ -29,8 +33,8 @@ class QuantizerConfig:
     unit: bool = True
 
     def __post_init__(self) -> None:
-        if self.codes < 2:
-            raise ValueError(f"codes must be at least 2, got {self.codes}")
+        if self.codebook_size < 2:
+            raise ValueError(f"codebook_size must be at least 2, got {self.codebook_size}")
         if self.dim < 1:
             raise ValueError(f"dim must be at least 1, got {self.dim}")
         for name in ("commitment", "entropy"):
@@ -56,7 +60,7 @@ class FSQConfig:
             raise ValueError(f"fsq must be one or more numbers of at least 3, got {self.fsq}")
 
     @property
-    def codes(self) -> int:
+    def codebook_size(self) -> int:
         """Number of codes."""
         return math.prod(self.fsq)
 
@@ -150,15 +154,19 @@ PRESETS: dict[str, TokenizerConfig] = {
         side=128,
         encoder=TransformerConfig(width=320, depth=3, heads=5),
         decoder=TransformerConfig(width=320, depth=4, heads=5),
-        quantizer=QuantizerConfig(codes=8192),
+        quantizer=QuantizerConfig(codebook_size=8192),
         default_assignment=(256, 128, 128, 128),
     ),
+    # The S-B of the paper, which has 145M weights. These are 140.2M: 138.5M in the layers, 1.1M between pixels, tokens
+    # and codes, 0.5M in the encoder's slopes, 0.1M for positions. What its others are the paper does not say. A guess:
+    # learned positions, one for each of 1,024 patches and 2,048 tokens in encoder and decoder, would be 3.9M (ours are
+    # functions of coordinates), and biases, which these layers lack, 0.2M.
     "base": TokenizerConfig(
         levels=PAPER_LEVELS,
         side=128,
         encoder=TransformerConfig(width=512, depth=6, heads=8),
         decoder=TransformerConfig(width=768, depth=12, heads=12),
-        quantizer=QuantizerConfig(codes=16384),
+        quantizer=QuantizerConfig(codebook_size=16384),
         default_assignment=(256, 128, 128, 128),
     ),
 }

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from evatok.nn.packed import Layout, Packed
+from evatok.nn.packed import Layout, Packed, on_device
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, Rotary
 from evatok.nn.transformer import LayerMemory, Located, Transformer
@@ -92,5 +92,5 @@ class Decoder(nn.Module):
             seen = torch.cat((drawing.before[:, :, None], drawing.frames), 2).flatten(1, 2)
             features: Tensor = self.patches(seen.to(self.tokens.weight.dtype))
             return features.flatten(0, 2)
-        first = tokens[layout.first_of_block.to(tokens.device)]
+        first = tokens.index_select(0, on_device(layout.first_of_block, tokens.device))
         return first[:, None].expand(-1, picture.grid[0] * picture.grid[1], -1).flatten(0, 1)

@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         """Queries `(B, tokens, width)` from features `(B, h * w, width)` of a grid of patches (paper, section 3).
 
         Where cells are finer than patches, interpolation alone makes neighbours nearly equal, and so would be their
-        tokens. A learned slope, times the cell's place within its patch, tells them apart.
+        tokens. A learned slope (ours), times the cell's place within its patch, tells them apart.
         """
         assert self.slopes is not None
         cells, grid = picture.token_grid(tokens), picture.grid

@@ -29,9 +29,9 @@ class TokenMismatch(ValueError):
 class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     """A tokenizer with a chosen number of tokens for every block of four frames.
 
-    `forward(video, lengths)` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and `reconstruct` take
-    videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router that it carries is
-    saved, loaded and moved with it, and stays in float32.
+    `forward(video, Layout.of(lengths))` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and
+    `reconstruct` take videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router
+    that it carries is saved, loaded and moved with it, and stays in float32.
 
     Args:
         config: what it is made of; `evatok.PRESETS` has named ones. Weights are random until trained or loaded.
@@ -41,7 +41,6 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
-        self.config = config
         # Not a submodule: its weights are no part of the tokenizer's, nor of its checksum.
         self._carried: tuple[Router, ...] = ()
 
@@ -67,7 +66,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         config = self.config
         return TokenFormat(
             levels=config.levels,
-            codebook_size=config.quantizer.codes,
+            codebook_size=config.quantizer.codebook_size,
             block_frames=config.block_frames,
             clip_blocks=config.blocks,
             model=self.name,

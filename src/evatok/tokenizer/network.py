@@ -64,6 +64,7 @@ class TokenizerNetwork(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
+        self.config = config
         self.encoder = Encoder(config)
         self.sketch = None if config.sketch is None else Sketch(config)
         self.quantizer = build_quantizer(config.quantizer)
@@ -74,21 +75,35 @@ class TokenizerNetwork(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def forward(self, video: Tensor, lengths: Tensor, quantize: bool = True) -> Reconstruction:
-        """Encodes and decodes clips.
+    def forward(self, video: Tensor, layout: Layout, quantize: bool = True) -> Reconstruction:
+        """Encodes and decodes clips: the training pass.
 
         Args:
             video: `(B, F, 3, H, W)` in [-1, 1]; F is a multiple of the block's frames, H and W of the patch.
-            lengths: tokens of each block, `(B, T)` int64.
+            layout: tokens of each block of each clip, such as `Layout.of([[64, 32, 32, 32]] * B)`.
             quantize: False passes the features, brought to where codes lie, to the decoder: the start of a run.
+
+        Raises:
+            TypeError: the layout is none.
+            ValueError: it is one of other clips or blocks.
         """
-        layout = Layout(tuple(map(tuple, lengths.tolist())))
+        self._check(video, layout)
         features, _ = self.encoder(video, layout)
         quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
         decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
         losses = self.quantizer.losses(quantized, layout) if quantize else {}
         return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
+
+    def _check(self, video: Tensor, layout: Layout) -> None:
+        if not isinstance(layout, Layout):
+            raise TypeError(
+                f"layout must be a Layout, such as Layout.of(lists of lengths), got {type(layout).__name__}"
+            )
+        blocks = video.shape[1] / self.config.block_frames
+        if len(layout.lengths) != len(video) or any(len(lengths) != blocks for lengths in layout.lengths):
+            found = [len(lengths) for lengths in layout.lengths]
+            raise ValueError(f"video has {len(video)} clips of {blocks:g} blocks, its layout clips of {found} blocks")
 
     def _quantize(
         self, video: Tensor, features: Packed, quantize: bool = True, last: Tensor | None = None

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evatok.nn.packed import Layout
+from evatok.nn.packed import Layout, on_device
 from evatok.tokenizer.config import QuantizerConfig
 from evatok.utils.ranks import mean_over_ranks
 
@@ -40,7 +40,7 @@ class VectorQuantizer(nn.Module):
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.codebook = nn.Parameter(torch.empty(config.codes, config.dim))
+        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -80,7 +80,7 @@ class VectorQuantizer(nn.Module):
         config, features = self.config, quantized.features
         with torch.autocast(features.device.type, enabled=False):
             codes = self.look_up(quantized.ids)
-            shares = layout.shares.to(features.device, non_blocking=True)
+            shares = on_device(layout.shares, features.device)
             losses = {
                 "codebook": (codes - features.detach()).square().sum(1) @ shares,
                 "commitment": config.commitment * ((codes.detach() - features).square().sum(1) @ shares),

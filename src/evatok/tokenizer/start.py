@@ -12,7 +12,6 @@ from torch import Tensor
 
 from evatok.nn.components import principal_components
 from evatok.nn.packed import Group, Layout
-from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.quantizer import VectorQuantizer
@@ -41,49 +40,39 @@ class _Seen(NamedTuple):
 
 
 @torch.no_grad()
-def start(
-    network: TokenizerNetwork, config: TokenizerConfig, videos: Sequence[Tensor], generator: torch.Generator
-) -> None:
+def start(network: TokenizerNetwork, videos: Sequence[Tensor], generator: torch.Generator) -> None:
     """Fits the linear parts of a network with a sketch, and its codebook if it has one.
 
     Args:
         network: with random weights.
-        config: its config.
         videos: groups of training clips `(B, F, 3, H, W)` float32 in [-1, 1], as training has them.
         generator: of assignments and samples.
 
     Raises:
-        ValueError: the config has no sketch.
+        ValueError: the network has no sketch.
     """
     if network.sketch is None or network.decoder.patches is None:
         raise ValueError("a start from clips needs a tokenizer with a sketch")
     with torch.autocast(network.device.type, enabled=False):
         network.encoder.patches.start(videos, MOST_PATCHES, generator)
-        longer = [_with_frame_before(video, config.block_frames) for video in videos]
+        longer = [_with_frame_before(video, network.config.block_frames) for video in videos]
         network.decoder.patches.start(longer, MOST_PATCHES, generator)
         for number in range(ROUNDS):
             # Before there is a codebook, what it would lose is left out.
-            seen = _code(network, config, videos, generator, quantize=number > 0)
+            seen = _code(network, videos, generator, quantize=number > 0)
             _fit_sketch(network.sketch, seen.cells)
-            seen = _code(network, config, videos, generator, quantize=number > 0)
+            seen = _code(network, videos, generator, quantize=number > 0)
             if isinstance(network.quantizer, VectorQuantizer):
                 network.quantizer.fit(_some(torch.cat(seen.tokens), MOST_TOKENS, generator), generator)
 
 
-def _code(
-    network: TokenizerNetwork,
-    config: TokenizerConfig,
-    videos: Iterable[Tensor],
-    generator: torch.Generator,
-    quantize: bool,
-) -> _Seen:
+def _code(network: TokenizerNetwork, videos: Iterable[Tensor], generator: torch.Generator, quantize: bool) -> _Seen:
     """Codes videos by the sketch alone, each group under a random assignment."""
-    seen = _Seen([], [])
-    sketch = network.sketch
+    seen, config, sketch = _Seen([], []), network.config, network.sketch
     assert sketch is not None
     for video in videos:
         size = (video.shape[-2], video.shape[-1])
-        layout = Layout((tuple(config.space.sample(generator).tolist()),) * len(video))
+        layout = Layout.of([config.space.sample(generator).tolist()] * len(video))
         picture, blocks = Picture.of(size, config), video.unflatten(1, (-1, config.block_frames))
 
         # All clips of a video are in one group, for they share an assignment.

@@ -1,4 +1,4 @@
-"""Config dataclasses as JSON holds them."""
+"""Dataclasses as JSON holds them: configs, and records of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -20,7 +20,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[ConfigT], entries: Mapping[str, Any]) -> ConfigT:
     """The config of entries that `to_dict` or `asdict` made, also after JSON; a missing entry takes its default.
 
+    Tuples have entries of one kind, as the values of dictionaries have.
     Where a config within it may be of several classes, `type` decides; without it, as `asdict` leaves it, the first.
+    A class whose fields once had other names says so in `OLD_NAMES`, `{old: new}`; entries may have either.
 
     Raises:
         ValueError: an entry or a type is not known, something is no object, or a config refuses its values.
@@ -39,6 +41,8 @@ def _config(kinds: Sequence[Any], value: Any) -> Any:
     if name not in names:
         raise ValueError(f"type must be {' or '.join(names)}, got {name!r}")
     kind = kinds[names.index(name)]
+    new_names = getattr(kind, "OLD_NAMES", {})
+    entries = {new_names.get(key, key): entry for key, entry in entries.items()}
     known = {field.name: field.type for field in fields(kind)}
     if unknown := sorted(entries.keys() - known.keys()):
         raise ValueError(f"{name} does not know {', '.join(unknown)}; it has {', '.join(known)}")
@@ -50,4 +54,9 @@ def _value(expected: Any, value: Any) -> Any:
     kinds = [option for option in options if is_dataclass(option)]
     if kinds and value is not None:
         return _config(kinds, value)
-    return tuple(value) if isinstance(value, list) and any(get_origin(each) is tuple for each in options) else value
+    for option in options:
+        if get_origin(option) is tuple and isinstance(value, list | tuple):
+            return tuple(_value(get_args(option)[0], each) for each in value)
+        if get_origin(option) is dict and isinstance(value, Mapping):
+            return {key: _value(get_args(option)[1], each) for key, each in value.items()}
+    return value

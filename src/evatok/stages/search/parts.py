@@ -159,7 +159,7 @@ class PartSearcher:
     def _search_batch(self, places: list[int], clips: ClipBatch, followed: frozenset[Assignment] | None) -> SearchTable:
         config = self.tokenizer.config
         video = clips.video.to(self.tokenizer.device)
-        values = search_clips(self.tokenizer, config, video, self.lpips, self.config.half, followed)
+        values = search_clips(self.tokenizer, video, self.lpips, self.config.half, followed)
         moved = motion(clips.video, config.block_frames)
         keys = tuple(clips.keys)
         return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)

@@ -81,5 +81,5 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
         del chosen["clips"]
     versions = {"evatok": evatok.__version__, "torch": torch.__version__}
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
-    shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codes}
+    shape = {"frames": tokenizer.config.clip_frames, "codes": tokenizer.config.quantizer.codebook_size}
     return {**made, **shape, **chosen, "versions": versions}
