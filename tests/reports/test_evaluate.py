@@ -101,7 +101,7 @@ def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:
 
 def test_sources_of_one_name_are_refused(config: EvaluationConfig) -> None:
     twice = EvaluationConfig(config.tokenizer, config.sources * 2, config.folder, clips=1, size=(32, 32))
-    with pytest.raises(ValueError, match="two sources are called noise"):
+    with pytest.raises(ValueError, match="two sources of held-out clips are called noise"):
         evaluate(twice)
 
 

@@ -224,6 +224,18 @@ def validation_clips(
     return joined([clips[number] for number in range(count)])
 
 
+def held_out_clips(
+    sources: Sequence[ClipSource], count: int, size: tuple[int, int], frames: int, step: int = 1, seed: int = 0
+) -> dict[str, ClipBatch]:
+    """`validation_clips` of each source by its name; ValueError also if two have one name."""
+    batches: dict[str, ClipBatch] = {}
+    for source in sources:
+        if source.name in batches:
+            raise ValueError(f"two sources of held-out clips are called {source.name}; give them names of their own")
+        batches[source.name] = validation_clips(source, count, size, frames, step, seed)
+    return batches
+
+
 def joined(batches: Sequence[ClipBatch]) -> ClipBatch:
     """Batches of clips of one size as one."""
     return ClipBatch(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 logger = logging.getLogger(__name__)
 
 # Bad videos that an error names, and that the log does; all of them are in `skipped` and `failed`.
-SHOWN, LOGGED = 5, 100
+SHOWN, LOGGED = 5, 20
 
 
 class TooManyBadVideos(ValueError):

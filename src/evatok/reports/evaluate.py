@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evatok.data.clips import ClipBatch, validation_clips
+from evatok.data.clips import held_out_clips
 from evatok.data.sources import SourceConfig, open_source
 from evatok.evaluation.equal_bits import x264_at_equal_bits
 from evatok.evaluation.reconstruction import evaluate_reconstruction
@@ -77,7 +77,9 @@ def evaluate(config: EvaluationConfig) -> Path:
     tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = _read_clips(config, tokenizer.config.clip_frames)
+    sources, frames = [open_source(each) for each in config.sources], tokenizer.config.clip_frames
+    print(f"Reading {config.clips} clips of {', '.join(source.name for source in sources)}", file=sys.stderr)
+    clips = held_out_clips(sources, config.clips, config.size, frames, config.step, config.seed)
     lpips = LPIPS.from_pretrained(config.lpips_net)
     result = evaluate_reconstruction(tokenizer, clips, lpips, config.assignments, progress=True)
     x264 = None
@@ -115,15 +117,3 @@ def _report(record: EvaluationRecord) -> str:
     if record.x264 is not None:
         parts += [x264_table(result, record.x264), x264_sentence(record.x264)]
     return "\n\n".join(parts)
-
-
-def _read_clips(config: EvaluationConfig, frames: int) -> dict[str, ClipBatch]:
-    """The clips of each source by its name."""
-    batches: dict[str, ClipBatch] = {}
-    for each in config.sources:
-        source = open_source(each)
-        if source.name in batches:
-            raise ValueError(f"two sources are called {source.name}; sources must differ in name")
-        print(f"Reading {config.clips} clips of {source.name}", file=sys.stderr)
-        batches[source.name] = validation_clips(source, config.clips, config.size, frames, config.step, config.seed)
-    return batches

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 from evatok.data.folders import look_at
 from evatok.data.listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo
-from evatok.data.scenes.pictures import PictureCache, read_picture, shrunk
+from evatok.data.recent import Recent
+from evatok.data.scenes.pictures import read_picture, shrunk
 from evatok.utils.ranks import by_one
 from evatok.video.reading import VideoError, read_clip
 
@@ -52,7 +54,7 @@ class Grounds:
         skipped = tuple(item for item in found if isinstance(item, SkippedVideo))
         self.bad = Quarantine(name, str(root), len(found), skipped, max_bad)
         self._grounds = [item for item in found if isinstance(item, Ground)]
-        self._pictures = PictureCache(lambda path: read_picture(path, PICTURE_SHORT), CACHE_BYTES)
+        self._pictures = Recent(partial(read_picture, short=PICTURE_SHORT), CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._grounds)

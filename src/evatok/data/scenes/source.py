@@ -19,8 +19,9 @@ from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_
 from evatok.data.folders import file_identity
 from evatok.data.listing import files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
+from evatok.data.recent import Recent
 from evatok.data.scenes.grounds import Grounds
-from evatok.data.scenes.pictures import PictureCache, read_cutout
+from evatok.data.scenes.pictures import read_cutout
 from evatok.data.scenes.rendering import lay_over, part_seen, render
 from evatok.data.scenes.things import draw_things
 from evatok.data.scenes.views import FRAMES, Views, draw_views
@@ -99,7 +100,7 @@ class ScenesSource(ClipSource):
         if config.cutouts is not None:
             self._cutouts, bad = _usable_cutouts(Path(config.cutouts), self.name, config.max_bad)
             self._bad.append(bad)
-        self._cutout_pixels = PictureCache(read_cutout, CACHE_BYTES)
+        self._cutout_pixels = Recent(read_cutout, CACHE_BYTES)
 
     @property
     def skipped(self) -> tuple[SkippedVideo, ...]:
