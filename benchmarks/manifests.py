@@ -6,7 +6,6 @@ The manifest is synthetic: a hundredth of the videos is bad, none is in a shard.
 folder's index and counts places for clips; its memory is what it takes beyond that of the same imports.
 """
 
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        # What this process takes would count as what its children do.
         columns = in_child(write, f"{folder}/manifest.parquet", given.rows)
         seconds, memory = in_child(open_and_count, folder)
     row = {"rows": given.rows, "seconds": seconds, "memory MB": memory / 1e6, "columns MB": columns / 1e6}
@@ -52,7 +50,6 @@ def rows(count: int) -> Iterator[ManifestRow]:
 
 def open_and_count(folder: str) -> tuple[float, int]:
     """Seconds, and bytes beyond what the imports take."""
-    logging.disable()
     before, start = peak_memory(), time.perf_counter()
     source = FolderSource(FolderConfig(folder, index="manifest.parquet"))
     TrainingClips([source], [1.0], ClipSamplerConfig(), 4, 0)
