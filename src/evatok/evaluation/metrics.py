@@ -103,14 +103,14 @@ class ReconstructionMetrics:
 
     def __init__(self, lpips: LPIPS) -> None:
         """Measure LPIPS by the given network (its published weights loaded)."""
-        self.network = lpips
+        self.lpips = lpips
         self.resolutions: set[tuple[int, int]] = set()
         self._means = Means()
         self._clips = self._frames = 0
 
     def update(self, original: Tensor, reconstruction: Tensor) -> None:
         """Add clips ``(B, F, 3, H, W)``, uint8 or float in [-1, 1]."""
-        self._means.add(**clip_scores(original, reconstruction, self.network)._asdict())
+        self._means.add(**clip_scores(original, reconstruction, self.lpips)._asdict())
         self._clips += original.shape[0]
         self._frames += original.shape[0] * original.shape[1]
         self.resolutions.add((original.shape[-2], original.shape[-1]))
@@ -125,7 +125,7 @@ class ReconstructionMetrics:
     @property
     def protocol(self) -> str:
         """What was measured and how, in one line to print beside the numbers."""
-        return protocol_of(self.network, self.resolutions)
+        return protocol_of(self.lpips, self.resolutions)
 
 
 def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
