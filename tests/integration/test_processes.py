@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import astuple, replace
@@ -23,6 +24,7 @@ from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
+from evatok.utils.ranks import meet
 from evatok.video.file import VideoInfo
 from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config, write_config
@@ -151,7 +153,7 @@ def test_the_entropy_is_that_of_the_mean_over_all_processes(tmp_path: Path) -> N
         torch.testing.assert_close(torch.stack(parts).mean(0), expected)
 
 
-def open_one_of_two(rank: int, folder: Path, videos: Path) -> None:
+def open_one_of_two(rank: int, folder: Path, videos: Path, port: int) -> None:
     """Writes what a process sees of a folder, and which files it looked at itself."""
     torch.set_num_threads(1)
     looked: list[str] = []
@@ -162,7 +164,9 @@ def open_one_of_two(rank: int, folder: Path, videos: Path) -> None:
         return real(path)
 
     folders.look_at = look_at
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in launched.items()} | {"CUDA_VISIBLE_DEVICES": ""})
+    meet()
     source = FolderSource(FolderConfig(str(videos), max_bad=0.5))
     entries = [astuple(source.describe(number)) for number in range(len(source))]
     with pytest.raises(ValueError, match="has the columns file, but 'path' is not among them") as refused:
@@ -175,7 +179,10 @@ def open_one_of_two(rank: int, folder: Path, videos: Path) -> None:
 def test_one_of_two_processes_looks_at_a_folder(tmp_path: Path, video_folder: Path) -> None:
     (video_folder / "empty.mp4").touch()
     (video_folder / "index.csv").write_text("file\na.mp4\n")
-    torch.multiprocessing.spawn(open_one_of_two, (tmp_path, video_folder), nprocs=2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(open_one_of_two, (tmp_path, video_folder, port), nprocs=2)
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert one["looked"] == sorted(path.name for path in video_folder.rglob("*.m*")) and two["looked"] == []
     assert one["seen"] == two["seen"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, held_out_clips
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import SourceConfig, open_source
+from evatok.utils.ranks import meet
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,11 @@ class DataConfig:
     def open(self, seed: int) -> tuple[TrainingClips, dict[str, ClipBatch]]:
         """The endless training clips of a seed, and the fixed held-out clips by the names of their sources.
 
+        Processes that train together must all call this: one of them looks at folders for all.
+
         Raises what the sources raise; OverlapError if a video is in training and in validation.
         """
+        meet()
         training = [open_source(config) for config in self.train]
         validation = [open_source(config) for config in self.validation]
         refuse_overlap(training, validation)

@@ -21,7 +21,7 @@ from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Progress, Task, Trained, Validation
-from evatok.utils.ranks import place
+from evatok.utils.ranks import meet, place
 
 _TOGETHER = 64
 
@@ -115,6 +115,7 @@ class RouterTask(Task[SearchedBatch]):
     @classmethod
     def opened(cls, config: RouterTrainingConfig) -> "RouterTask":
         """The task of a config; ValueError as `train_router` says."""
+        meet()
         training, validation = Path(config.train), config.validation and Path(config.validation)
         if validation:
             check_held_out(training, validation)

@@ -1,8 +1,10 @@
 """Processes that work on one thing together: which of them this is, and what all of them hold."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -22,6 +24,14 @@ def gathered(value: ValueT) -> list[ValueT]:
     values: list[Any] = [None] * count
     dist.all_gather_object(values, value)
     return values
+
+
+def meet() -> None:
+    """Processes that were launched together find each other now, rather than when accelerate prepares their models."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState  # comes with the extra `train`
+
+        PartialState(cpu=not torch.accelerator.is_available())
 
 
 def by_one(make: Callable[[], ValueT]) -> ValueT:
