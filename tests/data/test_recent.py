@@ -22,7 +22,12 @@ def test_memory_is_bounded_and_what_was_used_last_stays() -> None:
 
 def test_one_that_is_larger_than_all_memory_stays_until_the_next() -> None:
     made: list[int] = []
-    recent = Recent(lambda size: made.append(size) or np.zeros(size, np.uint8), limit=10)
+
+    def make(size: int) -> np.ndarray:
+        made.append(size)
+        return np.zeros(size, np.uint8)
+
+    recent = Recent(make, limit=10)
     for size in (20, 20, 30, 20):
         assert len(recent[size]) == recent.bytes == size
     assert made == [20, 30, 20]

@@ -95,7 +95,7 @@ def test_records_say_what_made_them(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert record["rows"] == [{"name": "a", "value": 1.23456}] and record["seed"] == 3
     assert {"command", "commit", "torch", "threads", "device"} <= record["environment"].keys()
     printed = capsys.readouterr().out
-    assert printed.startswith("| name | value |\n| --- | --- |\n| a | 1.23 |\n") and torch.__version__ in printed
+    assert printed.startswith("| name | value |\n| ---- | ----: |\n| a    |  1.23 |\n") and torch.__version__ in printed
 
 
 def test_operations_are_those_that_torch_counts() -> None:
