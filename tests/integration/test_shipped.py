@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import evatok
-from evatok import Router, VideoTokenizer
+from evatok import PRESETS, Router, VideoTokenizer
 
 
 def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
@@ -64,3 +64,7 @@ def test_it_spends_less_on_a_still_wall_and_more_when_asked_for_quality() -> Non
 def test_the_shipped_classification_knows_its_preference() -> None:
     router = Router.from_pretrained("evatok-tiny-router-classification")
     assert router(torch.zeros(1, 16, 3, 64, 64)).shape == (1, 4) and router.calibration.w_q == 1.2
+
+
+def test_its_config_is_read_whatever_names_it_was_written_with() -> None:
+    assert VideoTokenizer.from_pretrained("evatok-tiny-proxy").config == PRESETS["tiny"]

@@ -44,7 +44,7 @@ def test_without_perceptual_there_is_no_network() -> None:
 
 
 def test_negative_weights_are_refused() -> None:
-    with pytest.raises(ValueError, match="perceptual must not be negative, got -1"):
+    with pytest.raises(ValueError, match="perceptual must be at least 0, got -1"):
         ReconstructionLossConfig(perceptual=-1)
 
 

@@ -69,7 +69,7 @@ def test_preferences_are_drawn_and_gradients_reach_the_output() -> None:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"error": -1}, "error must not be negative"),
+        ({"error": -1}, "error must be at least 0, got -1"),
         ({"error": 0, "shape": 0}, "must have a weight"),
         ({"temperature": 0}, "temperature must be positive"),
         ({"w_q": (0.0, 1.0)}, "w_q must be two preferences"),

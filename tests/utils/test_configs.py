@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from evatok.utils.configs import from_dict, to_dict
+from evatok.utils.configs import check_least, from_dict, to_dict
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,26 @@ def test_old_names_are_read_and_new_ones_written() -> None:
     assert to_dict(Renamed(3)) == {"paint": 3, "side": 1}
     with pytest.raises(ValueError, match="Renamed does not know size; it has paint, side"):
         from_dict(Renamed, {"size": 3})
+
+
+def test_fields_below_their_least_value_are_named() -> None:
+    check_least(Square(2), 2, "side")
+    with pytest.raises(ValueError, match="side must be at least 3, got 2"):
+        check_least(Square(2), 3, "side")
+    with pytest.raises(ValueError, match="side must be at least 0, got nan"):
+        check_least(Square(float("nan")), 0, "side")  # type: ignore[arg-type]
+    check_least(Drawing(Square()), 1, "frame")
+
+
+def test_tuples_and_dictionaries_of_dataclasses_come_back() -> None:
+    album = Album((Circle(1), Circle(2)), {"a": (Square(2),), "b": ()}, (3, 4))
+    assert from_dict(Album, json.loads(json.dumps(asdict(album)))) == album
+    with pytest.raises(ValueError, match=r"2 values are needed, got \[3\]"):
+        from_dict(Album, asdict(album) | {"size": [3]})
+
+
+@dataclass(frozen=True)
+class Album:
+    circles: tuple[Circle, ...]
+    squares: dict[str, tuple[Square, ...]]
+    size: tuple[int, int]

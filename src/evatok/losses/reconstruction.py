@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evatok.nn.packed import on_device
 from evatok.pretrained.lpips import LPIPS
+from evatok.utils.configs import check_least
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,7 @@ class ReconstructionLossConfig:
     sketch: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("l1", "perceptual", "perceptual_frames", "sketch"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_least(self, 0, "l1", "perceptual", "perceptual_frames", "sketch")
 
 
 class ReconstructionLoss(nn.Module):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from evatok.allocation.predictors import table_of
 from evatok.allocation.reward import ProxyReward
 from evatok.router.config import RouterConfig
+from evatok.utils.configs import check_least
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ class RoutingLossConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "w_q", tuple(self.w_q))
         terms = ("error", "shape", "hard", "soft", "regret")
-        for name in terms:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_least(self, 0, *terms)
         if not any(getattr(self, name) for name in terms):
             raise ValueError(f"one of {', '.join(terms)} must have a weight")
         if not self.temperature > 0:

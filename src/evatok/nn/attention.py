@@ -58,7 +58,8 @@ class Segments:
         return tuple(
             SegmentRun(
                 run.clips,
-                *run.places,
+                queries=run.places[0],
+                keys=run.places[1],
                 lengths=self.queries.lengths[run.first],
                 prefixes=tuple(accumulate(self.keys.lengths[run.first]))[ahead:],
             )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from evatok.nn.attention import Segments, attend
 from evatok.nn.packed import Layout, Packed, append_blocks, pick_clips
 from evatok.nn.positions import rotate
+from evatok.utils.configs import check_least
 
 # Residual branches start small: full-size ones collapse the codebook at the start of training.
 RESIDUAL_START = 0.3
@@ -40,9 +41,7 @@ class TransformerConfig:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "heads", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_least(self, 1, "width", "depth", "heads", "mlp_ratio")
         if self.width % (16 * self.heads):
             raise ValueError(f"width must be a multiple of 16 * heads = {16 * self.heads}, got {self.width}")
 

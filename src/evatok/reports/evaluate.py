@@ -20,6 +20,7 @@ from evatok.reports.tables import (
     x264_table,
 )
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.configs import check_least
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
-        for name in ("clips", "step"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_least(self, 1, "clips", "step")
+        check_least(self, 0, "seed")
         if min(self.size) < 1:
             raise ValueError(f"size must be a positive height and width, got {self.size}")
 

@@ -13,6 +13,7 @@ from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.dataset import SearchedClips
 from evatok.stages.search.folder import PREDICTORS, check_held_out, read_table
+from evatok.utils.configs import check_least
 
 ALL = "all"
 _TOGETHER = 64
@@ -39,10 +40,8 @@ class JudgingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_least(self, 1, "draws")
+        check_least(self, 0, "seed")
         taken = sorted({"search", "mean", "error", "motion", ""} & set(self.routers))
         if taken:
             raise ValueError(f"routers cannot be called {', '.join(map(repr, taken))}: other predictors are")

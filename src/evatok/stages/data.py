@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, held_out_clips
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import SourceConfig, open_source
+from evatok.utils.configs import check_least
 from evatok.utils.ranks import meet
 
 
@@ -29,9 +30,7 @@ class DataConfig:
     validation_size: tuple[int, int] = (64, 64)
 
     def __post_init__(self) -> None:
-        for name in ("group", "validation_clips"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_least(self, 1, "group", "validation_clips")
         if not self.train:
             raise ValueError("train names no source; give at least one, such as [{folder: my/videos}]")
 

@@ -27,6 +27,7 @@ from evatok.training.optimizers import OptimizerConfig
 from evatok.training.sharding import writable
 from evatok.training.task import Item, Progress, Task, Trained, Validation
 from evatok.training.update import NotFinite
+from evatok.utils.configs import check_least
 from evatok.utils.ranks import gathered, place
 from evatok.video.fit import to_signed
 
@@ -49,11 +50,8 @@ class CodebookConfig:
     groups: int = 64
 
     def __post_init__(self) -> None:
-        if self.warmup < 0:
-            raise ValueError(f"warmup must not be negative, got {self.warmup}")
-        for name in ("window", "groups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_least(self, 0, "warmup")
+        check_least(self, 1, "window", "groups")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from evatok.assignment import AssignmentSpace
 from evatok.nn.transformer import TransformerConfig
+from evatok.utils.configs import check_least
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,9 @@ class QuantizerConfig:
     unit: bool = True
 
     def __post_init__(self) -> None:
-        if self.codebook_size < 2:
-            raise ValueError(f"codebook_size must be at least 2, got {self.codebook_size}")
-        if self.dim < 1:
-            raise ValueError(f"dim must be at least 1, got {self.dim}")
-        for name in ("commitment", "entropy"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_least(self, 2, "codebook_size")
+        check_least(self, 1, "dim")
+        check_least(self, 0, "commitment", "entropy")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
@@ -117,8 +114,7 @@ class TokenizerConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
-        if self.side < 1:
-            raise ValueError(f"side must be at least 1, got {self.side}")
+        check_least(self, 1, "side")
         if self.default_assignment not in self.space:
             raise ValueError(
                 f"default_assignment must be {self.blocks} of the levels {self.levels}, got {self.default_assignment}"

@@ -8,6 +8,14 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 ConfigT = TypeVar("ConfigT")
 
 
+def check_least(config: Any, least: float, *names: str) -> None:
+    """ValueError where one of these fields of a config is below `least`; None stands for no value."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Entries of a config; those of a config within it begin with `type`, the name of its class."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -56,6 +64,8 @@ def _value(expected: Any, value: Any) -> Any:
         return _config(kinds, value)
     for option in options:
         if get_origin(option) is tuple and isinstance(value, list | tuple):
+            if get_args(option)[-1] is not Ellipsis and len(value) != len(get_args(option)):
+                raise ValueError(f"{len(get_args(option))} values are needed, got {list(value)}")
             return tuple(_value(get_args(option)[0], each) for each in value)
         if get_origin(option) is dict and isinstance(value, Mapping):
             return {key: _value(get_args(option)[1], each) for key, each in value.items()}

@@ -18,6 +18,7 @@ from evatok.search.table import SearchTable
 from evatok.search.thinning import FEWEST_WHOLE, draw_prefixes
 from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils.configs import check_least
 from evatok.utils.files import replacing
 from evatok.video.reading import VideoError
 
@@ -66,11 +67,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
-        for name in ("clips", "batch", "part", "actors", "follow"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_least(self, 1, "clips", "batch", "part", "actors", "follow")
+        check_least(self, 0, "seed")
         if self.follow is not None and self.drawn != "random":
             raise ValueError("follow thins the search of clips drawn at random; held-out clips are measured wholly")
         if self.follow is not None and self.whole < FEWEST_WHOLE:
