@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser
 from evatok.cli.arguments import parse_config
 from evatok.codec.selfcheck import setup
 from evatok.training.versions import commit
+from evatok.utils import tables
 from evatok.utils.files import write_json
 
 Row = Mapping[str, Any]
@@ -93,8 +94,7 @@ def product_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048, repe
 def table(rows: Sequence[Row]) -> str:
     """Rows with the same columns as a Markdown table."""
     columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([_cell(row[column]) for column in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return tables.table(columns, ([_cell(row[column]) for column in columns] for row in rows))
 
 
 def _cell(value: Any) -> str:

@@ -70,7 +70,7 @@ def seconds_of(model: TokenizerConfig, batch: int, steps: int, flush: bool) -> S
 
 def training(model: TokenizerConfig, batch: int, steps: int, fed: bool) -> list[float]:
     """Seconds of each step, on clips that a process of its own reads or on clips in memory."""
-    loss = ReconstructionLossConfig(network="alex", perceptual_frames=8)
+    loss = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=8)
     with tempfile.TemporaryDirectory() as folder:
         config = step_config(Path(folder), model, batch, 1, loss, steps + 2)
         return run_steps(replace(config, loop=replace(config.loop, workers=int(fed))), read=fed).seconds

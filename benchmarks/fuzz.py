@@ -71,8 +71,8 @@ def fuzz(folder: Path, seed: int, count: int, config: ScanConfig) -> dict[str, A
 
 def examined(folder: Path, manifest: Manifest, config: ScanConfig) -> list[Examined | Failure]:
     """Every video decoded and read again, in other children with the same limits."""
-    paths = [str(folder / row.path) for row in manifest.rows]
-    seconds = [config.limits.seconds_for(row.bytes) for row in manifest.rows]
+    paths = [str(folder / row.path) for row in manifest]
+    seconds = [config.limits.seconds_for(row.bytes) for row in manifest]
     found = dict(in_children(examine, paths, seconds, config.limits.memory, config.processes or 1))
     return [found[number] for number in range(len(paths))]
 
@@ -93,8 +93,8 @@ def beyond_limits(manifest: Manifest, kinds: dict[str, Mutant]) -> list[dict[str
 def contradictions(manifest: Manifest, read: list[Examined | Failure]) -> list[str]:
     """Videos of which reading says something else than the scan."""
     wrong = []
-    for row, found in zip(manifest.rows, read, strict=True):
-        frames = row.decoded.frames if row.decoded else 0
+    for row, found in zip(manifest, read, strict=True):
+        frames = row.frames or 0
         same = found.reason == row.reason and (isinstance(found, Failure) or found.frames == frames)
         if not same:
             wrong.append(f"{row.path}: scanned: {row.reason or frames}; read: {found}")

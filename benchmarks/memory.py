@@ -33,9 +33,9 @@ ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 MIB = 2**20
 # The losses of the configs that train these presets.
 LOSSES = {
-    "tiny": ReconstructionLossConfig(network="alex", perceptual_frames=8),
-    "small": ReconstructionLossConfig(network="vgg", perceptual_frames=4),
-    "base": ReconstructionLossConfig(network="vgg"),
+    "tiny": ReconstructionLossConfig(lpips_net="alex", perceptual_frames=8),
+    "small": ReconstructionLossConfig(lpips_net="vgg", perceptual_frames=4),
+    "base": ReconstructionLossConfig(lpips_net="vgg"),
 }
 
 

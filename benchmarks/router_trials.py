@@ -42,9 +42,9 @@ TRIALS: dict[str, dict[str, Any]] = {
     "classes: soft": {"loss": RoutingLossConfig(0, 0, soft=1, w_q=_ONE), "model": {"head": "classification"}},
     "no hints": {"loss": _FIT, "model": {"hints": False}},
     "clips as they are": {"loss": _FIT, "augment": 0.0},
-    "three quarters of the patches in a step": {"loss": _FIT, "keep": 0.75},
+    "three quarters of the patches in a step": {"loss": _FIT, "keep_patches": 0.75},
     "192 wide, 4 deep": {"loss": _FIT, "model": {"transformer": TransformerConfig(192, 4, 4)}},
-    "64×64 pixels": {"loss": _FIT, "model": {"side": 64}, "keep": 0.0625},
+    "64×64 pixels": {"loss": _FIT, "model": {"side": 64}, "keep_patches": 0.0625},
 }
 
 

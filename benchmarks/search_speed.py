@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--sample", type=int, default=125, help="assignments that are timed one by one, drawn at random"
     )
-    parser.add_argument("--network", choices=["alex", "vgg"], default="alex")
+    parser.add_argument("--lpips-net", choices=["alex", "vgg"], default="alex")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -38,8 +38,8 @@ def main() -> None:
     levels = preset.levels[: given.levels]
     config = TokenizerConfig(**{**vars(preset), "levels": levels, "default_assignment": (levels[0],) * preset.blocks})
     sampled = torch.randperm(len(config.space))[: given.sample].tolist()
-    rows = measure(config, given.clips, given.network, given.repeats, sampled)
-    about = {"preset": given.preset, "levels": levels, "clips": given.clips, "network": given.network}
+    rows = measure(config, given.clips, given.lpips_net, given.repeats, sampled)
+    about = {"preset": given.preset, "levels": levels, "clips": given.clips, "lpips_net": given.lpips_net}
     report(rows, given.out, **about, assignments=len(config.space), timed_one_by_one=len(sampled))
 
 

@@ -139,13 +139,13 @@ def main() -> None:
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--batches", type=int, nargs="+", default=[16])
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 4], help="assignments of a step")
-    parser.add_argument("--network", choices=["alex", "vgg"], default="alex", help="of LPIPS")
+    parser.add_argument("--lpips-net", choices=["alex", "vgg"], default="alex", help="of LPIPS")
     parser.add_argument("--frames", type=int, default=8, help="of a clip that LPIPS sees")
     parser.add_argument("--profile-steps", type=int, default=3, help="steps of which operators are counted")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     rate = product_rate(torch.bfloat16 if native_precision() == "bf16" else torch.float32)
-    loss = ReconstructionLossConfig(network=given.network, perceptual_frames=given.frames)
+    loss = ReconstructionLossConfig(lpips_net=given.lpips_net, perceptual_frames=given.frames)
     rows = [
         measure(given.preset, PRESETS[given.preset], batch, groups, loss, given.repeats + 4, given.profile_steps, rate)
         for batch in given.batches

@@ -36,14 +36,16 @@ def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
     """A run of 8 steps of 2 groups of 2 clips, which draws its codebook at step 3; validates on `held_out.mkv`."""
     train: list[SourceConfig] = [FolderConfig(folder=str(videos))]
     validation: list[SourceConfig] = [FileConfig(file=str(videos.parent / "held_out.mkv"))]
-    clips = ClipSamplerConfig(sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], steps=[1], step_weights=[1.0])
+    clips = ClipSamplerConfig(
+        sizes=[(32, 32), (32, 40)], size_weights=[0.5, 0.5], frame_strides=[1], stride_weights=[1.0]
+    )
     return ProxyConfig(
         folder=str(folder),
         data=DataConfig(
             train=train, validation=validation, clips=clips, group=2, validation_clips=2, validation_size=(32, 32)
         ),
         model=MINI,
-        loss=ReconstructionLossConfig(network="alex", perceptual_frames=2),
+        loss=ReconstructionLossConfig(lpips_net="alex", perceptual_frames=2),
         codebook=CodebookConfig(warmup=3, window=2),
         optimizer=OptimizerConfig(kind="muon", lr=3e-3, warmup=2),
         ema_decay=0.9,

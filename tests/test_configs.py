@@ -50,6 +50,23 @@ def test_routers_of_configs_are_presets_of_two_kinds() -> None:
     assert read(RouterTrainingConfig, FOLDER / "paper" / "router-webvid.yaml").model == ROUTER_PRESETS["paper"]
 
 
+@pytest.mark.parametrize("data", ["webvid", "ucf-k600"])
+def test_configs_of_the_paper_name_what_others_write(data: str) -> None:
+    """Those of UCF-101 and Kinetics-600 are read over those of WebVid, and those of held-out clips over both."""
+    paper = FOLDER / "paper"
+    searches = [paper / f"search-{name}.yaml" for name in dict.fromkeys(("webvid", data))]
+    routers = [paper / f"router-{name}.yaml" for name in dict.fromkeys(("webvid", data))]
+    proxy, search = read(ProxyConfig, paper / f"proxy-{data}.yaml"), read(SearchConfig, *searches)
+    held_out = read(SearchConfig, *searches, paper / f"search-{data}-validation.yaml")
+    router = read(RouterTrainingConfig, *routers)
+    assert search.tokenizer == held_out.tokenizer == f"{proxy.folder}/final"
+    assert (search.sources, held_out.sources) == (proxy.data.train, proxy.data.validation)
+    assert (router.train, router.validation) == (search.folder, held_out.folder)
+    assert (search.drawn, search.clips, search.follow, held_out.drawn) == ("random", 100_000, None, "held_out")
+    assert search.size == held_out.size == (proxy.model.side,) * 2 and router.model.levels == proxy.model.levels
+    assert search.lpips_net == held_out.lpips_net == proxy.loss.lpips_net and router.loss.w_q == (1.2, 1.2)
+
+
 def test_configs_of_judging_name_what_others_write() -> None:
     judging, training = read(JudgingConfig, TINY / "curve.yaml"), read(SearchConfig, TINY / "search.yaml")
     held_out = read(SearchConfig, TINY / "search-validation.yaml")

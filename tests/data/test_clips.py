@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range
 from evatok.data.clips import (
     ClipBatch,
     ClipSamplerConfig,
@@ -21,7 +21,7 @@ from evatok.video.reading import VideoError
 SQUARE = ClipSamplerConfig(frames=4, sizes=[(8, 8)], size_weights=[1.0])
 
 
-class Plain:
+class Plain(ClipSource):
     """Videos whose pixels tell where they come from: red is the frame, green the row, blue the column."""
 
     def __init__(
@@ -126,8 +126,8 @@ def test_crops_keep_the_aspect_ratio_and_the_range_of_scales() -> None:
         frames=1,
         sizes=[(8, 16)],
         size_weights=[1.0],
-        steps=[1],
-        step_weights=[1.0],
+        frame_strides=[1],
+        stride_weights=[1.0],
         scale=(0.5, 0.9),
         mirror=0,
     )
@@ -152,7 +152,7 @@ def test_a_crop_is_not_enlarged_where_the_source_is_large_enough() -> None:
 
 
 def test_short_videos_take_smaller_steps_or_are_left_out() -> None:
-    config = replace(SQUARE, steps=[3], step_weights=[1.0])
+    config = replace(SQUARE, frame_strides=[3], stride_weights=[1.0])
     batch = clips_of(Plain("plain", [4, 3, 8]), config, group=64)[0]
     keys = {key.removesuffix(" mirrored") for key in batch.keys}
     assert "plain:v0@0+1" in keys
@@ -239,8 +239,8 @@ def test_resizing_averages_over_the_pixels_that_vanish() -> None:
         ({"sizes": []}, "sizes"),
         ({"sizes": [(0, 8)]}, "sizes"),
         ({"size_weights": [1.0, 2.0]}, "size_weights"),
-        ({"steps": [0]}, "steps"),
-        ({"step_weights": [0.0, 0.0, 0.0]}, "step_weights"),
+        ({"frame_strides": [0]}, "frame_strides"),
+        ({"stride_weights": [0.0, 0.0, 0.0]}, "stride_weights"),
         ({"scale": (0.5, 1.5)}, "scale"),
         ({"mirror": 2.0}, "mirror"),
     ],

@@ -9,7 +9,6 @@ import pyarrow.parquet
 import pytest
 
 from evatok.data.manifest import (
-    Decoded,
     Manifest,
     ManifestError,
     ManifestRow,
@@ -20,24 +19,28 @@ from evatok.data.manifest import (
 )
 from evatok.data.storage import StorageError
 
-GOOD = ManifestRow("a/ü.mp4", "a", 1234, "ab" * 32, Decoded(20, 29.97, (48, 64), "h264"))
+GOOD = ManifestRow("a/ü.mp4", "a", 1234, "ab" * 32, 20, 29.97, 48, 64, "h264")
 BAD = ManifestRow("b.mkv", "", 0, None, reason="the file is empty")
 
 
 def test_rows_survive(tmp_path: Path) -> None:
-    manifest = Manifest((GOOD, BAD), str(tmp_path / "videos"))
+    manifest = Manifest.of((GOOD, BAD), str(tmp_path / "videos"))
+    assert (len(manifest), manifest[0], manifest[1], list(manifest)) == (2, GOOD, BAD, [GOOD, BAD])
+    with pytest.raises(IndexError):
+        manifest[2]
     for url in (str(tmp_path / "m.parquet"), "memory://manifests/m.parquet"):
         write_manifest(manifest, url)
         assert read_manifest(url) == manifest
-    assert (manifest.good, manifest.bad) == ((GOOD,), (BAD,))
-    shards = Manifest((replace(GOOD, shard="shard-000000.tar", offset=512),))
+    assert (list(manifest.good), list(manifest.bad)) == ([GOOD], [BAD])
+    assert manifest != Manifest.of((GOOD, BAD)) and manifest != Manifest.of((GOOD,), manifest.folder)
+    shards = Manifest.of((replace(GOOD, shard="shard-000000.tar", offset=512),))
     write_manifest(shards, tmp_path / "s.parquet")
     assert read_manifest(tmp_path / "s.parquet") == shards
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.parquet", "s.parquet"]
 
 
 def test_any_tool_reads_the_columns(tmp_path: Path) -> None:
-    write_manifest(Manifest((GOOD, BAD)), tmp_path / "m.parquet")
+    write_manifest(Manifest.of((GOOD, BAD)), tmp_path / "m.parquet")
     good, bad = pyarrow.parquet.read_table(tmp_path / "m.parquet").to_pylist()
     expected = {"path": "a/ü.mp4", "label": "a", "frames": 20, "fps": 29.97, "height": 48, "width": 64, "codec": "h264"}
     assert good == expected | {"bytes": 1234, "sha256": "ab" * 32, "reason": None, "shard": None, "offset": None}
@@ -46,7 +49,7 @@ def test_any_tool_reads_the_columns(tmp_path: Path) -> None:
 
 def test_the_folder_moves_with_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "old" / "videos").mkdir(parents=True)
-    write_manifest(Manifest((GOOD,), str(tmp_path / "old" / "videos")), tmp_path / "old" / "m.parquet")
+    write_manifest(Manifest.of((GOOD,), str(tmp_path / "old" / "videos")), tmp_path / "old" / "m.parquet")
     (tmp_path / "old").rename(tmp_path / "new")
     assert read_manifest(tmp_path / "new" / "m.parquet").folder == str(tmp_path / "new" / "videos")
 
@@ -74,17 +77,34 @@ def test_what_is_no_manifest_is_said_to_be_none(tmp_path: Path) -> None:
             read_manifest(path)
 
 
-def test_rows_and_manifests_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"b\.mkv: either what decoding found or a reason"):
-        replace(BAD, reason=None)
-    with pytest.raises(ValueError, match="shard and offset"):
-        replace(GOOD, offset=3)
-    with pytest.raises(ValueError, match=r"'b\.mkv' more than once"):
-        Manifest((BAD, BAD))
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((GOOD, replace(BAD, reason=None)), r"b\.mkv: either what decoding found or a reason must"),
+        ((replace(GOOD, reason="it is ugly"),), r"a/ü\.mp4: either what decoding found or a reason must"),
+        ((replace(GOOD, height=None),), r"a/ü\.mp4: either what decoding found or a reason must"),
+        ((replace(GOOD, offset=3), BAD), r"a/ü\.mp4: both shard and offset, or neither, must"),
+        ((BAD, GOOD, BAD), r"it lists 'b\.mkv' more than once"),
+    ],
+)
+def test_rows_are_checked(rows: tuple[ManifestRow, ...], said: str, tmp_path: Path) -> None:
+    write_manifest(Manifest.of(rows), tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=rf"m\.parquet is not a manifest: its rows are wrong \({said}"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+def test_rows_may_be_many_and_in_any_order(tmp_path: Path) -> None:
+    """More than are made at once; sorting puts them in order."""
+    rows = [replace(GOOD, path=f"{number:05d}", frames=number) for number in reversed(range(70_000))]
+    manifest = Manifest.of(iter(rows))
+    write_manifest(manifest, tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet") == manifest
+    assert len(manifest) == 70_000 and manifest[69_999] == rows[-1] and list(manifest) == rows
+    assert [row.frames for row in manifest.sorted_by("path")] == list(range(70_000))
 
 
 def test_summary_counts_and_names(tmp_path: Path) -> None:
-    assert summary(Manifest((GOOD, BAD))).splitlines() == [
+    assert summary(Manifest.of((GOOD, BAD))).splitlines() == [
         "1 good videos: 20 frames, 0.0 MB, 1 h264",
         "1 bad videos:",
         "  b.mkv: the file is empty",

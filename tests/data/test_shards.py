@@ -93,7 +93,7 @@ def test_shards_are_tar_files_in_webdatasets_layout(folder: Path, tmp_path: Path
 
 def test_the_manifest_says_where_every_byte_is(folder: Path, tmp_path: Path) -> None:
     made(folder, tmp_path / "shards")
-    rows = read_manifest(tmp_path / "shards" / "manifest.parquet").rows
+    rows = list(read_manifest(tmp_path / "shards" / "manifest.parquet"))
     assert [row.path for row in rows] == sorted(row.path for row in rows) and len(rows) == 6
     for row in rows:
         assert row.shard is not None and row.offset is not None
@@ -245,7 +245,7 @@ def test_reading_takes_the_videos_bytes_and_no_others(
 ) -> None:
     made(folder, tmp_path / "shards")
     source = ShardsSource(ShardsConfig(str(tmp_path / "shards")))
-    rows = {row.path: row for row in read_manifest(tmp_path / "shards" / "manifest.parquet").rows}
+    rows = {row.path: row for row in read_manifest(tmp_path / "shards" / "manifest.parquet")}
     reads = []
     real = Place.read
 
@@ -266,7 +266,7 @@ def test_a_shard_that_is_cut_short_or_gone_fails_its_videos_alone(folder: Path, 
     data = files.cat(f"{memory}/shard-000000.tar")
     files.pipe(f"{memory}/shard-000000.tar", data[: len(data) // 2])
     files.rm(f"{memory}/shard-000001.tar")
-    rows = {row.path: row for row in read_manifest(f"{memory}/manifest.parquet").rows}
+    rows = {row.path: row for row in read_manifest(f"{memory}/manifest.parquet")}
     for index in range(len(source)):
         row = rows[source.describe(index).key]
         assert row.offset is not None

@@ -15,6 +15,7 @@ from benchmarks import (
     cpu_defaults,
     fuzz,
     gpu,
+    manifests,
     memory,
     operations,
     recipes,
@@ -28,6 +29,7 @@ from benchmarks import (
 )
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
+from evatok.data.manifest import read_manifest
 from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig
 from evatok.evaluation.strategies import SWEEP
@@ -50,7 +52,7 @@ from evatok.training.loop import LoopConfig
 from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config
 
-LOSS = ReconstructionLossConfig(network="alex", perceptual_frames=1)
+LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
@@ -60,6 +62,16 @@ def test_fuzz_record_adds_up(tmp_path: Path) -> None:
     assert sum(record["reasons"].values()) == record["bad"] > 0
     assert record["by_kind"]["unchanged"] == {"good": 2, "bad": 0}
     assert record["contradictions"] == [] and 0 < record["peak_memory_mib"] < 4096
+
+
+def test_manifests_are_opened_and_their_good_videos_counted(tmp_path: Path) -> None:
+    made = list(manifests.rows(2000))
+    assert [row.path for row in made] == sorted({row.path for row in made}) and len({row.label for row in made}) == 1000
+    assert manifests.write(str(tmp_path / "manifest.parquet"), 2000) > 2000 * 64
+    assert list(read_manifest(tmp_path / "manifest.parquet")) == made
+    seconds, memory = manifests.open_and_count(str(tmp_path))
+    assert seconds > 0 and memory >= 0
+    assert sum(row.reason is not None for row in made) == 20
 
 
 def test_source_speed_has_every_source_and_number_of_workers(
@@ -83,7 +95,7 @@ def test_records_say_what_made_them(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert record["rows"] == [{"name": "a", "value": 1.23456}] and record["seed"] == 3
     assert {"command", "commit", "torch", "threads", "device"} <= record["environment"].keys()
     printed = capsys.readouterr().out
-    assert printed.startswith("| name | value |\n| --- | --- |\n| a | 1.23 |\n") and torch.__version__ in printed
+    assert printed.startswith("| name | value |\n| ---- | ----: |\n| a    |  1.23 |\n") and torch.__version__ in printed
 
 
 def test_operations_are_those_that_torch_counts() -> None:

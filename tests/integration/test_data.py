@@ -62,7 +62,7 @@ def test_the_commands_of_the_page(
     record = json.loads((videos / "runs/mine/final/training.json").read_text())
     assert record["config"]["init_from"] == "evatok-tiny-proxy" and record["clips"] == 4
     assert record["config"]["data"]["train"][0]["shards"] == "my/shards"
-    assert {row.label for row in read_manifest("my/shards/manifest.parquet").rows} == {"walking", "running"}
+    assert {row.label for row in read_manifest("my/shards/manifest.parquet")} == {"walking", "running"}
     assert "comparison holds reconstruction.mp4" in compared
     assert probe(videos / "comparison" / "reconstruction.mp4").size == (72, 96)
 

@@ -1,10 +1,12 @@
 """Two processes do what one does with twice the batches, also where each holds half of every weight."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from evatok.data import folders
+from evatok.data.folders import FolderConfig, FolderSource
 from evatok.nn.packed import Layout
 from evatok.stages.proxy import CodebookConfig
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
+from evatok.utils.ranks import meet
+from evatok.video.file import VideoInfo
 from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config, write_config
 
@@ -145,6 +151,43 @@ def test_the_entropy_is_that_of_the_mean_over_all_processes(tmp_path: Path) -> N
     halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for parts, expected in zip(zip(*halves, strict=True), entropy_and_gradient(slice(4)), strict=True):
         torch.testing.assert_close(torch.stack(parts).mean(0), expected)
+
+
+def open_one_of_two(rank: int, folder: Path, videos: Path, port: int) -> None:
+    """Writes what a process sees of a folder, and which files it looked at itself."""
+    torch.set_num_threads(1)
+    looked: list[str] = []
+    real = folders.look_at
+
+    def look_at(path: Path) -> VideoInfo:
+        looked.append(path.name)
+        return real(path)
+
+    folders.look_at = look_at
+    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in launched.items()} | {"CUDA_VISIBLE_DEVICES": ""})
+    meet()
+    source = FolderSource(FolderConfig(str(videos), max_bad=0.5))
+    entries = [astuple(source.describe(number)) for number in range(len(source))]
+    with pytest.raises(ValueError, match="has the columns file, but 'path' is not among them") as refused:
+        FolderSource(FolderConfig(str(videos), index="index.csv"))
+    seen = {"entries": entries, "skipped": list(map(astuple, source.skipped)), "refused": str(refused.value)}
+    (folder / f"{rank}.json").write_text(json.dumps({"looked": sorted(looked), "seen": seen}))
+    dist.destroy_process_group()
+
+
+def test_one_of_two_processes_looks_at_a_folder(tmp_path: Path, video_folder: Path) -> None:
+    (video_folder / "empty.mp4").touch()
+    (video_folder / "index.csv").write_text("file\na.mp4\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(open_one_of_two, (tmp_path, video_folder, port), nprocs=2)
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert one["looked"] == sorted(path.name for path in video_folder.rglob("*.m*")) and two["looked"] == []
+    assert one["seen"] == two["seen"]
+    assert len(one["seen"]["entries"]) == len(one["looked"]) - 1
+    assert [path for path, _ in one["seen"]["skipped"]] == ["empty.mp4"]
 
 
 @pytest.mark.parametrize(("launch", "words"), [(TWO, []), (TWO_SHARDED, ["--shard"])], ids=["copies", "shards"])

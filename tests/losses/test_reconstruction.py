@@ -12,7 +12,7 @@ def clips(seed: int) -> torch.Tensor:
 
 def test_terms_are_weighted_means() -> None:
     video = clips(0)
-    loss = ReconstructionLoss(ReconstructionLossConfig(l1=2.0, perceptual=0.5, network="alex"))
+    loss = ReconstructionLoss(ReconstructionLossConfig(l1=2.0, perceptual=0.5, lpips_net="alex"))
     terms = loss(video + 0.25, video, torch.Generator())
     assert terms["l1"].item() == pytest.approx(0.5, abs=1e-5)
     assert loss.lpips is not None
@@ -21,7 +21,7 @@ def test_terms_are_weighted_means() -> None:
 
 
 def test_nothing_is_lost_between_equal_videos_and_the_gradient_is_finite() -> None:
-    loss = ReconstructionLoss(ReconstructionLossConfig(network="alex"))
+    loss = ReconstructionLoss(ReconstructionLossConfig(lpips_net="alex"))
     output = clips(0).requires_grad_()
     terms = loss(output, clips(0), torch.Generator())
     assert terms["l1"] == 0 and terms["lpips"].abs() < 1e-6
@@ -30,7 +30,7 @@ def test_nothing_is_lost_between_equal_videos_and_the_gradient_is_finite() -> No
 
 
 def test_perceptual_frames_are_spread_random_and_repeatable() -> None:
-    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual_frames=4, network="alex"))
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual_frames=4, lpips_net="alex"))
     drawn = [loss._frames(16, torch.Generator().manual_seed(seed)).tolist() for seed in range(20)]
     assert all(4 * part <= frame < 4 * part + 4 for frames in drawn for part, frame in enumerate(frames))
     assert len({tuple(frames) for frames in drawn}) > 10

@@ -69,7 +69,7 @@ def record(checksum: str, *, longest_lpips: float = 0.2) -> EvaluationRecord:
         frame_step=1,
         size=(32, 32),
         seed=3,
-        network="alex",
+        lpips_net="alex",
         credits=("Some Film, CC-BY 3.0",),
         versions={"evatok": "0.1.0", "torch": "2.13.0"},
         commit=None,
@@ -265,6 +265,7 @@ def test_record_from_before_blocks_and_x264_is_read(tmp_path: Path) -> None:
     del entries["x264"]
     for scores in entries["result"]["sources"][0]["scores"]:
         del scores["blocks"]
+    entries["network"] = entries.pop("lpips_net")
     path.write_text(json.dumps(entries))
     assert EvaluationRecord.read(path) == record("0123456789abcdef")
 

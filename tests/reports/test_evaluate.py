@@ -60,7 +60,7 @@ def test_record_has_what_makes_the_numbers(
     assert (record.tokenizer, record.checksum) == ("mini", mini.checksum)
     assert record.command == "evatok evaluate --config 'my file.yaml'"
     assert (record.size, record.frames, record.frame_step, record.seed) == ((32, 32), 16, 1, 5)
-    assert (record.network, record.split, record.credits) == ("alex", "validation", ("nobody",))
+    assert (record.lpips_net, record.split, record.credits) == ("alex", "validation", ("nobody",))
     assert record.versions["torch"] == torch.__version__
 
     source = config.sources[0]
@@ -100,7 +100,7 @@ def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:
 
 def test_sources_of_one_name_are_refused(config: EvaluationConfig) -> None:
     twice = EvaluationConfig(config.tokenizer, config.sources * 2, config.folder, clips=1, size=(32, 32))
-    with pytest.raises(ValueError, match="two sources are called noise"):
+    with pytest.raises(ValueError, match="two sources of held-out clips are called noise"):
         evaluate(twice)
 
 
@@ -138,7 +138,7 @@ def test_shipped_config() -> None:
 
 def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:
     clips = validation_clips(FolderSource(FolderConfig(str(video_folder))), 5, (32, 32))
-    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, network="alex"))
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, lpips_net="alex"))
     found = validate(mini, {"noise": clips}, loss)
 
     decoded = mini.reconstruct(clips.video, (4, 4, 4, 4), fit="none")

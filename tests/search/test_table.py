@@ -54,6 +54,11 @@ def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:
     assert plain[0]["key"] == "a:x@0+1" and plain[0]["lpips"] == pytest.approx([0.4, 0.2, 0.6, 0.5, 0.4, 0.2])
 
 
+def test_what_made_an_older_table_has_its_new_name(tmp_path: Path) -> None:
+    replace(TABLE, made_by={"tokenizer": "t", "network": "vgg"}).write(tmp_path / "part.parquet")
+    assert SearchTable.read(tmp_path / "part.parquet").made_by == {"tokenizer": "t", "lpips_net": "vgg"}
+
+
 def test_tables_of_one_making_join() -> None:
     both = SearchTable.joined([TABLE, replace(TABLE, places=(4, 5), keys=("b:x@0+1", "b:y@0+1"), skipped={})])
     assert both.places == (0, 2, 4, 5) and both.skipped == TABLE.skipped

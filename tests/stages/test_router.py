@@ -53,7 +53,7 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTr
         optimizer=OptimizerConfig(lr=3e-3, warmup=2),
         loop=LoopConfig(steps=8, precision="no", log_every=4, validate_every=8, checkpoint_every=4),
         batch=4,
-        keep=0.5,
+        keep_patches=0.5,
         ema_decay=0.9,
     )
 
@@ -95,7 +95,7 @@ def test_some_of_the_clips_keep_frames_and_values_together(config: RouterTrainin
 
 def test_it_learns_what_can_be_seen(config: RouterTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, steps=150, validate_every=150, checkpoint_every=150))
-    config = replace(config, keep=1.0, augment=0.0)
+    config = replace(config, keep_patches=1.0, augment=0.0)
     task = RouterTask.opened(config)
     clips = SearchedClips(Path(config.train))
     video = torch.stack([clips.frames(row) for row in range(6)])
@@ -168,5 +168,5 @@ def test_searches_that_do_not_belong_together_are_refused(config: RouterTraining
         RouterTask.opened(replace(config, model=replace(config.model, levels=(4, 16))))
     with pytest.raises(ValueError, match="must be the 16 frames"):
         RouterTask.opened(replace(config, model=replace(config.model, patch=(2, 8, 8))))
-    with pytest.raises(ValueError, match="keep must be above 0"):
-        replace(config, keep=0.0)
+    with pytest.raises(ValueError, match="keep_patches must be above 0"):
+        replace(config, keep_patches=0.0)

@@ -38,7 +38,7 @@ def test_search_of_drawn_clips(config: SearchConfig, tmp_path: Path) -> None:
     assert table.places == (0, 1, 2, 3, 4) and table.clip_lpips.shape == (5, 16)
     clips = open_clips(config, 16)
     assert table.keys == tuple(clips[place].keys[0] for place in range(5))
-    assert table.made_by["network"] == "alex" and "clips" not in table.made_by
+    assert table.made_by["lpips_net"] == "alex" and "clips" not in table.made_by
     assert torch.isfinite(table.lpips).all() and (table.mse > 0).all()
     cheap = CheapPredictors.read(tmp_path / "table" / "predictors.safetensors")
     torch.testing.assert_close(cheap.tables(table)["mean"][0], table.clip_lpips.double().mean(0))

@@ -88,6 +88,8 @@ def test_fields_below_their_least_value_are_named() -> None:
 def test_tuples_and_dictionaries_of_dataclasses_come_back() -> None:
     album = Album((Circle(1), Circle(2)), {"a": (Square(2),), "b": ()}, (3, 4))
     assert from_dict(Album, json.loads(json.dumps(asdict(album)))) == album
+    with pytest.raises(ValueError, match=r"2 values are needed, got \[3\]"):
+        from_dict(Album, asdict(album) | {"size": [3]})
 
 
 @dataclass(frozen=True)

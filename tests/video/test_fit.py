@@ -94,6 +94,8 @@ def test_equal_sizes_are_left_alone(mode: str) -> None:
 def test_every_byte_survives() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_bytes(to_signed(values)), values)
+    outside = torch.tensor([-1.5, -1.0, -1 + 0.6 / 127.5, 0.0, 1.0, 1.5])
+    assert to_bytes(outside).tolist() == [0, 0, 1, 128, 255, 255]
     assert to_signed(values)[[0, 255]].tolist() == [-1.0, 1.0]
 
 

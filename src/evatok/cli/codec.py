@@ -53,9 +53,9 @@ def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     """Write a video's reconstruction, the two side by side, a picture and numbers."""
     _add_video(parser, "folder for what it writes.")
     given = parse()
-    from evatok.codec.reconstruct import FILES, reconstruct_file, table
+    from evatok.codec.reconstruct import FILES, reconstruct_file, scores_table
 
-    print(table([reconstruct_file(given.video, given.output, **_choices(given))]))
+    print(scores_table([reconstruct_file(given.video, given.output, **_choices(given))]))
     print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")
 
 

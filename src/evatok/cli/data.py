@@ -1,5 +1,6 @@
 """Commands that prepare training data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,8 @@ def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
     given = parse()
     from evatok.data.toy.film import CREDIT, prepare_big_buck_bunny
 
-    counts = prepare_big_buck_bunny(given.folder, given.height)
-    if not counts.train_shots:
-        raise FileExistsError(f"{given.folder} exists and holds no shots; choose another folder")
-    print(f"{given.folder}/train: {counts.train_shots} shots, {counts.train_frames} frames")
-    print(f"{given.folder}/validation: {counts.validation_shots} shots, {counts.validation_frames} frames")
+    made = prepare_big_buck_bunny(given.folder, given.height)
+    _print_made(given.folder, "shots", made)
     print(CREDIT)
 
 
@@ -72,12 +70,16 @@ def footage(parser: ArgumentParser, parse: Parse) -> None:
     given = parse()
     from evatok.data.toy.footage import CREDIT, prepare_footage
 
-    counts = prepare_footage(given.folder, given["from"], given.height)
-    if not counts.train_videos:
-        raise FileExistsError(f"{given.folder} exists and holds no footage; choose another folder")
-    print(f"{given.folder}/train: {counts.train_videos} videos, {counts.train_frames} frames")
-    print(f"{given.folder}/validation: {counts.validation_videos} videos, {counts.validation_frames} frames")
+    made = prepare_footage(given.folder, given["from"], given.height)
+    _print_made(given.folder, "videos", made)
     print(CREDIT)
+
+
+def _print_made(folder: Path, what: str, made: Mapping[str, tuple[int, int]]) -> None:
+    if not made["train"][0]:
+        raise FileExistsError(f"{folder} exists and holds no {what}; choose another folder")
+    for part, (videos, frames) in made.items():
+        print(f"{folder}/{part}: {videos} {what}, {frames} frames")
 
 
 def _parse_scan(parser: ArgumentParser, parse: Parse) -> Namespace:

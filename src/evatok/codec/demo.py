@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import Scored, compare, evenly, filled_together, panel, table
+from evatok.codec.reconstruct import Scored, compare, evenly, filled_together, panel, scores_table
 from evatok.data.toy.film import sample_path
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
@@ -59,13 +59,17 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
         _write_picture(part / "reconstructions.png", clip, model.config.blocks, model.config.levels, scores, videos)
         captions = ["original", *(f"{score.tokens_per_second:.0f} tokens/s" for score in scores)]
         write_video(part / "side_by_side.mp4", _beside([clip.frames, *videos], captions), fps=clip.fps)
-        text, names = [f"{source.name}, {len(clip.frames)} frames", table(scores)], "reconstructions.png"
+        text, names = [f"{source.name}, {len(clip.frames)} frames", scores_table(scores)], "reconstructions.png"
         if model.router:
             clips = {source.stem: clip}
             if video is None:
                 start, end = LIVELY_SECONDS
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)
-            text += ["", "What the router chooses:", table(_adaptive(part / "adaptive.png", model, clips, lpips))]
+            text += [
+                "",
+                "What the router chooses:",
+                scores_table(_adaptive(part / "adaptive.png", model, clips, lpips)),
+            ]
             names += ", adaptive.png"
     names += ", side_by_side.mp4 and a token file for each length"
     return "\n".join([*text, f"{folder} holds {names}"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from evatok.codec.files import Asked, FileError, bits_per_pixel
-from evatok.evaluation.metrics import ReconstructionMetrics, to_uint8
+from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import resized, side_by_side
 from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
@@ -23,7 +23,8 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
 from evatok.utils.background import in_background
 from evatok.utils.files import write_text
-from evatok.video.fit import Fit, Mode
+from evatok.utils.tables import table
+from evatok.video.fit import Fit, Mode, to_bytes
 from evatok.video.reading import VideoReader, write_video
 
 FILES = ("reconstruction.mp4", "side_by_side.mp4", "picture.png", "tokens.tokens", "metrics.json")
@@ -159,7 +160,7 @@ def compare(
     while clip := list(islice(decoded, model.config.clip_frames)):
         original, reconstruction = torch.stack(list(islice(frames, len(clip)))), torch.stack(clip)
         if min(fit.inner[2:]) >= SMALLEST:
-            seen = to_uint8(_part(fit.apply(original), fit.inner))
+            seen = to_bytes(_part(fit.apply(original), fit.inner))
             metrics.update(seen[None], _part(reconstruction, fit.inner)[None])
         yield _part(original, fit.box), fit.undo(reconstruction)
 
@@ -207,10 +208,9 @@ def evenly(frames: int, count: int) -> list[int]:
     return [(2 * i + 1) * frames // (2 * count) for i in range(count)]
 
 
-def table(rows: Sequence[Scored]) -> str:
+def scores_table(rows: Sequence[Scored]) -> str:
     """Scores as text, a row each, and the protocol below."""
-    names = ("assignment", "tokens", "tokens/s", "bits/pixel", "PSNR", "SSIM", "LPIPS")
-    lines = [names] + [
+    cells = [
         (
             row.assignment,
             f"{row.tokens}",
@@ -222,9 +222,8 @@ def table(rows: Sequence[Scored]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    text = ["  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([*text, f"({rows[0].protocol})"])
+    header = ("assignment", "tokens", "tokens/s", "bits/pixel", "PSNR", "SSIM", "LPIPS")
+    return f"{table(header, cells)}\n({rows[0].protocol})"
 
 
 def block_edges(tokens: Tokens) -> list[float]:

@@ -121,13 +121,13 @@ def _decodes(codec: str) -> bool:
 
 def _config(file: Path, folder: Path, steps: int) -> ProxyConfig:
     always_the_same = ClipSamplerConfig(
-        sizes=[(64, 64)], size_weights=[1.0], scale=(1.0, 1.0), steps=[1], step_weights=[1.0], mirror=0.0
+        sizes=[(64, 64)], size_weights=[1.0], scale=(1.0, 1.0), frame_strides=[1], stride_weights=[1.0], mirror=0.0
     )
     return ProxyConfig(
         folder=str(folder),
         data=DataConfig(train=[FileConfig(str(file))], clips=always_the_same, group=2),
         model=PRESETS["tiny"],
-        loss=ReconstructionLossConfig(network="alex", perceptual_frames=8),
+        loss=ReconstructionLossConfig(lpips_net="alex", perceptual_frames=8),
         codebook=CodebookConfig(warmup=0, window=20, groups=32),
         optimizer=OptimizerConfig(kind="muon", lr=1e-3, warmup=10),
         ema_decay=0.9,

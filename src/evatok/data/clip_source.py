@@ -1,9 +1,11 @@
 """What a source of clips is: numbered videos of which any run of frames can be asked for."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -27,38 +29,50 @@ class SourceConfig(ABC):
         """Share of training clips, relative to the other sources' weights."""
 
 
-class ClipSource(Protocol):
-    """Numbered videos, described without reading them. The same frames come out whenever they are read."""
+class ClipSource(ABC):
+    """Numbered videos, described without reading them. The same frames come out whenever they are read.
 
-    @property
-    def name(self) -> str:
-        """Short name for logs, keys and tables; differs between the sources of a run."""
-        ...
+    Args:
+        name: short, for logs, keys and tables; differs between the sources of a run.
+        classes: names of the classes that `VideoEntry.label` counts; empty where there are none.
+    """
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes that `VideoEntry.label` counts; empty where there are none."""
-        ...
+    name: str
+    classes: tuple[str, ...]
 
+    @abstractmethod
     def __len__(self) -> int:
         """Number of videos."""
-        ...
 
+    @abstractmethod
     def describe(self, index: int) -> VideoEntry:
         """What is known of video `index` without reading it."""
-        ...
 
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of each video."""
+        return np.array([self.describe(index).frames for index in range(len(self))], np.int64)
+
+    @abstractmethod
     def identities(self, index: int) -> tuple[str, ...]:
         """What names video `index` whatever the source: two videos that share one of these are the same."""
-        ...
 
+    def candidates(self, names: Set[str]) -> Iterable[int]:
+        """Videos among which are all that have one of these identities, in order: all, unless a source knows better."""
+        return range(len(self))
+
+    @abstractmethod
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of video `index`: uint8 (count, 3, H, W).
 
         Raises:
             VideoError: these frames cannot be read; other clips of the source may well be.
         """
-        ...
+
+
+def check_weight(weight: float) -> None:
+    """Raise ValueError unless `weight` may be a source's share of the training clips."""
+    if not weight > 0:
+        raise ValueError(f"weight of a source must be greater than 0, not {weight}")
 
 
 def check_range(entry: VideoEntry, start: int, count: int, step: int) -> None:

@@ -50,8 +50,8 @@ class ClipSamplerConfig:
         size_weights: how often each of `sizes` is drawn, relative to the others.
         scale: the crop's side, from and to, as a share of the largest crop of its aspect ratio in the source;
             a crop is never smaller than the clip's size unless the source is.
-        steps: distances in frames between the frames of a clip.
-        step_weights: how often each of `steps` is drawn. Where a video is too short, a smaller step is taken.
+        frame_strides: distances in frames between the frames of a clip.
+        stride_weights: how often each of `frame_strides` is drawn. Where a video is too short, a smaller one is taken.
         mirror: probability that a clip is mirrored left to right.
     """
 
@@ -59,8 +59,8 @@ class ClipSamplerConfig:
     sizes: list[tuple[int, int]] = field(default_factory=lambda: [(64, 64), (48, 88), (56, 72), (72, 56)])
     size_weights: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.1, 0.1])
     scale: tuple[float, float] = (0.35, 1.0)
-    steps: list[int] = field(default_factory=lambda: [1, 2, 3])
-    step_weights: list[float] = field(default_factory=lambda: [0.5, 0.3, 0.2])
+    frame_strides: list[int] = field(default_factory=lambda: [1, 2, 3])
+    stride_weights: list[float] = field(default_factory=lambda: [0.5, 0.3, 0.2])
     mirror: float = 0.5
 
     def __post_init__(self) -> None:
@@ -68,10 +68,10 @@ class ClipSamplerConfig:
             raise ValueError(f"frames must be at least 1, not {self.frames}")
         if not self.sizes or any(side < 1 for size in self.sizes for side in size):
             raise ValueError(f"sizes must be one or more pairs of a height and a width, not {self.sizes}")
-        if not self.steps or any(step < 1 for step in self.steps):
-            raise ValueError(f"steps must be one or more distances of at least 1, not {self.steps}")
+        if not self.frame_strides or any(stride < 1 for stride in self.frame_strides):
+            raise ValueError(f"frame_strides must be one or more distances of at least 1, not {self.frame_strides}")
         _check_weights("size_weights", self.size_weights, "sizes", len(self.sizes))
-        _check_weights("step_weights", self.step_weights, "steps", len(self.steps))
+        _check_weights("stride_weights", self.stride_weights, "frame_strides", len(self.frame_strides))
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two shares, 0 < from <= to <= 1, not {self.scale}")
         if not 0 <= self.mirror <= 1:
@@ -149,7 +149,7 @@ class TrainingClips(Dataset[ClipBatch]):
         self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Tensor, int, str]:
         config, entry = self._config, source.describe(video)
-        step = config.steps[_draw(rng, config.step_weights)]
+        step = config.frame_strides[_draw(rng, config.stride_weights)]
         step = min(step, max((entry.frames - 1) // max(config.frames - 1, 1), 1))
         start = int(rng.integers(entry.frames - (config.frames - 1) * step))
         box = _random_box(entry, size, config.scale, rng)
@@ -164,8 +164,7 @@ class _VideoDrawer:
 
     def __init__(self, source: ClipSource, frames: int) -> None:
         self.source = source
-        places = [max(source.describe(video).frames - frames + 1, 0) for video in range(len(source))]
-        self._up_to = np.cumsum(places)
+        self._up_to = np.cumsum(np.maximum(source.lengths() - frames + 1, 0))
         if not len(source) or not self._up_to[-1]:
             raise ValueError(f"{source.name} has no video of at least {frames} frames")
 
@@ -192,8 +191,8 @@ class FixedClips(Dataset[ClipBatch]):
         self, source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
     ) -> None:
         self._span = (frames - 1) * step + 1
-        self._usable = [video for video in range(len(source)) if source.describe(video).frames >= self._span]
-        if not self._usable:
+        self._usable = np.flatnonzero(source.lengths() >= self._span)
+        if not len(self._usable):
             raise ValueError(f"{source.name} has no video of at least {self._span} frames")
         self._source, self._count, self._size, self._frames = source, count, size, frames
         self._step, self._seed = step, seed
@@ -203,7 +202,7 @@ class FixedClips(Dataset[ClipBatch]):
 
     def __getitem__(self, number: int) -> ClipBatch:
         """Clip `number`: a ClipBatch of one, whose label is that of the source; VideoError if it cannot be read."""
-        video = self._usable[int((number + 0.5) * len(self._usable) / self._count)]
+        video = int(self._usable[int((number + 0.5) * len(self._usable) / self._count)])
         entry = self._source.describe(video)
         start = int(np.random.default_rng([self._seed, number]).integers(entry.frames - self._span + 1))
         frames = self._source.read(video, start, self._frames, self._step)
@@ -223,6 +222,18 @@ def validation_clips(
     """
     clips = FixedClips(source, count, size, frames, step, seed)
     return joined([clips[number] for number in range(count)])
+
+
+def held_out_clips(
+    sources: Sequence[ClipSource], count: int, size: tuple[int, int], frames: int, step: int = 1, seed: int = 0
+) -> dict[str, ClipBatch]:
+    """`validation_clips` of each source by its name; ValueError also if two have one name."""
+    batches: dict[str, ClipBatch] = {}
+    for source in sources:
+        if source.name in batches:
+            raise ValueError(f"two sources of held-out clips are called {source.name}; give them names of their own")
+        batches[source.name] = validation_clips(source, count, size, frames, step, seed)
+    return batches
 
 
 def joined(batches: Sequence[ClipBatch]) -> ClipBatch:

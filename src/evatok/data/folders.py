@@ -1,19 +1,25 @@
 """Video files as a source of clips: a folder (a subfolder is a class), an index of files, or one file."""
 
-from collections.abc import Iterable
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow
+import pyarrow.compute
 from torch import Tensor
 
-from evatok.data.clip_source import SourceConfig, VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
 from evatok.data.listing import Listed, find_index, read_index, videos_of
-from evatok.data.manifest import ManifestRow, is_manifest, read_manifest
-from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance, too_short
-from evatok.data.scanned import classes_of, content_identity, entries_of
-from evatok.video.file import VideoFile
+from evatok.data.manifest import Manifest, ManifestRow, is_manifest, misnamed, read_manifest
+from evatok.data.quarantine import check_tolerance
+from evatok.data.scanned import ScannedSource
+from evatok.utils.ranks import by_one
+from evatok.video.file import VideoFile, VideoInfo
 from evatok.video.reading import VideoError, probe, read_clip
+
+_FILE = "file:"  # what the identity of a file begins with
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,11 @@ class FileConfig(SourceConfig):
         check_weight(self.weight)
 
 
-def check_weight(weight: float) -> None:
-    """Raise ValueError unless `weight` may be a source's share of the training clips."""
-    if not weight > 0:
-        raise ValueError(f"weight of a source must be greater than 0, not {weight}")
-
-
-class FolderSource:
+class FolderSource(ScannedSource):
     """The usable videos of a folder, each looked at once when the source is made, or by a scan before.
 
-    A file that cannot be used is skipped and listed in `skipped` with the reason. A file that turns out to be
-    broken only when it is read later is added to `failed`, and its reader told by VideoError; so is one whose size
-    is not what it was when it was scanned.
+    A file whose size is not what it was when it was looked at counts as broken. Where processes train together, one
+    of them looks and the others take what it found: all must make the source.
 
     Raises:
         ValueError: the folder or index does not exist, or holds no usable video.
@@ -73,70 +72,37 @@ class FolderSource:
     """
 
     def __init__(self, config: FolderConfig) -> None:
-        root = Path(config.folder)
-        if not root.is_dir():
-            raise ValueError(f"folder of videos {root} does not exist or is not a folder")
-        self.name = config.name or root.resolve().name
-        self._root = root
-        self._scanned: dict[str, ManifestRow] = {}
-        index = find_index(root, config.index) if config.index else None
-        if index and is_manifest(index):
-            rows = read_manifest(index).rows
-            self._scanned = {row.path: row for row in rows}
-            listed = [(row.path, row.label) for row in rows]
-        else:
-            listed = read_index(index) if index else videos_of(root)
-        if not listed:
-            raise ValueError(f"no video files in {index or root}")
-        self.classes = classes_of(listed)
-        if self._scanned:
-            self._entries, skipped = entries_of(rows, self.classes, config.min_frames)
-        else:
-            self._entries, skipped = _probe_all(root, listed, self.classes, config.min_frames)
-        self._bad = Quarantine(self.name, str(root), len(listed), skipped, config.max_bad)
-
-    @property
-    def skipped(self) -> tuple[SkippedVideo, ...]:
-        """Files that are not used."""
-        return self._bad.skipped
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Why files could not be read later, by their keys."""
-        return self._bad.failed
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def describe(self, index: int) -> VideoEntry:
-        """What is known of video `index`; its key is the path within the folder."""
-        return self._entries[index]
+        self._root = Path(config.folder)
+        if not self._root.is_dir():
+            raise ValueError(f"folder of videos {self._root} does not exist or is not a folder")
+        name = config.name or self._root.resolve().name
+        index = find_index(self._root, config.index) if config.index else None
+        scanned = index is not None and is_manifest(index)
+        manifest = read_manifest(index) if index and scanned else by_one(lambda: _look_at_all(self._root, index))
+        if not len(manifest):
+            raise ValueError(f"no video files in {index or self._root}")
+        super().__init__(name, str(self._root), manifest, config.max_bad, config.min_frames)
 
     def identities(self, index: int) -> tuple[str, ...]:
         """The file, and what is in it where a scan has seen that."""
-        key = self._entries[index].key
-        scanned = self._scanned.get(key)
-        return (file_identity(self._root / key), *(content_identity(scanned) if scanned else ()))
+        return (file_identity(self._root / self._row(index).path), *super().identities(index))
 
-    def read(self, index: int, start: int, count: int, step: int) -> Tensor:
-        """Frames `start`, `start + step`, ... of video `index`: uint8 (count, 3, H, W)."""
-        entry = self._entries[index]
-        check_range(entry, start, count, step)
-        try:
-            self._check_unchanged(entry.key)
-            return read_clip(self._root / entry.key, start, count, step)
-        except VideoError as error:
-            self._bad.add(entry.key, str(error))
-            raise
+    def _may_be(self, names: Set[str]) -> Any:
+        """A file that is one of these under another path is as large."""
+        files = [Path(name.removeprefix(_FILE)) for name in names if name.startswith(_FILE)]
+        sizes = pyarrow.array({path.stat().st_size for path in files if path.exists()}, pyarrow.int64())
+        as_large = pyarrow.compute.is_in(self._manifest.table["bytes"], sizes)
+        return pyarrow.compute.or_(super()._may_be(names), as_large)
 
-    def _check_unchanged(self, key: str) -> None:
-        path, scanned = self._root / key, self._scanned.get(key)
-        size = path.stat().st_size if scanned and path.exists() else 0
-        if scanned and size != scanned.bytes:
-            raise VideoError(f"cannot read video '{path}': it has {size} bytes, and had {scanned.bytes} when scanned")
+    def _find(self, row: ManifestRow) -> Path:
+        path = self._root / row.path
+        size = path.stat().st_size if path.exists() else 0
+        if size != row.bytes:
+            raise VideoError(f"cannot read video '{path}': it has {size} bytes, and had {row.bytes} when scanned")
+        return path
 
 
-class FileSource:
+class FileSource(ClipSource):
     """One video file, without a class.
 
     Raises:
@@ -148,8 +114,8 @@ class FileSource:
     def __init__(self, config: FileConfig) -> None:
         self.name = Path(config.file).stem
         self._path = Path(config.file)
-        frames, size = look_at(self._path)
-        self._entry = VideoEntry(key=self._path.name, label=-1, frames=frames, size=size)
+        info = look_at(self._path)
+        self._entry = VideoEntry(key=self._path.name, label=-1, frames=info.frames or 0, size=info.size)
 
     def __len__(self) -> int:
         return 1
@@ -170,35 +136,28 @@ class FileSource:
 
 def file_identity(path: Path) -> str:
     """What names a file in `ClipSource.identities`, by whatever path it is reached."""
-    return f"file:{path.resolve()}"
+    return f"{_FILE}{path.resolve()}"
 
 
-def _probe_all(
-    root: Path, listed: list[Listed], classes: tuple[str, ...], min_frames: int
-) -> tuple[list[VideoEntry], tuple[SkippedVideo, ...]]:
-    """Look at every file once; the order of `listed` is kept."""
-    number = {label: index for index, label in enumerate(classes)}
-
-    def look(item: Listed) -> VideoEntry | SkippedVideo:
-        key, label = item
-        try:
-            frames, size = look_at(root / key)
-        except VideoError as error:
-            return SkippedVideo(key, str(error))
-        if frames < min_frames:
-            return SkippedVideo(key, too_short(frames, min_frames))
-        return VideoEntry(key=key, label=number.get(label, -1), frames=frames, size=size)
-
-    with ThreadPoolExecutor() as pool:
-        found: Iterable[VideoEntry | SkippedVideo] = list(pool.map(look, listed))
-    entries = [item for item in found if isinstance(item, VideoEntry)]
-    return entries, tuple(item for item in found if isinstance(item, SkippedVideo))
-
-
-def look_at(path: Path) -> tuple[int, tuple[int, int]]:
-    """Number of frames and (height, width) of a file whose first frame decodes; VideoError otherwise."""
+def look_at(path: Path) -> VideoInfo:
+    """What is known of a file whose first frame decodes, its number of frames in any case; VideoError otherwise."""
     info = probe(path)
     if info.frames:
-        return info.frames, info.size
+        return info
     with VideoFile(path) as file:
-        return file.count_packets(), info.size
+        return replace(info, frames=file.count_packets())
+
+
+def _look_at_all(root: Path, index: Path | None) -> Manifest:
+    """Look at every file once, without decoding it; their order is kept."""
+
+    def look(item: Listed) -> ManifestRow:
+        (key, label), path = item, root / item[0]
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            return misnamed(key, label, size) or ManifestRow.good(key, label, size, None, look_at(path))
+        except VideoError as error:
+            return ManifestRow(key, label, size, None, reason=str(error))
+
+    with ThreadPoolExecutor() as pool:
+        return Manifest.of(pool.map(look, read_index(index) if index else videos_of(root)))

@@ -1,24 +1,27 @@
 """Manifests: a Parquet file with one row a video, bad ones included, that says what decoding all of it found.
 
-A scan writes one beside a folder of videos, and shards have one that says where in which shard a video lies.
+A scan writes one beside a folder of videos, and shards have one that says where in which shard a video lies. In memory
+a manifest is its columns; a row is made when it is asked for.
 """
 
-import io
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Self
 
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 
 from evatok.data.storage import place_and_name
+from evatok.video.file import VideoInfo
 
 VERSION = 1
 SHARDS_MANIFEST = "manifest.parquet"  # its name in a folder of shards
 UNFINISHED_MANIFEST = "unfinished.parquet"  # its name until all of them are written
 _VERSION_KEY, _FOLDER_KEY = b"evatok.manifest", b"evatok.folder"
+_FOUND = ("frames", "fps", "height", "width", "codec")
 _SCHEMA = pyarrow.schema(
     [
         pyarrow.field("path", pyarrow.string(), nullable=False),
@@ -35,20 +38,11 @@ _SCHEMA = pyarrow.schema(
         pyarrow.field("offset", pyarrow.int64()),
     ]
 )
+_ROWS_AT_ONCE = 2**16  # that are Python objects while columns are made of rows, or rows of columns
 
 
 class ManifestError(ValueError):
     """A file is no manifest that can be read; the message is one sentence that says why."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What decoding a whole video found: frames, their rate a second, (height, width) as shown, the codec."""
-
-    frames: int
-    fps: float
-    size: tuple[int, int]
-    codec: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,11 @@ class ManifestRow:
         label: its class, "" if it has none.
         bytes: size of the file.
         sha256: of the file, in hexadecimal digits; None if it cannot be read.
-        decoded: what decoding it found; None if it is bad.
+        frames: as many can be decoded. None if it is bad, as the next four.
+        fps: frames a second.
+        height: of the frames as shown.
+        width: of the frames as shown.
+        codec: by FFmpeg's name.
         reason: why it is bad; None if it is not.
         shard: name of the file that holds it among others; None where it is a file of its own.
         offset: where in the shard its `bytes` begin.
@@ -70,65 +68,89 @@ class ManifestRow:
     label: str
     bytes: int
     sha256: str | None
-    decoded: Decoded | None = None
+    frames: int | None = None
+    fps: float | None = None
+    height: int | None = None
+    width: int | None = None
+    codec: str | None = None
     reason: str | None = None
     shard: str | None = None
     offset: int | None = None
 
-    def __post_init__(self) -> None:
-        if (self.decoded is None) == (self.reason is None):
-            raise ValueError(f"{self.path}: either what decoding found or a reason must be given")
-        if (self.shard is None) != (self.offset is None):
-            raise ValueError(f"{self.path}: shard and offset must be given together")
-
-    def columns(self) -> dict[str, Any]:
-        """The row as a Parquet file has it."""
-        row = {name: getattr(self, name) for name in ("path", "label", "bytes", "sha256", "reason", "shard", "offset")}
-        found = self.decoded
-        if found is None:
-            return row | dict.fromkeys(("frames", "fps", "height", "width", "codec"))
-        height, width = found.size
-        size = {"height": height, "width": width}
-        return row | {"frames": found.frames, "fps": found.fps, "codec": found.codec} | size
-
     @classmethod
-    def from_columns(cls, row: dict[str, Any]) -> "ManifestRow":
-        """Undo `columns`; KeyError, TypeError or ValueError if `row` is not such a one."""
-        decoded = None
-        if row["reason"] is None:
-            size = int(row["height"]), int(row["width"])
-            decoded = Decoded(int(row["frames"]), float(row["fps"]), size, str(row["codec"]))
-        names = ("path", "label", "bytes", "sha256", "reason", "shard", "offset")
-        return cls(decoded=decoded, **{name: row[name] for name in names})
+    def good(cls, path: str, label: str, size: int, sha256: str | None, info: VideoInfo) -> Self:
+        """The row of a file of `size` bytes whose frames, as many as `info` says, can be decoded."""
+        height, width = info.size
+        return cls(path, label, size, sha256, info.frames, info.fps, height, width, info.codec)
 
 
-@dataclass(frozen=True)
+def misnamed(path: str, label: str, size: int) -> ManifestRow | None:
+    """The row of a file whose name no text can hold; None for any other name."""
+    readable = _readable(path)
+    if readable == path:
+        return None
+    return ManifestRow(readable, _readable(label), size, None, reason="its name is not in UTF-8")
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")
+
+
+@dataclass(frozen=True, eq=False)
 class Manifest:
-    """The videos of a folder, or of shards.
+    """The videos of a folder, or of shards: a sequence of rows.
 
     Args:
-        rows: the videos, in order of their paths, which differ.
+        table: a column for each of `ManifestRow`'s values. What a scan or sharding writes is in order of the paths.
         folder: absolute path of the folder that was scanned; None for shards.
     """
 
-    rows: tuple[ManifestRow, ...]
+    table: pyarrow.Table
     folder: str | None = None
 
-    def __post_init__(self) -> None:
-        paths = Counter(row.path for row in self.rows)
-        twice = [path for path, times in paths.items() if times > 1]
-        if twice:
-            raise ValueError(f"a manifest lists {twice[0]!r} more than once")
+    @classmethod
+    def of(cls, rows: Iterable[ManifestRow], folder: str | None = None) -> Self:
+        """The manifest of rows, in their order."""
+        rows, batches = iter(rows), []
+        while some := [vars(row) for row in islice(rows, _ROWS_AT_ONCE)]:
+            batches.append(pyarrow.RecordBatch.from_pylist(some, _SCHEMA))
+        return cls(pyarrow.Table.from_batches(batches, _SCHEMA), folder)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, number: int) -> ManifestRow:
+        """Row `number`, at least 0; IndexError beyond the last."""
+        return ManifestRow(**self.table.slice(range(len(self))[number], 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[ManifestRow]:
+        for batch in self.table.to_batches(_ROWS_AT_ONCE):
+            yield from (ManifestRow(**row) for row in batch.to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Manifest) and self.folder == other.folder and bool(self.table.equals(other.table))
 
     @property
-    def good(self) -> tuple[ManifestRow, ...]:
+    def good(self) -> "Manifest":
         """Videos that can be decoded."""
-        return tuple(row for row in self.rows if row.reason is None)
+        return Manifest(self.table.filter(pyarrow.compute.is_null(self.table["reason"])), self.folder)
 
     @property
-    def bad(self) -> tuple[ManifestRow, ...]:
+    def bad(self) -> "Manifest":
         """Videos that cannot."""
-        return tuple(row for row in self.rows if row.reason is not None)
+        return Manifest(self.table.filter(pyarrow.compute.is_valid(self.table["reason"])), self.folder)
+
+    def sorted_by(self, *columns: str) -> "Manifest":
+        """The same videos in the order of columns, the first counting most."""
+        return Manifest(self.table.sort_by([(column, "ascending") for column in columns]), self.folder)
+
+    def in_shards(self, shards: Iterable[str], offsets: Iterable[int]) -> "Manifest":
+        """The same videos in shards, each with the name of its and its place there."""
+        table = self.table
+        for name, values in (("shard", shards), ("offset", offsets)):
+            field = _SCHEMA.field(name)
+            table = table.set_column(_SCHEMA.get_field_index(name), field, pyarrow.array(values, field.type))
+        return Manifest(table)
 
 
 def write_manifest(manifest: Manifest, url: str | os.PathLike[str]) -> None:
@@ -141,10 +163,8 @@ def write_manifest(manifest: Manifest, url: str | os.PathLike[str]) -> None:
     if manifest.folder is not None:
         near = os.path.relpath(manifest.folder, place.local) if place.local else manifest.folder
         metadata[_FOLDER_KEY] = os.fsencode(near)
-    columns = [row.columns() for row in manifest.rows]
-    table = pyarrow.Table.from_pylist(columns, _SCHEMA.with_metadata(metadata))
     with place.writing(name) as file:
-        pyarrow.parquet.write_table(table, file)
+        pyarrow.parquet.write_table(manifest.table.replace_schema_metadata(metadata), file)
 
 
 def read_manifest(url: str | os.PathLike[str]) -> Manifest:
@@ -155,9 +175,9 @@ def read_manifest(url: str | os.PathLike[str]) -> Manifest:
         StorageError: it cannot be read.
     """
     place, name = place_and_name(url)
-    data = place.read(name)
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(data))
+        with place.reading(name) as file:
+            table = pyarrow.parquet.read_table(file)
     except pyarrow.ArrowException as error:
         raise ManifestError(f"{url} is not a manifest: {error}") from error
     metadata = table.schema.metadata or {}
@@ -170,8 +190,8 @@ def read_manifest(url: str | os.PathLike[str]) -> Manifest:
     if folder is not None and place.local:
         folder = os.path.normpath(place.local / folder)
     try:
-        return Manifest(tuple(ManifestRow.from_columns(row) for row in table.to_pylist()), folder)
-    except (KeyError, TypeError, ValueError) as error:
+        return Manifest(_checked(table), folder)
+    except (KeyError, ValueError) as error:
         raise ManifestError(f"{url} is not a manifest: its rows are wrong ({error})") from error
 
 
@@ -186,13 +206,32 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
 def summary(manifest: Manifest) -> str:
     """How many videos there are and of what, then the bad ones and why, one a line."""
     good, bad = manifest.good, manifest.bad
-    frames = sum(row.decoded.frames for row in good if row.decoded)
-    codecs = _counted(row.decoded.codec for row in good if row.decoded)
-    size = sum(row.bytes for row in good) / 1e6
-    lines = [f"{len(good)} good videos: {frames} frames, {size:.1f} MB{', ' if codecs else ''}{codecs}"]
-    lines += [f"{len(bad)} bad videos{':' if bad else ''}"]
+    frames, size = (pyarrow.compute.sum(good.table[name]).as_py() or 0 for name in ("frames", "bytes"))
+    codecs = good.table["codec"].value_counts().to_pylist()
+    by_count = sorted(codecs, key=lambda codec: -codec["counts"])
+    parts = [f"{frames} frames", f"{size / 1e6:.1f} MB", *(f"{each['counts']} {each['values']}" for each in by_count)]
+    lines = [f"{len(good)} good videos: {', '.join(parts)}", f"{len(bad)} bad videos{':' if len(bad) else ''}"]
     return "\n".join(lines + [f"  {row.path}: {row.reason}" for row in bad])
 
 
-def _counted(names: Iterable[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
+def _checked(table: pyarrow.Table) -> pyarrow.Table:
+    """The columns of a manifest out of a file. ValueError or KeyError if they are none."""
+    table = table.select(_SCHEMA.names).cast(_SCHEMA)
+    empty = {name: pyarrow.compute.is_null(table[name]) for name in (*_FOUND, "reason", "shard", "offset")}
+    for name in _FOUND:
+        _refuse(table, pyarrow.compute.equal(empty[name], empty["reason"]), "either what decoding found or a reason")
+    _refuse(table, pyarrow.compute.not_equal(empty["shard"], empty["offset"]), "both shard and offset, or neither,")
+    paths = table["path"]
+    # In order, as manifests are written, needs no table of all paths.
+    ascending = pyarrow.compute.all(pyarrow.compute.less(paths.slice(0, max(len(paths) - 1, 0)), paths.slice(1)))
+    if not ascending.as_py():
+        twice = [each["values"] for each in paths.value_counts().to_pylist() if each["counts"] > 1]
+        if twice:
+            raise ValueError(f"it lists {twice[0]!r} more than once")
+    return table
+
+
+def _refuse(table: pyarrow.Table, wrong: Any, needed: str) -> None:
+    first = pyarrow.compute.index(wrong, True).as_py()
+    if first >= 0:
+        raise ValueError(f"{table['path'][first]}: {needed} must be given")

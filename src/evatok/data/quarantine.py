@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 5  # bad videos that an error names; all of them are in `skipped` and `failed`
+# Bad videos that an error names, and that the log does; all of them are in `skipped` and `failed`.
+SHOWN, LOGGED = 5, 20
 
 
 class TooManyBadVideos(ValueError):
@@ -40,7 +41,8 @@ class Quarantine:
         self.skipped = skipped
         self.failed: dict[str, str] = {}
         if skipped:
-            lines = "".join(f"\n  {video.path}: {video.reason}" for video in skipped)
+            lines = "".join(f"\n  {video.path}: {video.reason}" for video in skipped[:LOGGED])
+            lines += "\n  ..." if len(skipped) > LOGGED else ""
             logger.warning("%s: skipped %d of %d videos:%s", name, len(skipped), listed, lines)
         self._check_share()
         if len(skipped) == listed:
@@ -62,7 +64,7 @@ class Quarantine:
             )
 
     def _first_bad(self) -> str:
-        bad = [f"{video.path} ({video.reason})" for video in self.skipped]
+        bad = [f"{video.path} ({video.reason})" for video in self.skipped[: SHOWN + 1]]
         bad += [f"{path} ({reason})" for path, reason in self.failed.items()]
         return "; ".join(bad[:SHOWN]) + ("; ..." if len(bad) > SHOWN else "")
 

@@ -1,6 +1,6 @@
 """Sources of clips by their configs: a folder, a file, shards, rendered episodes, scenes over pictures and videos."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -27,33 +27,21 @@ __all__ = [
     "source_kind",
 ]
 
-# The key that decides, in YAML too, which source entries describe: each config needs its own, and none has another's.
-KINDS: dict[str, type[SourceConfig]] = {
-    "folder": FolderConfig,
-    "file": FileConfig,
-    "shards": ShardsConfig,
-    "games": GamesConfig,
-    "doom": DoomConfig,
-    "scenes": ScenesConfig,
+_OPENED_BY: dict[type[SourceConfig], Callable[[Any], ClipSource]] = {
+    FolderConfig: FolderSource,
+    FileConfig: FileSource,
+    ShardsConfig: ShardsSource,
+    GamesConfig: GamesSource,
+    DoomConfig: DoomSource,
+    ScenesConfig: ScenesSource,
 }
+# The key that decides, in YAML too, which source entries describe: each config needs its own, and none has another's.
+KINDS = {fields(kind)[0].name: kind for kind in _OPENED_BY}
 
 
 def open_source(config: SourceConfig) -> ClipSource:
     """Open the source that a config describes; raises what that source raises."""
-    match config:
-        case FolderConfig():
-            return FolderSource(config)
-        case FileConfig():
-            return FileSource(config)
-        case ShardsConfig():
-            return ShardsSource(config)
-        case GamesConfig():
-            return GamesSource(config)
-        case DoomConfig():
-            return DoomSource(config)
-        case ScenesConfig():
-            return ScenesSource(config)
-    raise TypeError(f"{type(config).__name__} is the config of no source")
+    return _OPENED_BY[type(config)](config)
 
 
 def source_kind(entries: Mapping[str, Any]) -> type[SourceConfig]:

@@ -53,6 +53,15 @@ class Place:
         return data
 
     @contextmanager
+    def reading(self, name: str) -> Iterator[BinaryIO]:
+        """A file to read, from any byte on."""
+        with self._named(name, "read"):
+            files, folder = self._files()
+            file = files.open(f"{folder}/{name}", "rb")
+        with file, self._named(name, "read", OSError):
+            yield file
+
+    @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
         """A file to write, which gets its name when all went well; until then it is called `.NAME.part`."""
         with self._named(name, "write"):
@@ -99,10 +108,10 @@ class Place:
             return
 
     @contextmanager
-    def _named(self, name: str, what: str) -> Iterator[None]:
+    def _named(self, name: str, what: str, errors: type[Exception] = Exception) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # every file system has its own
+        except errors as error:  # every file system has its own
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise StorageError(f"cannot {what} {self}/{name}: {reason}") from error
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evatok.pretrained.lpips import LPIPS
+from evatok.video.fit import to_bytes, to_signed
 
 # What identical images are given, so that one of them does not make a mean infinite.
 HIGHEST_PSNR = 100.0
@@ -30,13 +31,27 @@ class ClipScores(NamedTuple):
     lpips: Tensor
 
 
-def to_uint8(x: Tensor) -> Tensor:
-    """Round float pixels in [-1, 1] (clamped) to uint8; uint8 passes as it is. Else ``ValueError``."""
-    if x.dtype == torch.uint8:
-        return x
-    if not x.is_floating_point():
-        raise ValueError(f"pixels must be uint8, or float in [-1, 1], got {x.dtype}")
-    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+class Means:
+    """Means over clips of named values, which are added in batches: the same however the clips are batched."""
+
+    def __init__(self) -> None:
+        self._batches: dict[str, list[Tensor]] = {}
+
+    def add(self, **values: Tensor) -> None:
+        """Add values of a batch of clips, ``(B, ...)`` each; ``ValueError`` if one is not finite."""
+        for name, batch in values.items():
+            if not batch.isfinite().all():
+                raise ValueError(f"{name} is not finite: {batch.tolist()}")
+            self._batches.setdefault(name, []).append(batch.cpu())
+
+    def extend(self, other: "Means") -> None:
+        """Add all that has been added to another."""
+        for name, batches in other._batches.items():
+            self._batches.setdefault(name, []).extend(batches)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the means over clips by name, float64 ``(...)``; nothing if there was no clip."""
+        return {name: torch.cat(batches).double().mean(0) for name, batches in self._batches.items()}
 
 
 def clip_psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
@@ -45,7 +60,7 @@ def clip_psnr(original: Tensor, reconstruction: Tensor) -> Tensor:
     Pixels are uint8 or float in [-1, 1]. Identical clips have 100 dB, which is also the most there is.
     """
     x, y = _pixels(original, reconstruction)
-    error = (x - y).square().flatten(-4).mean(-1)
+    error = (x.float() - y.float()).square().flatten(-4).mean(-1)
     return (20 * torch.tensor(255.0).log10() - 10 * error.log10()).clamp(max=HIGHEST_PSNR)
 
 
@@ -55,7 +70,7 @@ def ssim(original: Tensor, reconstruction: Tensor) -> Tensor:
     As Wang et al. 2004 define it, over windows that lie wholly inside the image; the mean over the three
     channels. Raises ``ValueError`` for sides under 11 pixels.
     """
-    x, y = _pixels(original, reconstruction)
+    x, y = (pixels.float() for pixels in _pixels(original, reconstruction))
     height, width = x.shape[-2:]
     if min(height, width) < _WINDOW:
         raise ValueError(f"SSIM needs sides of at least {_WINDOW} pixels, got {height}x{width}")
@@ -88,18 +103,14 @@ class ReconstructionMetrics:
 
     def __init__(self, lpips: LPIPS) -> None:
         """Measure LPIPS by the given network (its published weights loaded)."""
-        self.network = lpips
+        self.lpips = lpips
         self.resolutions: set[tuple[int, int]] = set()
-        self._sums = dict.fromkeys(ClipScores._fields, 0.0)
+        self._means = Means()
         self._clips = self._frames = 0
 
     def update(self, original: Tensor, reconstruction: Tensor) -> None:
         """Add clips ``(B, F, 3, H, W)``, uint8 or float in [-1, 1]."""
-        scores = clip_scores(original, reconstruction, self.network)
-        for name, values in scores._asdict().items():
-            if not values.isfinite().all():
-                raise ValueError(f"{name} is not finite: {values.tolist()}")
-            self._sums[name] += values.double().sum().item()
+        self._means.add(**clip_scores(original, reconstruction, self.lpips)._asdict())
         self._clips += original.shape[0]
         self._frames += original.shape[0] * original.shape[1]
         self.resolutions.add((original.shape[-2], original.shape[-1]))
@@ -108,13 +119,13 @@ class ReconstructionMetrics:
         """Return the means over clips, and how many ``clips`` and ``frames`` there were (``ValueError`` if none)."""
         if not self._clips:
             raise ValueError("no clip has been measured")
-        means = {name: total / self._clips for name, total in self._sums.items()}
+        means = {name: mean.item() for name, mean in self._means.compute().items()}
         return means | {"clips": self._clips, "frames": self._frames}
 
     @property
     def protocol(self) -> str:
         """What was measured and how, in one line to print beside the numbers."""
-        return protocol_of(self.network, self.resolutions)
+        return protocol_of(self.lpips, self.resolutions)
 
 
 def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
@@ -128,7 +139,7 @@ def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
 
 
 def _pixels(original: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as float32 on the scale 0 ... 255, in whole steps."""
+    """Both as uint8."""
     if original.shape != reconstruction.shape or original.ndim < 3 or original.shape[-3] != 3:
         shapes = f"{tuple(original.shape)} and {tuple(reconstruction.shape)}"
         raise ValueError(f"original and reconstruction must both be (..., 3, H, W), got {shapes}")
@@ -137,7 +148,13 @@ def _pixels(original: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"float pixels of the original must lie in [-1, 1], got [{low:.4g}, {high:.4g}]")
     if reconstruction.is_floating_point() and not reconstruction.isfinite().all():
         raise ValueError("the reconstruction has pixels that are not finite")
-    return to_uint8(original).float(), to_uint8(reconstruction).float()
+    return _bytes(original), _bytes(reconstruction)
+
+
+def _bytes(x: Tensor) -> Tensor:
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise ValueError(f"pixels must be uint8, or float in [-1, 1], got {x.dtype}")
+    return x if x.dtype == torch.uint8 else to_bytes(x.float())
 
 
 def _blur(x: Tensor) -> Tensor:
@@ -154,5 +171,5 @@ def _lpips(x: Tensor, y: Tensor, lpips: LPIPS) -> Tensor:
     clips, frames, _, height, width = x.shape
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     pairs = zip(x.flatten(0, 1).split(at_once), y.flatten(0, 1).split(at_once), strict=True)
-    distances = torch.cat([lpips(a / 127.5 - 1, b / 127.5 - 1) for a, b in pairs])
+    distances = torch.cat([lpips(to_signed(a), to_signed(b)) for a, b in pairs])
     return distances.view(clips, frames).mean(1)

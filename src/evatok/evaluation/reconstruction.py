@@ -1,6 +1,5 @@
 """How well a tokenizer reconstructs clips at given assignments, by source, and how it uses its codes."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,14 +11,14 @@ from tqdm import tqdm
 
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch
-from evatok.evaluation.metrics import clip_psnr, protocol_of, ssim, to_uint8
+from evatok.evaluation.metrics import Means, clip_psnr, protocol_of, ssim
 from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult, Scores, SourceScores
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.utils.ranks import gathered, rank_and_world
-from evatok.video.fit import to_signed
+from evatok.video.fit import to_bytes, to_signed
 
 # Clips go through the networks in batches of about this many pixels, for the sake of memory.
 _PIXELS_AT_ONCE = 2**19
@@ -84,7 +83,7 @@ def reconstruct(network: TokenizerNetwork, clips: Tensor, assignment: Assignment
     layout = Layout.of([assignment] * len(clips))
     ids, _ = network.encode_blocks(to_signed(clips), layout)
     decoded, _ = network.decode_blocks(ids, layout, (clips.shape[-2], clips.shape[-1]))
-    return Reconstructed(to_uint8(decoded), ids)
+    return Reconstructed(to_bytes(decoded.float()), ids)
 
 
 class WrongStep(NamedTuple):
@@ -138,45 +137,38 @@ class _Originals(NamedTuple):
 
 
 class _Tally:
-    """Scores of each clip of a source at one assignment so far, in batches by name, and how often each code occurred.
-
-    A batch's scores are float32 `(B,)`, those of blocks `(B, blocks)`.
-    """
+    """Means over the clips of a source at one assignment so far, and how often each code occurred."""
 
     def __init__(self, codes: int, block_frames: int) -> None:
         self.block_frames = block_frames
-        self.batches: dict[str, list[Tensor]] = defaultdict(list)
+        self.clips = 0
+        self.means = Means()
         self.counts = torch.zeros(codes, dtype=torch.int64)
 
     def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
         x, y = originals.video, output.video
         distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1))).view(x.shape[:2])
-        scores = {
-            "psnr": clip_psnr(x, y),
-            "ssim": ssim(x, y).mean(1),
-            "lpips": distances.mean(1),
-            "l1": (to_signed(y) - to_signed(x)).abs().flatten(1).mean(1),
-            "block_psnr": clip_psnr(self._blocks(x), self._blocks(y)),
-            "block_lpips": self._blocks(distances).mean(2),
-        }
-        for name, values in scores.items():
-            self.batches[name].append(values.cpu())
+        self.clips += len(x)
+        self.means.add(
+            psnr=clip_psnr(x, y),
+            ssim=ssim(x, y).mean(1),
+            lpips=distances.mean(1),
+            l1=(to_signed(y) - to_signed(x)).abs().flatten(1).mean(1),
+            block_psnr=clip_psnr(self._blocks(x), self._blocks(y)),
+            block_lpips=self._blocks(distances).mean(2),
+        )
         self.counts += output.ids.cpu().bincount(minlength=len(self.counts))
 
     def extend(self, other: "_Tally") -> None:
-        for name, batches in other.batches.items():
-            self.batches[name] += batches
+        self.clips += other.clips
+        self.means.extend(other.means)
         self.counts += other.counts
 
     def scores(self, assignment: Assignment) -> Scores:
-        values = {name: torch.cat(batches).double() for name, batches in self.batches.items()}
-        return Scores(
-            assignment,
-            clips=len(values["psnr"]),
-            **{name: values[name].mean().item() for name in ("psnr", "ssim", "lpips", "l1")},
-            codes=CodeUse.of(self.counts),
-            blocks=tuple(map(BlockScores, *(values[name].mean(0).tolist() for name in ("block_psnr", "block_lpips")))),
-        )
+        means = self.means.compute()
+        blocks = tuple(map(BlockScores, *(means.pop(name).tolist() for name in ("block_psnr", "block_lpips"))))
+        of_clips = {name: mean.item() for name, mean in means.items()}
+        return Scores(assignment, self.clips, **of_clips, codes=CodeUse.of(self.counts), blocks=blocks)
 
     def _blocks(self, frames: Tensor) -> Tensor:
         """`(B, F, ...)` as `(B, blocks, frames of a block, ...)`."""

@@ -18,14 +18,14 @@ class ReconstructionLossConfig:
     Args:
         l1: weight of the mean absolute error of pixels in [-1, 1].
         perceptual: weight of LPIPS; 0 leaves it out.
-        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         perceptual_frames: frames of each clip that LPIPS sees, drawn anew each time, evenly spread; 0 for all.
         sketch: weight of the mean absolute error of the sketch, which later blocks go on from; 0 leaves it out.
     """
 
     l1: float = 1.0
     perceptual: float = 1.0
-    network: Literal["alex", "vgg"] = "vgg"
+    lpips_net: Literal["alex", "vgg"] = "vgg"
     perceptual_frames: int = 0
     sketch: float = 0.0
 
@@ -39,7 +39,7 @@ class ReconstructionLoss(nn.Module):
     def __init__(self, config: ReconstructionLossConfig) -> None:
         super().__init__()
         self.config = config
-        self.lpips = LPIPS.from_pretrained(config.network) if config.perceptual else None
+        self.lpips = LPIPS.from_pretrained(config.lpips_net) if config.perceptual else None
 
     def forward(
         self, output: Tensor, video: Tensor, generator: torch.Generator, sketch: Tensor | None = None

@@ -13,12 +13,12 @@ from evatok.reports.tables import (
     codes_sentence,
     order_sentence,
     scores_table,
-    table,
     x264_sentence,
     x264_table,
 )
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.files import write_text
+from evatok.utils.tables import table
 
 TRAINING = "training.json"
 

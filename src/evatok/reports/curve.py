@@ -17,6 +17,7 @@ from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.record import provenance
 from evatok.search.table import SearchTable
 from evatok.utils.files import replacing, write_json
+from evatok.utils.tables import table
 
 # What every strategy is compared with: one length for everything, and the best fixed assignments.
 REFERENCES = ("uniform", "mean reward")
@@ -100,7 +101,7 @@ def _figure(curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth:
         for name, chosen in groups.items()
     }
     title = f"Held-out clips, {truth.made_by['tokenizer']}: quality over tokens by predictor and rule"
-    return curve_figure(title, [f"LPIPS ({truth.made_by['network']}) ↓", "PSNR in dB ↑"], rows)
+    return curve_figure(title, [f"LPIPS ({truth.made_by['lpips_net']}) ↓", "PSNR in dB ↑"], rows)
 
 
 def _line(strategy: Strategy, curve: Curve) -> Line:
@@ -113,12 +114,11 @@ def _table(name: str, found: Mapping[str, Any]) -> str:
     by_strategy: dict[str, dict[str, Any]] = {}
     for each in found["comparisons"]:
         by_strategy.setdefault(each["strategy"], {})[each["reference"]] = each
-    lines = [("clips: " + name, *(f"saved against {reference}, overlap" for reference in REFERENCES))]
-    for strategy, against in by_strategy.items():
-        cells = (_cell(against[reference]) if reference in against else "" for reference in REFERENCES)
-        lines.append((strategy, *cells))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) for line in lines)
+    rows = [
+        (strategy, *(_cell(against[each]) if each in against else "" for each in REFERENCES))
+        for strategy, against in by_strategy.items()
+    ]
+    return table((f"clips: {name}", *(f"saved against {each}, overlap" for each in REFERENCES)), rows)
 
 
 def _cell(comparison: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evatok.data.clips import ClipBatch, validation_clips
+from evatok.data.clips import held_out_clips
 from evatok.data.sources import SourceConfig, open_source
 from evatok.evaluation.equal_bits import x264_at_equal_bits
 from evatok.evaluation.reconstruction import evaluate_reconstruction
@@ -36,7 +36,7 @@ class EvaluationConfig:
         size: height and width of the clips, multiples of the patch: largest centre crops are resized.
         step: distance between the frames of a clip, in frames of the source.
         seed: decides at which frame of its video a clip starts.
-        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         assignments: full assignments, such as [[8, 8, 8, 8]]; None: every uniform one.
         x264: whether x264 is scored too, on the same clips at no more bits than the tokens of each assignment take.
         credits: whom to name for the data; recorded with the numbers and shown in the card.
@@ -50,7 +50,7 @@ class EvaluationConfig:
     size: tuple[int, int] = (64, 64)
     step: int = 1
     seed: int = 0
-    network: Literal["alex", "vgg"] = "alex"
+    lpips_net: Literal["alex", "vgg"] = "alex"
     assignments: list[list[int]] | None = None
     x264: bool = True
     credits: list[str] = field(default_factory=list)
@@ -75,8 +75,10 @@ def evaluate(config: EvaluationConfig) -> Path:
     tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = _read_clips(config, tokenizer.config.clip_frames)
-    lpips = LPIPS.from_pretrained(config.network)
+    sources, frames = [open_source(each) for each in config.sources], tokenizer.config.clip_frames
+    print(f"Reading {config.clips} clips of {', '.join(source.name for source in sources)}", file=sys.stderr)
+    clips = held_out_clips(sources, config.clips, config.size, frames, config.step, config.seed)
+    lpips = LPIPS.from_pretrained(config.lpips_net)
     result = evaluate_reconstruction(tokenizer, clips, lpips, config.assignments, progress=True)
     x264 = None
     if config.x264:
@@ -94,7 +96,7 @@ def evaluate(config: EvaluationConfig) -> Path:
         frame_step=config.step,
         size=config.size,
         seed=config.seed,
-        network=config.network,
+        lpips_net=config.lpips_net,
         credits=tuple(config.credits),
         result=result,
         x264=x264,
@@ -113,15 +115,3 @@ def _report(record: EvaluationRecord) -> str:
     if record.x264 is not None:
         parts += [x264_table(result, record.x264), x264_sentence(record.x264)]
     return "\n\n".join(parts)
-
-
-def _read_clips(config: EvaluationConfig, frames: int) -> dict[str, ClipBatch]:
-    """The clips of each source by its name."""
-    batches: dict[str, ClipBatch] = {}
-    for each in config.sources:
-        source = open_source(each)
-        if source.name in batches:
-            raise ValueError(f"two sources are called {source.name}; sources must differ in name")
-        print(f"Reading {config.clips} clips of {source.name}", file=sys.stderr)
-        batches[source.name] = validation_clips(source, config.clips, config.size, frames, config.step, config.seed)
-    return batches

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
@@ -55,13 +55,15 @@ class EvaluationRecord:
         frame_step: distance between them, in frames of the source.
         size: height and width of the clips.
         seed: of the frames at which clips start.
-        network: the network of LPIPS.
+        lpips_net: the network of LPIPS.
         credits: whom to name for the data.
         versions: versions of evatok and torch.
         commit: of evatok's sources, "-dirty" added where they differ from it; None outside a checkout.
         result: the numbers.
         x264: those of x264 at no more bits; None where it was not asked for, or not known when this was written.
     """
+
+    OLD_NAMES: ClassVar[dict[str, str]] = {"network": "lpips_net"}
 
     tokenizer: str
     checksum: str
@@ -73,7 +75,7 @@ class EvaluationRecord:
     frame_step: int
     size: tuple[int, int]
     seed: int
-    network: str
+    lpips_net: str
     credits: tuple[str, ...]
     versions: dict[str, str]
     commit: str | None

@@ -21,6 +21,7 @@ from evatok.router.model import Router
 from evatok.stages.search.dataset import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.files import write_json
+from evatok.utils.tables import table
 
 _TIMED_CLIPS, _TURNS = 8, 5
 _BUDGETS = 5
@@ -165,15 +166,9 @@ def _in_turn(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def _percentiles(scores: Mapping[float, Mapping[str, RoutingScores]]) -> str:
-    names = list(dict.fromkeys(name for by in scores.values() for name in by))
-    width = max(map(len, names))
-    head = f"{'percentile at w_q':{width}}" + "".join(f"{w_q:>7g}" for w_q in scores)
-    lines = [
-        f"{name:{len(head) - 7 * len(scores)}}"
-        + "".join(f"{by[name].percentile:7.2f}" if name in by else f"{'-':>7}" for by in scores.values())
-        for name in names
-    ]
-    return "\n".join([head, *lines])
+    names = dict.fromkeys(name for by in scores.values() for name in by)
+    rows = ([name, *(f"{by[name].percentile:.2f}" if name in by else "-" for by in scores.values())] for name in names)
+    return table(["percentile at w_q", *(f"{w_q:g}" for w_q in scores)], rows)
 
 
 def _details(

@@ -1,10 +1,9 @@
 """An evaluation's numbers as tables and sentences that read well as text and as Markdown."""
 
-from collections.abc import Iterable, Sequence
-
 from evatok.evaluation.equal_bits import CodecResult, CodecScores
 from evatok.evaluation.reconstruction import strictly_ordered
 from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores
+from evatok.utils.tables import table
 
 
 def scores_table(result: ReconstructionResult) -> str:
@@ -100,18 +99,3 @@ def _blocks(scores: Scores) -> str:
 
 def _share(use: CodeUse) -> str:
     return f"{use.used:.1%}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of padded cells, the first column to the left, all others to the right."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    padded = [
-        [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
-        for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [padded[0], rule, *padded[1:]])

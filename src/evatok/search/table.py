@@ -148,4 +148,9 @@ class SearchTable:
         }
         places, keys = (tuple(table[name].to_pylist()) for name in ("place", "key"))
         skipped = {int(place): reason for place, reason in metadata["skipped"].items()}
-        return cls(space, places, keys, made_by=metadata["made_by"], skipped=skipped, **shaped)
+        return cls(space, places, keys, made_by=with_new_names(metadata["made_by"]), skipped=skipped, **shaped)
+
+
+def with_new_names(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What made a table, as this version names it: `lpips_net` was `network`."""
+    return {"lpips_net" if name == "network" else name: value for name, value in made_by.items()}

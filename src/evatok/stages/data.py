@@ -1,12 +1,12 @@
 """The data of a training stage: which sources, how clips are cut, what is held out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, validation_clips
+from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, held_out_clips
 from evatok.data.overlap import refuse_overlap
-from evatok.data.sources import ClipSource, SourceConfig, open_source
+from evatok.data.sources import SourceConfig, open_source
 from evatok.utils.configs import check_least
+from evatok.utils.ranks import meet
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,13 @@ class DataConfig:
     def open(self, seed: int) -> tuple[TrainingClips, dict[str, ClipBatch]]:
         """The endless training clips of a seed, and the fixed held-out clips by the names of their sources.
 
+        Processes that train together must all call this: one of them looks at folders for all.
+
         Raises what the sources raise; OverlapError if a video is in training and in validation.
         """
+        meet()
         training = [open_source(config) for config in self.train]
         validation = [open_source(config) for config in self.validation]
         refuse_overlap(training, validation)
         clips = TrainingClips(training, [config.weight for config in self.train], self.clips, self.group, seed)
-        return clips, self._held_out(validation)
-
-    def _held_out(self, sources: Sequence[ClipSource]) -> dict[str, ClipBatch]:
-        batches: dict[str, ClipBatch] = {}
-        for source in sources:
-            if source.name in batches:
-                raise ValueError(f"two validation sources are called {source.name}; give them names of their own")
-            batches[source.name] = validation_clips(
-                source, self.validation_clips, self.validation_size, self.clips.frames
-            )
-        return batches
+        return clips, held_out_clips(validation, self.validation_clips, self.validation_size, self.clips.frames)

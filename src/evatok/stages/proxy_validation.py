@@ -17,7 +17,7 @@ def validate(network: TokenizerNetwork, sources: dict[str, ClipBatch], loss: Rec
     """Scores at every uniform length, codes used, and originals above their reconstructions, by source."""
     if not sources:
         return Validation({})
-    lpips = LPIPS.from_pretrained(loss.config.network) if loss.lpips is None else loss.lpips
+    lpips = LPIPS.from_pretrained(loss.config.lpips_net) if loss.lpips is None else loss.lpips
     result = evaluate_reconstruction(network, sources, lpips)
     scalars = {}
     for source in result.sources:

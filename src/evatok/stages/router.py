@@ -21,7 +21,7 @@ from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Task, Trained, Validation
-from evatok.utils.ranks import rank_and_world
+from evatok.utils.ranks import meet, rank_and_world
 
 _TOGETHER = 64
 
@@ -40,7 +40,7 @@ class RouterTrainingConfig:
         loop: length, precision, seed, logging.
         w_q: preference of the trained router where nothing else is asked for; a classification's only one.
         batch: clips of a batch.
-        keep: share of the patches that are looked at in a step, drawn for each clip.
+        keep_patches: share of the patches that are looked at in a step, drawn for each clip.
         augment: probability of each change of a clip's frames that leaves its table nearly as it is: mirrored, upside
             down, with its colour channels in another order, as a negative.
         ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; None: no
@@ -56,7 +56,7 @@ class RouterTrainingConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     w_q: float = 1.2
     batch: int = 32
-    keep: float = 1.0
+    keep_patches: float = 1.0
     augment: float = 0.5
     ema_decay: float | None = 0.999
 
@@ -70,8 +70,8 @@ class RouterTrainingConfig:
             raise ValueError(f"w_q must be above 0 and at most 2, got {self.w_q}")
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
+        if not 0 < self.keep_patches <= 1:
+            raise ValueError(f"keep_patches must be above 0 and at most 1, got {self.keep_patches}")
         if not 0 <= self.augment <= 1:
             raise ValueError(f"augment is a probability, between 0 and 1, got {self.augment}")
         check_ema_decay(self.ema_decay)
@@ -113,6 +113,7 @@ class RouterTask(Task[SearchedBatch]):
     @classmethod
     def opened(cls, config: RouterTrainingConfig) -> "RouterTask":
         """The task of a config; ValueError as `train_router` says."""
+        meet()
         training, validation = Path(config.train), config.validation and Path(config.validation)
         if validation:
             check_held_out(training, validation)
@@ -127,11 +128,11 @@ class RouterTask(Task[SearchedBatch]):
         yield "router", self.loss(output, item.batch.values.to(output.device), generator)
 
     def _kept(self, video: Tensor, generator: torch.Generator) -> Tensor | None:
-        if self.config.keep == 1:
+        if self.config.keep_patches == 1:
             return None
         patches = self.trained["router"].network.patch_count(video)
         order = torch.rand(len(video), patches, generator=generator).argsort(1)
-        return order[:, : max(1, round(self.config.keep * patches))].to(video.device)
+        return order[:, : max(1, round(self.config.keep_patches * patches))].to(video.device)
 
     def report(self, step: int) -> dict[str, float]:
         """How often each clip has been seen, on average."""

@@ -67,6 +67,8 @@ def _value(expected: Any, value: Any) -> Any:
         return _config(kinds, value)
     for option in options:
         if get_origin(option) is tuple and isinstance(value, list | tuple):
+            if get_args(option)[-1] is not Ellipsis and len(value) != len(get_args(option)):
+                raise ValueError(f"{len(get_args(option))} values are needed, got {list(value)}")
             return tuple(_value(get_args(option)[0], each) for each in value)
         if get_origin(option) is dict and isinstance(value, Mapping):
             return {key: _value(get_args(option)[1], each) for key, each in value.items()}

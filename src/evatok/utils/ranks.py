@@ -1,7 +1,10 @@
 """Processes that work on one thing together: which of them this is, and what all of them hold."""
 
+import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -21,6 +24,30 @@ def gathered(value: ValueT) -> list[ValueT]:
     values: list[Any] = [None] * count
     dist.all_gather_object(values, value)
     return values
+
+
+def meet() -> None:
+    """Processes that were launched together find each other now, rather than when accelerate prepares their models."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState  # comes with the extra `train`
+
+        PartialState(cpu=not torch.accelerator.is_available())
+
+
+def by_one(make: Callable[[], ValueT]) -> ValueT:
+    """What the first process makes, or the exception that it meets, on every one of them. All must call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return make()
+    made: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            made[0] = make()
+        except Exception as error:
+            made[1] = error
+    dist.broadcast_object_list(made)
+    if made[1] is not None:
+        raise made[1]
+    return made[0]
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:

@@ -64,14 +64,13 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_scan_finds_what_is_there(folder: Path, tmp_path: Path) -> None:
     scan_to(folder, tmp_path / "m.parquet", ScanConfig(processes=2))
     manifest = read_manifest(tmp_path / "m.parquet")
-    rows = {row.path: row for row in manifest.rows}
+    rows = {row.path: row for row in manifest}
     assert list(rows) == sorted(rows) and manifest.folder == str(folder)
-    found = {row.path: row.decoded for row in manifest.good}
-    assert {path: (d.frames, d.fps, d.size, d.codec) for path, d in found.items() if d} == {
-        "a.mp4": (20, 10, (48, 64), "h264"),
-        "boxing/b.mkv": (17, 12.5, (48, 64), "h264"),
-        "boxing/c.webm": (9, 25, (32, 40), "vp9"),
-        "copy.mp4": (20, 10, (48, 64), "h264"),
+    assert {row.path: (row.frames, row.fps, row.height, row.width, row.codec) for row in manifest.good} == {
+        "a.mp4": (20, 10, 48, 64, "h264"),
+        "boxing/b.mkv": (17, 12.5, 48, 64, "h264"),
+        "boxing/c.webm": (9, 25, 32, 40, "vp9"),
+        "copy.mp4": (20, 10, 48, 64, "h264"),
     }
     assert {row.path: row.reason for row in manifest.bad} == {
         "half.mp4": rows["half.mp4"].reason,
@@ -126,7 +125,7 @@ def test_an_interrupted_scan_goes_on(
     decoded.clear()
     assert scan_to(folder, target, ScanConfig(processes=1)) == whole
     assert known & set(decoded) == {changed.name}
-    assert len(decoded) == len(whole.rows) - 4 + 1
+    assert len(decoded) == len(whole) - 4 + 1
     assert not journal.exists()
     assert target.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
@@ -169,14 +168,14 @@ def test_a_scan_that_is_killed_leaves_a_journal_and_no_process(folder: Path, tmp
 def test_a_time_that_is_over_becomes_a_reason(folder: Path, tmp_path: Path) -> None:
     """Then the parent reads the file's digest: the child is gone."""
     slow = ScanConfig(1, Limits(seconds=1e-4, bytes_per_second=1e12))
-    rows = {row.path: row for row in scan_to(folder, tmp_path / "m.parquet", slow).rows}
+    rows = {row.path: row for row in scan_to(folder, tmp_path / "m.parquet", slow)}
     assert rows["a.mp4"].reason == "reading it takes longer than 0 s"
     assert rows["a.mp4"].sha256 == hashlib.sha256((folder / "a.mp4").read_bytes()).hexdigest()
 
 
 def test_one_video_and_none(folder: Path, tmp_path: Path) -> None:
     manifest = scan_to(folder / "boxing" / "b.mkv", tmp_path / "m.parquet")
-    assert [(row.path, row.label) for row in manifest.rows] == [("b.mkv", "")]
+    assert [(row.path, row.label) for row in manifest] == [("b.mkv", "")]
     assert manifest.folder == str(folder / "boxing")
     with pytest.raises(ValueError, match="no folder or video"):
         scan_to(tmp_path / "gone", tmp_path / "m.parquet")
@@ -195,7 +194,7 @@ def test_a_name_that_no_text_can_hold_is_a_reason(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     manifest = scan_to(folder, tmp_path / "m.parquet")
-    assert [(row.path, row.reason) for row in manifest.rows] == [("\ufffd.mp4", "its name is not in UTF-8")]
+    assert [(row.path, row.reason) for row in manifest] == [("\ufffd.mp4", "its name is not in UTF-8")]
 
 
 @pytest.fixture

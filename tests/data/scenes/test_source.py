@@ -12,7 +12,7 @@ from torch import Tensor
 from evatok.data.quarantine import TooManyBadVideos
 from evatok.data.scenes import source as scenes
 from evatok.data.scenes.grounds import forth_and_back
-from evatok.data.scenes.pictures import PictureCache, read_cutout, read_picture
+from evatok.data.scenes.pictures import read_cutout, read_picture
 from evatok.data.scenes.rendering import lay_over, part_seen, render
 from evatok.data.scenes.source import SIDE, ScenesConfig, ScenesSource
 from evatok.data.scenes.views import FRAMES
@@ -223,24 +223,6 @@ def test_folders_without_anything_usable(tmp_path: Path, pictures: Path) -> None
     save(empty / "opaque.png", gradient(20, 20))
     with pytest.raises(ValueError, match=r"none of the 1 .* is usable: opaque\.png"):
         ScenesSource(ScenesConfig(str(pictures), str(empty), max_bad=1.0))
-
-
-def test_memory_of_pictures_is_bounded(tmp_path: Path) -> None:
-    for number in range(5):
-        save(tmp_path / f"{number}.png", torch.full((3, 20, 20), float(number)))
-    read: list[Path] = []
-
-    def reading(path: Path) -> Tensor:
-        read.append(path)
-        return read_picture(path, 20)
-
-    cache = PictureCache(reading, limit=3 * 1200)
-    paths = [tmp_path / f"{number}.png" for number in range(5)]
-    for path in (*paths[:3], paths[0], paths[3]):
-        assert (cache[path] == int(path.stem)).all()
-    assert cache.bytes == 3 * 1200 and len(read) == 4
-    assert cache[paths[0]] is cache[paths[0]] and len(read) == 4
-    assert len(cache[paths[1]]) == 3 and len(read) == 5
 
 
 def test_large_pictures_are_shrunk_and_turned(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_configs() -> None:
     with pytest.raises(ValueError, match=r"unknown scenarios my_way; there are basic, .*my_way_home.*freedoom1-E1M1"):
         DoomSource(DoomConfig(["basic", "my_way"]))
-    with pytest.raises(ValueError, match=r"none of the scenarios can be played: .*doom2\.wad"):
+    with pytest.raises(ValueError, match=r"none of the classes of doom can be played: .*doom2\.wad"):
         DoomSource(DoomConfig(["doom2"]))
     with pytest.raises(ValueError, match="seeds"):
         DoomConfig("all", seeds=(4, 4))

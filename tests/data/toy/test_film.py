@@ -58,8 +58,7 @@ def test_a_film_is_cut_into_shots(film: Path, tmp_path: Path, monkeypatch: pytes
         "validation/shot_0003.mp4": (30, (36, 64)),
         "train/shot_0004.mp4": (22, (36, 64)),
     }
-    assert (counts.train_shots, counts.train_frames) == (2, 47)
-    assert (counts.validation_shots, counts.validation_frames) == (1, 30)
+    assert counts == {"train": (2, 47), "validation": (1, 30)}
     for name, colour in (("train/shot_0001", (200, 40, 40)), ("validation/shot_0003", (40, 40, 200))):
         frame = read_clip(destination / f"{name}.mp4", 12, 1)[0].float()
         assert torch.allclose(frame[:, 28:].mean((1, 2)), torch.tensor(colour).float(), atol=8)

@@ -38,8 +38,7 @@ def test_what_is_held_out() -> None:
 def test_recordings_are_shrunk(recordings: Path, tmp_path: Path) -> None:
     destination = tmp_path / "made" / "footage"
     counts = prepare_footage(destination, recordings, height=36)
-    assert (counts.train_videos, counts.train_frames) == (2, 13)
-    assert (counts.validation_videos, counts.validation_frames) == (1, 8)
+    assert counts == {"train": (2, 13), "validation": (1, 8)}
     written = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*.mp4")}
     assert set(written) == {"train/car-detection.mp4", "train/no.mp4", "validation/yes.mp4"}
     for (name, path), fps, value in zip(sorted(written.items()), (12.5, 30, 30), (60, 120, 180), strict=True):
@@ -70,7 +69,7 @@ def test_fetching(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return opened(url.replace("file://nowhere/raw/master", recordings.as_uri()), timeout=timeout)
 
     monkeypatch.setattr(urllib.request, "urlopen", local)
-    assert prepare_footage(tmp_path / "made", height=36).train_videos == 2
+    assert prepare_footage(tmp_path / "made", height=36)["train"].videos == 2
 
     def offline(url: str, timeout: float) -> object:
         raise URLError("no network")
@@ -86,4 +85,4 @@ def test_the_command(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["data", "footage", made, "--from", str(recordings), "--height", "36"]) == 0
     assert f"{made}/train: 2 videos, 13 frames" in capsys.readouterr().out
     assert main(["data", "footage", str(recordings)]) == FAILED
-    assert "exists and holds no footage" in capsys.readouterr().err
+    assert "exists and holds no videos" in capsys.readouterr().err

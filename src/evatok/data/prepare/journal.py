@@ -27,7 +27,7 @@ class Journal:
         if whole[:1] != [head]:
             whole = [head]
         for entry in whole[1:]:
-            row = ManifestRow.from_columns(entry["row"])
+            row = ManifestRow(**entry["row"])
             self._known[row.path] = entry["mtime"], row
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, "".join(map(_line, whole)))
@@ -40,7 +40,7 @@ class Journal:
 
     def add(self, row: ManifestRow, mtime: int) -> None:
         """Note a row, and the time of its file's last change in nanoseconds."""
-        self._file.write(_line({"mtime": mtime, "row": row.columns()}))
+        self._file.write(_line({"mtime": mtime, "row": vars(row)}))
         self._file.flush()
 
     def close(self) -> None:

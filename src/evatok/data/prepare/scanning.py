@@ -7,17 +7,17 @@ that was killed goes on where it was, and ends with the manifest of one that was
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from av.video.frame import VideoFrame
 from tqdm import tqdm
 
 from evatok.data.listing import Listed, videos_of
-from evatok.data.manifest import Decoded, Manifest, ManifestRow, write_manifest
+from evatok.data.manifest import Manifest, ManifestRow, misnamed, write_manifest
 from evatok.data.prepare.children import Failure, Limits, in_children
 from evatok.data.prepare.journal import Journal, journal_beside
-from evatok.video.file import VideoError, VideoFile, VideoSource, orientation
+from evatok.video.file import VideoError, VideoFile, VideoInfo, VideoSource, orientation
 
 # Of a picture. 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet in
 # training.
@@ -65,14 +65,14 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
     folder, listed = _listed(source)
     known = Journal(journal, str(folder))
     try:
-        rows = _scan(folder, listed, known, config)
+        manifest = Manifest.of(_scan(folder, listed, known, config), str(folder))
     finally:
         known.close()
-    return Manifest(tuple(sorted(rows, key=lambda row: row.path)), str(folder))
+    return manifest.sorted_by("path")
 
 
-def decode_whole(source: VideoSource) -> Decoded:
-    """Decode a video to its end. VideoError where a frame of it cannot be had, as `read_clip` would find.
+def decode_whole(source: VideoSource) -> VideoInfo:
+    """Decode a video to its end and count its frames. VideoError where one cannot be had, as `read_clip` would find.
 
     Pictures of more than `MOST_PIXELS` count as such: they are hardly ever meant.
     """
@@ -96,8 +96,7 @@ def decode_whole(source: VideoSource) -> Decoded:
         clock = file.clock()
         if clock is not None and clock.frames != count:
             raise file.error(f"{count} frames can be decoded, and its index lists {clock.frames}")
-        info = file.info(first)
-    return Decoded(count, info.fps, info.size, info.codec)
+        return replace(file.info(first), frames=count)
 
 
 def _check_size(file: VideoFile, height: int, width: int) -> None:
@@ -131,20 +130,25 @@ def _listed(source: Path) -> tuple[Path, list[Listed]]:
     return source.parent.resolve(), [(source.name, "")]
 
 
-def _scan(folder: Path, listed: list[Listed], journal: Journal, config: ScanConfig) -> list[ManifestRow]:
+def _scan(folder: Path, listed: list[Listed], journal: Journal, config: ScanConfig) -> Iterator[ManifestRow]:
+    """The rows, known ones first, others as they are done."""
     files = [_status(folder, path, label) for path, label in listed]
-    rows = [row for file in files if (row := journal.find(file.path, file.size, file.mtime) or _misnamed(file))]
-    done = {row.path for row in rows}
-    todo = [file for file in files if _readable(file.path) not in done]
-    bad = sum(row.reason is not None for row in rows)
-    with tqdm(total=len(files), initial=len(rows), unit="video", desc=f"scanning {folder.name}") as bar:
+    todo, bad = [], 0
+    with tqdm(total=len(files), unit="video", desc=f"scanning {folder.name}") as bar:
+        for file in files:
+            row = journal.find(file.path, file.size, file.mtime) or misnamed(file.path, file.label, file.size)
+            if row is None:
+                todo.append(file)
+                continue
+            bad += row.reason is not None
+            bar.update()
+            yield row
         for file, row in _decoded(folder, todo, config):
             journal.add(row, file.mtime)
-            rows.append(row)
             bad += row.reason is not None
             bar.set_postfix(bad=bad, refresh=False)
             bar.update()
-    return rows
+            yield row
 
 
 def _status(folder: Path, path: str, label: str) -> _File:
@@ -155,18 +159,6 @@ def _status(folder: Path, path: str, label: str) -> _File:
     return _File(path, label, status.st_size, status.st_mtime_ns)
 
 
-def _misnamed(file: _File) -> ManifestRow | None:
-    """The row of a file whose name no text can hold."""
-    path = _readable(file.path)
-    if path == file.path:
-        return None
-    return ManifestRow(path, _readable(file.label), file.size, None, reason="its name is not in UTF-8")
-
-
-def _readable(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")
-
-
 def _decoded(folder: Path, files: list[_File], config: ScanConfig) -> Iterator[tuple[_File, ManifestRow]]:
     """Rows of files, as they are done."""
     paths = [str(folder / file.path) for file in files]
@@ -175,28 +167,23 @@ def _decoded(folder: Path, files: list[_File], config: ScanConfig) -> Iterator[t
     for number, found in in_children(_look_at, paths, seconds, config.limits.memory, processes):
         file = files[number]
         if isinstance(found, Failure):
-            row = ManifestRow(file.path, file.label, file.size, _sha256(paths[number]), reason=found.reason)
+            found = _sha256(paths[number]), found.reason
+        digest, outcome = found
+        if isinstance(outcome, VideoInfo):
+            yield file, ManifestRow.good(file.path, file.label, file.size, digest, outcome)
         else:
-            row = ManifestRow(file.path, file.label, file.size, found.sha256, found.decoded, found.reason)
-        yield file, row
+            yield file, ManifestRow(file.path, file.label, file.size, digest, reason=outcome)
 
 
-@dataclass(frozen=True)
-class _Found:
-    sha256: str | None
-    decoded: Decoded | None = None
-    reason: str | None = None
-
-
-def _look_at(path: str) -> _Found:
-    """What a child does with a file."""
+def _look_at(path: str) -> tuple[str | None, VideoInfo | str]:
+    """What a child does with a file: its digest, and what decoding it finds, or why it is bad."""
     sha256 = _sha256(path)
     try:
-        return _Found(sha256, decode_whole(path))
+        return sha256, decode_whole(path)
     except VideoError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from None
-        return _Found(sha256, reason=error.reason)
+        return sha256, error.reason
 
 
 def _sha256(path: str) -> str | None:

@@ -9,10 +9,11 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from tqdm import tqdm
 
 from evatok.data.manifest import (
@@ -38,11 +39,12 @@ LONGEST_KEY = 64  # characters, so that a name fits into a tar header
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file to be: its name, its bytes, and its videos with their places in it."""
+    """One tar file to be: its name, its bytes, and the first of its videos in the plan and the one after the last."""
 
     name: str
     size: int
-    rows: tuple[ManifestRow, ...]
+    first: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class ShardPlan:
     Args:
         folder: of the videos.
         place: of the shards.
-        shards: what will be written.
+        videos: that will be written, in the order of the shards, with their places in them.
+        shards: what they are written to.
         bad: the videos that are left out, with their reasons.
         kept: names of the shards that are there already.
         journal: of the scan that this began with, if it did.
@@ -60,16 +63,16 @@ class ShardPlan:
 
     folder: Path
     place: Place
+    videos: Manifest
     shards: tuple[Shard, ...]
-    bad: tuple[ManifestRow, ...]
+    bad: Manifest
     kept: frozenset[str] = frozenset()
     journal: Path | None = None
 
     @property
     def manifest(self) -> Manifest:
         """The videos in order of their paths, which is that of the folder's own manifest."""
-        rows = (row for shard in self.shards for row in shard.rows)
-        return Manifest(tuple(sorted(rows, key=lambda row: row.path)))
+        return self.videos.sorted_by("path")
 
     @property
     def missing(self) -> tuple[Shard, ...]:
@@ -77,10 +80,9 @@ class ShardPlan:
         return tuple(shard for shard in self.shards if shard.name not in self.kept)
 
     def __str__(self) -> str:
-        videos, size = sum(len(shard.rows) for shard in self.shards), sum(shard.size for shard in self.shards)
-        free = self.place.free_space()
+        size, free = sum(shard.size for shard in self.shards), self.place.free_space()
         room = "" if free is None else f"; {_megabytes(free)} are free there"
-        lines = [f"{videos} videos, {_megabytes(size)} in {len(self.shards)} shards at {self.place}{room}"]
+        lines = [f"{len(self.videos)} videos, {_megabytes(size)} in {len(self.shards)} shards at {self.place}{room}"]
         if self.kept:
             lines += [f"{len(self.kept)} shards are there already"]
         lines += [f"left out: {row.path}: {row.reason}" for row in self.bad]
@@ -112,10 +114,11 @@ def plan_shards(
         manifest = scan(source, journal, config)
     if manifest.folder is None:
         raise ValueError(f"{source} is a manifest of shards, not of a folder")
-    if not manifest.good:
-        raise ValueError(f"no video of {source} is good" + "".join(f"\n  {r.path}: {r.reason}" for r in manifest.bad))
-    place, shards = Place(destination), tuple(_shards_of(manifest.good, shard_size))
-    plan = ShardPlan(Path(manifest.folder), place, shards, manifest.bad, journal=journal)
+    good, bad = manifest.good, manifest.bad
+    if not len(good):
+        raise ValueError(f"no video of {source} is good" + "".join(f"\n  {row.path}: {row.reason}" for row in bad))
+    videos, shards = _placed(good, shard_size)
+    plan = ShardPlan(Path(manifest.folder), Place(destination), videos, shards, bad, journal=journal)
     plan = replace(plan, kept=_kept(plan))
     _check_space(plan)
     return plan
@@ -134,7 +137,7 @@ def write_shards(plan: ShardPlan) -> None:
         with tqdm(total=size, unit="B", unit_scale=True, desc="writing shards") as bar:
             for shard in plan.missing:
                 with plan.place.writing(shard.name) as file:
-                    for part in _content(plan.folder, shard):
+                    for part in _content(plan, shard):
                         file.write(part)
                         bar.update(len(part))
         plan.place.rename(UNFINISHED_MANIFEST, SHARDS_MANIFEST)
@@ -148,18 +151,22 @@ def _journal_of(source: Path) -> Path:
     return cache_folder() / "scans" / f"{digest[:16]}.journal"
 
 
-def _shards_of(rows: Iterable[ManifestRow], shard_size: int) -> Iterator[Shard]:
+def _placed(good: Manifest, shard_size: int) -> tuple[Manifest, tuple[Shard, ...]]:
     """Distribute videos, in order of their content's digest: neighbours then have nothing in common."""
-    number, size = 0, 0
-    members: list[ManifestRow] = []
-    for row in sorted(rows, key=lambda row: (str(row.sha256), row.path)):
+    videos = good.sorted_by("sha256", "path")
+    shards: list[Shard] = []
+    offsets = np.empty(len(videos), np.int64)
+    first, size = 0, 0
+    for number, row in enumerate(videos):
         needed = _member_size(row.bytes) + _member_size(len(_description(row)))
-        if members and size + needed + len(END) > shard_size:
-            yield Shard(_name(number), size + len(END), tuple(members))
-            number, size, members = number + 1, 0, []
-        members.append(replace(row, shard=_name(number), offset=size + BLOCK))
+        if number > first and size + needed + len(END) > shard_size:
+            shards.append(Shard(_name(len(shards)), size + len(END), first, number))
+            first, size = number, 0
+        offsets[number] = size + BLOCK
         size += needed
-    yield Shard(_name(number), size + len(END), tuple(members))
+    shards.append(Shard(_name(len(shards)), size + len(END), first, len(videos)))
+    names = np.repeat([shard.name for shard in shards], [shard.after - shard.first for shard in shards])
+    return videos.in_shards(names, offsets), tuple(shards)
 
 
 def _name(number: int) -> str:
@@ -174,21 +181,21 @@ def _member_size(content: int) -> int:
 def _description(row: ManifestRow) -> bytes:
     """What a reader other than ours gets to know of a video."""
     names = ("path", "label", "frames", "fps", "height", "width", "codec")
-    columns = row.columns()
-    return json.dumps({name: columns[name] for name in names}).encode()
+    return json.dumps({name: getattr(row, name) for name in names}).encode()
 
 
-def _content(folder: Path, shard: Shard) -> Iterator[bytes]:
+def _content(plan: ShardPlan, shard: Shard) -> Iterator[bytes]:
     """The bytes of a shard: for each video the file itself and its description, `KEY.mp4` and `KEY.json`."""
     stem = shard.name.partition(".")[0]
-    for position, row in enumerate(shard.rows):
+    for position, number in enumerate(range(shard.first, shard.after)):
+        row = plan.videos[number]
         path = PurePosixPath(row.path)
         # webdataset takes what is before the first dot as the name of a sample.
         words = re.sub(r"[^A-Za-z0-9_-]+", "_", str(path.with_suffix("")))[:LONGEST_KEY]
         key = f"{stem}-{position:06d}-{words}"
         suffix = re.sub(r"[^a-z0-9]", "", path.suffix.lower())[:8] or "video"
         yield _header(f"{key}.{suffix}", row.bytes)
-        yield from _copy(folder / row.path, row)
+        yield from _copy(plan.folder / row.path, row)
         yield _padding(row.bytes)
         description = _description(row)
         yield _header(f"{key}.json", len(description)) + description + _padding(len(description))
@@ -226,7 +233,7 @@ def _kept(plan: ShardPlan) -> frozenset[str]:
     place = plan.place
     started = [name for name in (SHARDS_MANIFEST, UNFINISHED_MANIFEST) if place.size(name) is not None]
     sizes = {shard.name: place.size(shard.name) for shard in plan.shards}
-    other = bool(started) and read_manifest(f"{place}/{started[0]}").rows != plan.manifest.rows
+    other = bool(started) and read_manifest(f"{place}/{started[0]}") != plan.manifest
     if other or (not started and any(size is not None for size in sizes.values())):
         raise ValueError(f"{place} holds shards of other videos, or of another size; choose another folder")
     # Shards appear whole, and the plan is the same to the byte: their size tells that they are of it.

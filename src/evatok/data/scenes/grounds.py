@@ -1,8 +1,9 @@
 """What scenes are filmed over: pictures, which stand still, and videos, which move."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 from evatok.data.folders import look_at
 from evatok.data.listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo
-from evatok.data.scenes.pictures import PictureCache, read_picture, shrunk
+from evatok.data.recent import Recent
+from evatok.data.scenes.pictures import read_picture, shrunk
+from evatok.utils.ranks import by_one
 from evatok.video.reading import VideoError, read_clip
 
 PICTURE_SHORT = 320  # shorter side to which larger pictures are shrunk, so that views hardly alias
@@ -44,16 +47,14 @@ class Grounds:
     """
 
     def __init__(self, root: Path, name: str, max_bad: float) -> None:
-        keys = files_of(root, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
-        if not keys:
-            raise ValueError(f"no pictures or videos in {root}")
         self._root = root
-        with ThreadPoolExecutor() as pool:
-            found: Iterable[Ground | SkippedVideo] = list(pool.map(self._look, keys))
+        found = by_one(self._look_at_all)
+        if not found:
+            raise ValueError(f"no pictures or videos in {root}")
         skipped = tuple(item for item in found if isinstance(item, SkippedVideo))
-        self.bad = Quarantine(name, str(root), len(keys), skipped, max_bad)
+        self.bad = Quarantine(name, str(root), len(found), skipped, max_bad)
         self._grounds = [item for item in found if isinstance(item, Ground)]
-        self._pictures = PictureCache(lambda path: read_picture(path, PICTURE_SHORT), CACHE_BYTES)
+        self._pictures = Recent(partial(read_picture, short=PICTURE_SHORT), CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._grounds)
@@ -95,12 +96,16 @@ class Grounds:
             self.bad.add(ground.key, str(error))
             raise
 
+    def _look_at_all(self) -> list[Ground | SkippedVideo]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self._look, files_of(self._root, PICTURE_SUFFIXES | VIDEO_SUFFIXES)))
+
     def _look(self, key: str) -> Ground | SkippedVideo:
         path = self._root / key
         try:
             if path.suffix.lower() in VIDEO_SUFFIXES:
-                frames, size = look_at(path)
-                return Ground(key, shrunk(size, VIDEO_SHORT), frames, True)
+                info = look_at(path)
+                return Ground(key, shrunk(info.size, VIDEO_SHORT), info.frames or 0, True)
             height, width = read_picture(path, PICTURE_SHORT).shape[1:]
             return Ground(key, (height, width))
         except VideoError as error:

@@ -1,6 +1,5 @@
-"""Picture files as tensors: photographs, and cut-outs with alpha; the last ones used are kept in memory."""
+"""Picture files as tensors: photographs, and cut-outs with alpha."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,29 +70,3 @@ def _decoded(path: Path, decode: Callable[[], Image.Image]) -> Image.Image:
 
 def _pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-class PictureCache:
-    """Pictures by their paths, read when asked for; the least recently used go first.
-
-    Args:
-        read: reads a picture, as a uint8 tensor.
-        limit: bytes that are kept.
-    """
-
-    def __init__(self, read: Callable[[Path], Tensor], limit: int) -> None:
-        self._read, self._limit = read, limit
-        self._kept: OrderedDict[Path, Tensor] = OrderedDict()
-        self.bytes = 0
-
-    def __getitem__(self, path: Path) -> Tensor:
-        """The picture; raises what reading it raises."""
-        if path in self._kept:
-            self._kept.move_to_end(path)
-            return self._kept[path]
-        picture = self._read(path)
-        self._kept[path] = picture
-        self.bytes += picture.nbytes
-        while self.bytes > self._limit:
-            self.bytes -= self._kept.popitem(last=False)[1].nbytes
-        return picture

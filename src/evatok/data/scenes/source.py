@@ -15,15 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import SourceConfig, VideoEntry, check_range
-from evatok.data.folders import check_weight, file_identity
+from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
+from evatok.data.folders import file_identity
 from evatok.data.listing import files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
+from evatok.data.recent import Recent
 from evatok.data.scenes.grounds import Grounds
-from evatok.data.scenes.pictures import PictureCache, read_cutout
+from evatok.data.scenes.pictures import read_cutout
 from evatok.data.scenes.rendering import lay_over, part_seen, render
 from evatok.data.scenes.things import draw_things
 from evatok.data.scenes.views import FRAMES, Views, draw_views
+from evatok.utils.ranks import by_one
 from evatok.video.reading import VideoError
 
 SIDE = 144  # height and width of the frames
@@ -72,7 +74,7 @@ class _Shot:
     seed: list[int]
 
 
-class ScenesSource:
+class ScenesSource(ClipSource):
     """Videos over the usable files of a folder, file by file; the files are the classes.
 
     A file that cannot be used is skipped and listed in `skipped` with the reason, cut-outs included.
@@ -98,7 +100,7 @@ class ScenesSource:
         if config.cutouts is not None:
             self._cutouts, bad = _usable_cutouts(Path(config.cutouts), self.name, config.max_bad)
             self._bad.append(bad)
-        self._cutout_pixels = PictureCache(read_cutout, CACHE_BYTES)
+        self._cutout_pixels = Recent(read_cutout, CACHE_BYTES)
 
     @property
     def skipped(self) -> tuple[SkippedVideo, ...]:
@@ -201,15 +203,18 @@ def _usable_cutouts(root: Path, name: str, max_bad: float) -> tuple[list[Path], 
     """The usable PNG files of a folder, and the others."""
     if not root.is_dir():
         raise ValueError(f"folder of cut-outs {root} does not exist or is not a folder")
-    keys = files_of(root, {".png"})
-    if not keys:
+    reasons = by_one(lambda: {key: _why_not(root / key) for key in files_of(root, {".png"})})
+    if not reasons:
         raise ValueError(f"no PNG files in the folder of cut-outs {root}")
-    skipped = []
-    for key in keys:
-        try:
-            read_cutout(root / key)
-        except VideoError as error:
-            skipped.append(SkippedVideo(key, error.reason))
-    bad = Quarantine(f"{name}, cut-outs", str(root), len(keys), tuple(skipped), max_bad)
-    unusable = {video.path for video in skipped}
-    return [root / key for key in keys if key not in unusable], bad
+    skipped = tuple(SkippedVideo(key, reason) for key, reason in reasons.items() if reason)
+    bad = Quarantine(f"{name}, cut-outs", str(root), len(reasons), skipped, max_bad)
+    return [root / key for key, reason in reasons.items() if not reason], bad
+
+
+def _why_not(cutout: Path) -> str | None:
+    """Why a file cannot be used."""
+    try:
+        read_cutout(cutout)
+    except VideoError as error:
+        return error.reason
+    return None

@@ -6,7 +6,6 @@ function of its scenario and seed. Screens are kept as palette indices, compress
 are upright: 6 kB a frame, so that four episodes of everything fit in memory.
 """
 
-import logging
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -15,13 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evatok.data.clip_source import SourceConfig
-from evatok.data.folders import check_weight
+from evatok.data.clip_source import SourceConfig, check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, Screens, check_episodes, chosen
 from evatok.data.toy.wad import Wad
 from evatok.data.toy.walker import BUTTONS, Walker
-
-logger = logging.getLogger(__name__)
 
 FPS = 17.5  # of the episodes: every second of the engine's 35 tics a second
 TICS_A_FRAME = 2
@@ -89,8 +85,6 @@ class DoomConfig(SourceConfig):
 class DoomSource(EpisodeSource):
     """Walks through Doom's rooms, scenario by scenario: all seeds of the first, then of the second.
 
-    A scenario that cannot be played is left out and reported in `skipped`.
-
     Raises:
         ValueError: `vizdoom` is not installed, a scenario is not known, or none can be played.
     """
@@ -98,16 +92,9 @@ class DoomSource(EpisodeSource):
     def __init__(self, config: DoomConfig) -> None:
         engine = _Engine()
         wanted = chosen(config.doom, engine.scenarios, "scenarios")
-        self.skipped = {name: LEFT_OUT[name] for name in wanted if name in LEFT_OUT}
-        if self.skipped:
-            logger.warning("doom: skipped %d of %d: %s", len(self.skipped), len(wanted), self.skipped)
-        classes = [name for name in wanted if name not in LEFT_OUT]
-        if not classes:
-            raise ValueError(f"none of the scenarios can be played: {self.skipped}")
         super().__init__(
             name="doom",
-            kind="doom",
-            classes=classes,
+            why_not={name: LEFT_OUT.get(name, "") for name in wanted},
             seeds=config.seeds,
             frames=config.frames,
             size=SIZE,

@@ -3,15 +3,18 @@
 Screens are kept as palette indices and compressed, so that the episodes of a training run fit in memory.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range
+from evatok.data.recent import Recent
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 16  # frames compressed together
 CACHE_BYTES = 512 * 2**20  # compressed episodes that a source keeps, least recently used first to go
@@ -63,39 +66,45 @@ class Episode:
         return torch.from_numpy(np.stack([channel[picked] for channel in self._palette.T], axis=1))
 
 
-class EpisodeSource:
+class EpisodeSource(ClipSource):
     """Episodes class by class: all seeds of the first, then of the second.
 
+    A class that cannot be played is left out and reported in `skipped`.
+
     Args:
-        name: of the source.
-        kind: what identities of its episodes begin with.
-        classes: their names.
+        name: of the source, with which identities of its episodes begin.
+        why_not: the classes' names, each with why it cannot be played, "" if it can.
         seeds: first seed and the one after the last.
         frames: length of every episode.
         size: (height, width) of its frames.
         play: the episode of a class's name, a seed and a length.
+
+    Raises:
+        ValueError: none can be played.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        kind: str,
-        classes: Iterable[str],
+        why_not: Mapping[str, str],
         seeds: tuple[int, int],
         frames: int,
         size: tuple[int, int],
         play: Callable[[str, int, int], Episode],
     ) -> None:
         self.name = name
-        self.classes = tuple(classes)
-        self._kind = kind
+        self.classes = tuple(each for each, reason in why_not.items() if not reason)
+        self.skipped = {each: reason for each, reason in why_not.items() if reason}
+        if self.skipped:
+            logger.warning("%s: skipped %d of %d: %s", name, len(self.skipped), len(why_not), self.skipped)
+        if not self.classes:
+            raise ValueError(f"none of the classes of {name} can be played: {self.skipped}")
         self._seeds = range(*seeds)
         self._frames = frames
         self._size = size
         self._play = play
-        self._cache: OrderedDict[int, Episode] = OrderedDict()
-        self._cached_bytes = 0
+        self._episodes = Recent(self._played, CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self.classes) * len(self._seeds)
@@ -107,26 +116,17 @@ class EpisodeSource:
 
     def identities(self, index: int) -> tuple[str, ...]:
         """Class and seed, whatever the length."""
-        return (f"{self._kind}:{self.describe(index).key}",)
+        return (f"{self.name}:{self.describe(index).key}",)
 
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of episode `index`: uint8 (count, 3, H, W)."""
         check_range(self.describe(index), start, count, step)
-        return self._episode(index).frames(start, count, step)
+        return self._episodes[index].frames(start, count, step)
 
     def _label_and_seed(self, index: int) -> tuple[int, int]:
         label, offset = divmod(range(len(self))[index], len(self._seeds))
         return label, self._seeds[offset]
 
-    def _episode(self, index: int) -> Episode:
-        """The episode, played now or kept from an earlier read."""
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
+    def _played(self, index: int) -> Episode:
         label, seed = self._label_and_seed(index)
-        episode = self._play(self.classes[label], seed, self._frames)
-        self._cache[index] = episode
-        self._cached_bytes += episode.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return episode
+        return self._play(self.classes[label], seed, self._frames)

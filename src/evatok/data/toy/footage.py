@@ -8,12 +8,11 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from evatok.data.toy.training_video import count_videos, size_at_height, write_training_video
+from evatok.data.toy.training_video import Counts, count_videos, size_at_height, write_training_video
 from evatok.utils.files import making_folder
 from evatok.utils.packages import PackageError
 from evatok.video.reading import VideoReader, probe
@@ -41,17 +40,7 @@ FILES = {
 _SECONDS = 60.0  # without an answer, after which fetching is given up
 
 
-@dataclass(frozen=True)
-class FootageCounts:
-    """What `prepare_footage` has written: numbers of videos and of their frames."""
-
-    train_videos: int
-    train_frames: int
-    validation_videos: int
-    validation_frames: int
-
-
-def prepare_footage(destination: Path, source: Path | None = None, height: int = 180) -> FootageCounts:
+def prepare_footage(destination: Path, source: Path | None = None, height: int = 180) -> dict[str, Counts]:
     """Shrink the recordings into `destination`/train and /validation, and write CREDITS.md beside them.
 
     Nothing is done where `destination` exists already; where the work breaks off, it is not left behind.
@@ -61,6 +50,9 @@ def prepare_footage(destination: Path, source: Path | None = None, height: int =
         source: folder in which, or below which, the repository's files are; without it, they are fetched.
         height: of the videos in pixels, even; their widths follow from the recordings' aspect ratios.
 
+    Returns:
+        What `train` and `validation` hold.
+
     Raises:
         ValueError: `height` is not an even number of pixels.
         PackageError: a file is not in the folder, or cannot be fetched.
@@ -69,8 +61,7 @@ def prepare_footage(destination: Path, source: Path | None = None, height: int =
         with _recordings(source) as recordings, making_folder(destination) as folder:
             _shrink(recordings, folder, height)
             (folder / "CREDITS.md").write_text(_credits(), encoding="utf-8")
-    train, validation = (count_videos(destination / part) for part in FILES)
-    return FootageCounts(*train, *validation)
+    return count_videos(destination)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ combined with its predecessor by exclusive or and compressed: 0.4 kB a frame, so
 in memory.
 """
 
-import logging
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,11 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evatok.data.clip_source import SourceConfig
-from evatok.data.folders import check_weight
+from evatok.data.clip_source import SourceConfig, check_weight
 from evatok.data.toy.episodes import Episode, EpisodeSource, check_episodes, chosen
-
-logger = logging.getLogger(__name__)
 
 FPS = 30  # of the episodes: every second of the console's 60 screens a second, whose differences are tiny
 SCREENS_A_FRAME = 2
@@ -55,8 +51,6 @@ class GamesConfig(SourceConfig):
 class GamesSource(EpisodeSource):
     """Episodes of Atari games, game by game: all seeds of the first, then of the second.
 
-    A game that the emulator cannot load is left out and reported in `skipped`.
-
     Raises:
         ValueError: `ale_py` is not installed, a game is not known, or none can be loaded.
     """
@@ -64,16 +58,9 @@ class GamesSource(EpisodeSource):
     def __init__(self, config: GamesConfig) -> None:
         emulator = _Emulator()
         wanted = chosen(config.games, emulator.games, "games")
-        reasons = {game: emulator.why_not(game) for game in wanted}
-        self.skipped = {game: reason for game, reason in reasons.items() if reason}
-        if self.skipped:
-            logger.warning("games: skipped %d of %d: %s", len(self.skipped), len(wanted), self.skipped)
-        if len(self.skipped) == len(reasons):
-            raise ValueError(f"none of the games can be loaded: {self.skipped}")
         super().__init__(
             name="games",
-            kind="game",
-            classes=[game for game, reason in reasons.items() if not reason],
+            why_not={game: emulator.why_not(game) for game in wanted},
             seeds=config.seeds,
             frames=config.frames,
             size=SIZE,

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from torch import Tensor
 
 from evatok.video.reading import probe
 
+PARTS = ("train", "validation")
 # Training reads short pieces from anywhere in a video.
 _ENCODING = {"crf": "16", "g": "12", "preset": "veryfast", "tune": "fastdecode"}
 
@@ -43,7 +45,14 @@ def write_training_video(path: Path, frames: Iterable[Tensor], fps: float) -> in
     return written
 
 
-def count_videos(folder: Path) -> tuple[int, int]:
-    """Numbers of videos in a folder and of their frames."""
-    frames = [probe(path).frames or 0 for path in folder.glob("*.mp4")]
-    return len(frames), sum(frames)
+class Counts(NamedTuple):
+    """Numbers of videos and of their frames."""
+
+    videos: int
+    frames: int
+
+
+def count_videos(folder: Path) -> dict[str, Counts]:
+    """What the folder's `train` and `validation` hold."""
+    frames = {part: [probe(path).frames or 0 for path in (folder / part).glob("*.mp4")] for part in PARTS}
+    return {part: Counts(len(each), sum(each)) for part, each in frames.items()}

@@ -1,13 +1,13 @@
 """What a search's folder holds: its plan, the table in parts, the clips' frames beside them. Reading writes nothing."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source, source_config
-from evatok.search.table import SearchTable
+from evatok.search.table import SearchTable, with_new_names
 from evatok.stages.search.parts import Part, SearchConfig
 from evatok.utils.files import write_json
 
@@ -57,8 +57,9 @@ class Plan:
 def read_plan(folder: Path) -> Plan:
     """The plan in a folder; ValueError if there is none."""
     try:
-        return Plan(**json.loads((folder / PLAN).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        plan = Plan(**json.loads((folder / PLAN).read_text()))
+        return replace(plan, made_by=with_new_names(plan.made_by))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder} holds no search: {error}") from error
 
 
@@ -101,7 +102,7 @@ def searched_by(folder: Path) -> SearchConfig:
 def check_held_out(training: Path, held_out: Path) -> None:
     """ValueError unless two folders' searches are by the same tokenizer and network, and share no video."""
     plans = [read_plan(folder) for folder in (training, held_out)]
-    for what in ("tokenizer", "checksum", "network"):
+    for what in ("tokenizer", "checksum", "lpips_net"):
         a, b = (plan.made_by[what] for plan in plans)
         if a != b:
             raise ValueError(f"the searches in {training} and {held_out} differ in {what}: {a} and {b}")

@@ -36,7 +36,7 @@ class SearchConfig:
             crops, spread evenly over each source's videos.
         size: height and width of the clips, multiples of the patch.
         seed: of what is drawn.
-        network: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
+        lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         batch: clips that go through the tokenizer together.
         part: clips of a file; a run that is killed loses at most the parts under way.
         half: decodes and measures in bfloat16, which is faster; tokens come from float32 all the same.
@@ -55,7 +55,7 @@ class SearchConfig:
     drawn: Literal["random", "held_out"] = "random"
     size: tuple[int, int] = (64, 64)
     seed: int = 0
-    network: Literal["alex", "vgg"] = "alex"
+    lpips_net: Literal["alex", "vgg"] = "alex"
     batch: int = 16
     part: int = 32
     half: bool = False
@@ -120,7 +120,7 @@ class PartSearcher:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.config, self.made_by = config, made_by
         self.tokenizer = VideoTokenizer.from_pretrained(config.tokenizer, device=device)
-        self.lpips = LPIPS.from_pretrained(config.network).to(device)
+        self.lpips = LPIPS.from_pretrained(config.lpips_net).to(device)
         self.clips = open_clips(config, self.tokenizer.config.clip_frames)
 
     def search(self, part: Part) -> Iterator[int]:
