@@ -82,8 +82,8 @@ class SketchConfig:
         carry: whether a block's sketch begins with the last frame of the sketch of the block before, so that its tokens
             say what has changed and mend what was missing, as in a video codec; else each block begins with grey.
         passes: shares of a block's tokens in passes over it, each over a grid of its own and coding what those before
-            it lack: with `(1, 1, 2)` 64 tokens are 16, 16 and 32. Where a pass would have fewer than eight cells, or
-            the tokens do not divide, there is one pass.
+            it lack: with `(1, 1, 2)` 64 tokens are 16, 16 and 32. Where a pass would have fewer than four cells, or
+            the shares do not divide the tokens, there is one pass.
         codebooks: whether blocks that begin a clip, later ones, and each pass have codes of their own under the same
             ids, as many as `codebook_size` each; else all share them.
     """

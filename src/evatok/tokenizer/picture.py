@@ -11,8 +11,8 @@ from evatok.nn.packed import Layout, on_device
 from evatok.nn.positions import cell_centres, like, nearest_grid, resizing_matrix
 from evatok.tokenizer.config import TokenizerConfig
 
-# What a pass over a block has at least: with fewer there is one pass.
-FEWEST_CELLS = 8
+# Of a pass over a block. A product of fewer rows rounds differently, so a clip's codes would depend on its neighbours.
+FEWEST_CELLS = 4
 
 
 class Places(NamedTuple):
