@@ -1,12 +1,12 @@
-"""Tests of this room hold for both forms of the tokenizer: the paper's, and the one with a sketch."""
+"""Tests of this room hold for every form of the tokenizer: the paper's, with a sketch, with a sketch in passes."""
 
 import pytest
 
 from evatok.tokenizer.model import VideoTokenizer
-from tests.conftest import MINI, SKETCHED, random_tokenizer
+from tests.conftest import IN_PASSES, MINI, SKETCHED, random_tokenizer
 
 
-@pytest.fixture(scope="session", params=[MINI, SKETCHED], ids=["paper", "sketch"])
+@pytest.fixture(scope="session", params=[MINI, SKETCHED, IN_PASSES], ids=["paper", "sketch", "passes"])
 def mini(request: pytest.FixtureRequest) -> VideoTokenizer:
     """A tokenizer with random weights that is small enough for any test."""
     return random_tokenizer(request.param)

@@ -17,7 +17,7 @@ from evatok.tokens.tokens import Tokens
 from evatok.utils.saving import CheckpointError
 from evatok.video.fit import Fit
 from evatok.video.reading import read_video, write_video
-from tests.conftest import MINI, SKETCHED, random_tokenizer
+from tests.conftest import IN_PASSES, MINI, SKETCHED, random_tokenizer
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -212,7 +212,7 @@ def test_tokens_of_another_model_are_refused(mini: VideoTokenizer) -> None:
         mini.decode(other.encode(noise(1, 4, 3, 32, 32)))
 
 
-@pytest.mark.parametrize("config", [MINI, SKETCHED], ids=["paper", "sketch"])
+@pytest.mark.parametrize("config", [MINI, SKETCHED, IN_PASSES], ids=["paper", "sketch", "passes"])
 def test_in_another_dtype_it_makes_nearly_the_same_tokens(config: TokenizerConfig) -> None:
     model, video = random_tokenizer(config), noise(1, 20, 3, 32, 32)
     tokens = model.encode(video)
