@@ -4,13 +4,14 @@ import copy
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evatok.nn.packed import Layout
+from evatok.nn.packed import Layout, Packed
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
 from evatok.tokens.tokens import Tokens
@@ -53,6 +54,32 @@ def test_a_clip_has_the_same_tokens_alone_in_any_batch_and_twice(mini: VideoToke
             assert some == Tokens.cat([together[int(clip)] for clip in clips])
     neighbours = torch.cat([video[4:5], noise(6, 16, 3, 32, 32, seed=9)])
     assert mini.encode(neighbours, torch.cat([lengths[4:5], lengths[:6]]))[0] == together[4]
+
+
+@pytest.mark.parametrize("config", [MINI, SKETCHED], ids=["paper", "sketch"])
+def test_a_clip_has_the_same_frames_alone_in_any_batch_and_twice(config: TokenizerConfig) -> None:
+    model, video = random_tokenizer(config), noise(7, 40, 3, 32, 32)
+    tokens = model.encode(video, config.space.sample(torch.Generator().manual_seed(1), 7))
+    together = model.decode(tokens)
+    assert together.shape == video.shape and torch.equal(model.decode(tokens), together)
+    for batch in (1, 2, 3, 5):
+        for some in torch.arange(7).split(batch):
+            assert torch.equal(model.decode(Tokens.cat([tokens[int(one)] for one in some])), together[some])
+    assert torch.equal(torch.stack(list(model.decode_stream(tokens[4]))), together[4])
+
+
+def test_several_videos_are_decoded_in_one_pass(mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, decode = mini.encode(noise(4, 20, 3, 32, 32)), mini.decoder.forward
+    calls: list[int] = []
+
+    def counted(tokens: Packed, *more: Any) -> Any:
+        calls.append(len(tokens.layout.lengths))
+        return decode(tokens, *more)
+
+    monkeypatch.setattr(mini.decoder, "forward", counted)
+    mini.decode(tokens)
+    # Four full clips, and four last ones of one block.
+    assert calls == [4, 4]
 
 
 def test_later_frames_and_lengths_change_nothing_earlier(mini: VideoTokenizer) -> None:

@@ -82,7 +82,9 @@ def grid(cells: Sequence[Tensor], columns: int) -> Tensor:
     widths = [max(row[i].shape[2] for row in rows if i < len(row)) for i in range(len(rows[0]))]
     heights = [max(cell.shape[1] for cell in row) for row in rows]
     whole = sum(heights) + GAP * (len(heights) - 1), sum(widths) + GAP * (len(widths) - 1)
-    sheet = torch.full((3, whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), 255, dtype=torch.uint8)
+    # A pixel's colours lie one after the other, as FFmpeg takes them.
+    pixels = torch.full((whole[0] + whole[0] % 2, whole[1] + whole[1] % 2, 3), 255, dtype=torch.uint8)
+    sheet = pixels.permute(2, 0, 1)
     top = 0
     for row, height in zip(rows, heights, strict=True):
         left = 0
