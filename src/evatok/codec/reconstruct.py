@@ -130,8 +130,8 @@ def reconstruct_file(
                 made = measured(model, encoded, clips.fit, metrics).flatten(0, 1)
                 times = clips.times[shown : shown + len(made)]
                 shown += len(made)
-                keep((made, times))
-                keep_beside((made, times))
+                for hand in (keep, keep_beside):
+                    hand((made, times))
 
             tokens = model.encode_clips(clips, request, watch)
         tokens.save(part / "tokens.tokens")
