@@ -21,7 +21,7 @@ from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
-from evatok.tokens.tokens import Tokens
+from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.background import in_background
 from evatok.utils.files import write_text
 from evatok.video.fit import Box, Fit, Mode, Size, crop, to_bytes
@@ -67,11 +67,10 @@ class Scored:
     @classmethod
     def of(cls, tokens: Tokens, metrics: ReconstructionMetrics) -> "Scored":
         """The scores of one video's tokens after `measured` has seen all of its clips."""
-        psnr = ssim = lpips = None
+        means: dict[str, float] = {}
         protocol = "the pictures are too small for SSIM and LPIPS"
         if metrics.resolutions:
             means = metrics.compute()
-            psnr, ssim, lpips = means["psnr"], means["ssim"], means["lpips"]
             protocol = f"{metrics.protocol}; at the tokenizer's resolution, before any file is written"
         return cls(
             assignment=_assignment(tokens),
@@ -80,9 +79,9 @@ class Scored:
             tokens=tokens.num_tokens,
             tokens_per_second=tokens.tokens_per_second(),
             bits_per_pixel=bits_per_pixel(tokens),
-            psnr=psnr,
-            ssim=ssim,
-            lpips=lpips,
+            psnr=means.get("psnr"),
+            ssim=means.get("ssim"),
+            lpips=means.get("lpips"),
             protocol=protocol,
         )
 
@@ -229,10 +228,13 @@ def table(rows: Sequence[Scored]) -> str:
 
 def block_edges(tokens: Tokens) -> list[float]:
     """Seconds at which the blocks of a video begin, and its end."""
-    record, step = tokens.videos[0], tokens.format.block_frames
-    starts = range(0, record.frames, step)
-    times = [i / record.fps for i in starts] if record.times is None else record.times[list(starts)].tolist()
-    return [*times, record.seconds]
+    record = tokens.videos[0]
+    return [*_seconds(record, range(0, record.frames, tokens.format.block_frames)), record.seconds]
+
+
+def _seconds(record: VideoRecord, frames: Sequence[int]) -> list[float]:
+    """When frames of a video are shown."""
+    return [i / record.fps for i in frames] if record.times is None else record.times[list(frames)].tolist()
 
 
 # Consecutive frames `(n, 3, h, w)` uint8 as the model made them, and the seconds at which they are shown.
@@ -280,11 +282,9 @@ def _scaled(box: Box, scale: float, whole: Size) -> Box:
 
 def panel(tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str) -> Panel:
     """A video for `moments_figure`: the frames at some moments, and all of its blocks."""
-    record = tokens.videos[0]
-    seconds = [i / record.fps for i in moments] if record.times is None else record.times[list(moments)].tolist()
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
     lengths = tokens.lengths[tokens.lengths > 0].tolist()
-    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption)
+    return Panel(_seconds(tokens.videos[0], moments), original, reconstruction, lengths, block_edges(tokens), caption)
 
 
 def _caption(scored: Scored) -> str:
