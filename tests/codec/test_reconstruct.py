@@ -5,11 +5,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from evatok.codec.reconstruct import Scored, block_edges, compare, evenly, filled_together, scores_table
+from evatok.codec.reconstruct import (
+    Moments,
+    Scored,
+    block_edges,
+    evenly,
+    filled_together,
+    measured,
+    reconstruct_file,
+    scores_table,
+)
 from evatok.evaluation.metrics import ReconstructionMetrics
+from evatok.figures.frames import GAP
 from evatok.pretrained.lpips import LPIPS
-from evatok.tokenizer.model import VideoTokenizer
-from evatok.video.fit import Fit
+from evatok.tokenizer.lengths import LengthRequest
+from evatok.tokenizer.model import EncodedClips, VideoTokenizer
+from evatok.video.fit import Mode
+from evatok.video.reading import read_video, write_video
 
 
 @pytest.fixture(scope="module")
@@ -23,21 +35,22 @@ def metrics(lpips: LPIPS) -> ReconstructionMetrics:
     return ReconstructionMetrics(lpips)
 
 
-@pytest.mark.parametrize(("fit", "size"), [("keep", (48, 64)), ("crop", (48, 48)), ("letterbox", (48, 64))])
-def test_compare_gives_every_frame_beside_its_original(
-    mini: VideoTokenizer, metrics: ReconstructionMetrics, fit: str, size: tuple[int, int]
+@pytest.mark.parametrize("fit", ["keep", "crop", "letterbox"])
+def test_what_is_measured_is_what_the_model_saw_and_made(
+    mini: VideoTokenizer, metrics: ReconstructionMetrics, fit: Mode
 ) -> None:
-    video = torch.randint(256, (21, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    tokens = mini.encode(video[None], fit=fit, fps=7)  # type: ignore[arg-type]
-    pairs = list(compare(mini, tokens, video, metrics))
-    original, made = (torch.cat(list(clips)) for clips in zip(*pairs, strict=True))
-    left = (64 - size[1]) // 2
-    assert torch.equal(original, video[..., left : left + size[1]])
+    video = torch.randint(256, (21, 3, 96, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clips, made = mini.tensor_clips(video[None], fit), []
+    tokens = mini.encode_clips(
+        clips, LengthRequest(), lambda encoded: made.append(measured(mini, encoded, clips.fit, metrics))
+    )
+    assert tokens == mini.encode(video[None], fit=fit) and [part.shape[:2] for part in made] == [(1, 16), (1, 5)]
+    whole = torch.cat(made, 1)[0]
+    assert torch.equal(whole, torch.stack(list(mini.decode_stream(tokens, undo_fit=False))))
     # Rounding to whole pixel values before a fit is undone rather than after changes little.
-    assert (made.int() - mini.decode(tokens)[0].int()).abs().max() <= 3
-    seen = Fit.from_dict(tokens.videos[0].fit)
-    if min(seen.inner[2:]) >= 32:
-        assert metrics.compute()["frames"] == 21 and metrics.resolutions == {seen.inner[2:]}
+    assert (clips.fit.undo(whole).int() - mini.decode(tokens)[0].int()).abs().max() <= 3
+    if min(clips.fit.inner[2:]) >= 32:
+        assert metrics.compute()["frames"] == 21 and metrics.resolutions == {clips.fit.inner[2:]}
     else:
         assert not metrics.resolutions
 
@@ -45,6 +58,40 @@ def test_compare_gives_every_frame_beside_its_original(
 def cells(line: str) -> list[str]:
     """Of a line of a table."""
     return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("frames", [1, 5, 24, 25, 1000])
+def test_moments_of_a_stream_lie_near_the_middles_of_equal_stretches(frames: int) -> None:
+    moments = Moments()
+    for number in range(frames):
+        moments.add(torch.tensor(number), torch.tensor(-number))
+    numbers, pairs = moments.evenly()
+    assert [(int(before), int(after)) for before, after in pairs] == [(number, -number) for number in numbers]
+    assert len(numbers) == min(frames, 6)
+    middles = [(2 * i + 1) * frames / (2 * len(numbers)) for i in range(len(numbers))]
+    assert all(abs(number - middle) <= 1 + frames / 24 for number, middle in zip(numbers, middles, strict=True))
+
+
+@pytest.mark.parametrize(("fit", "left"), [("keep", 0), ("crop", 20)])
+def test_each_frame_stands_beside_its_reconstruction(
+    mini: VideoTokenizer, tmp_path: Path, fit: Mode, left: int
+) -> None:
+    """A frame's number is its brightness; in the last columns of the source, which a crop leaves out, it is black."""
+    video = torch.arange(0, 240, 12, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 240, 280)
+    video[..., 270:] = 0
+    write_video(tmp_path / "in.mp4", video, fps=10)
+    mini.save_pretrained(tmp_path / "model")
+    reconstruct_file(tmp_path / "in.mp4", tmp_path / "out", str(tmp_path / "model"), LengthRequest(), fit=fit)
+    made = read_video(tmp_path / "out" / "reconstruction.mp4")
+    beside = read_video(tmp_path / "out" / "side_by_side.mp4").frames[..., -240:, :]
+    width = 280 - 2 * left
+    assert len(made.frames) == 20 and made.fps == pytest.approx(10) and made.frames.shape[-2:] == (240, width)
+    for number, sheet in enumerate(beside):
+        assert sheet[..., : width - 16].float().mean() == pytest.approx(12 * number, abs=3)
+        right = sheet[..., width + GAP : 2 * width + GAP].float()
+        distances = (right - made.frames.float()).abs().mean((1, 2, 3))
+        assert distances.argmin() == number and distances[number] < 8
+    assert (beside[-1, :, :, width - 8 : width - 2].float().mean() < 60) == (fit == "keep")
 
 
 def test_scores_of_a_hand_made_case(mini: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
@@ -63,9 +110,12 @@ def test_scores_of_a_hand_made_case(mini: VideoTokenizer, metrics: Reconstructio
 
 
 def test_pictures_too_small_to_measure(mini: VideoTokenizer, metrics: ReconstructionMetrics) -> None:
-    video = torch.zeros(4, 3, 8, 128, dtype=torch.uint8)
-    tokens = mini.encode(video[None])
-    assert [len(clip) for clip, _ in compare(mini, tokens, video, metrics)] == [4]
+    clips = mini.tensor_clips(torch.zeros(1, 4, 3, 8, 128, dtype=torch.uint8))
+
+    def watch(encoded: EncodedClips) -> None:
+        measured(mini, encoded, clips.fit, metrics)
+
+    tokens = mini.encode_clips(clips, LengthRequest(), watch)
     assert cells(scores_table([Scored.of(tokens, metrics)]).splitlines()[2])[4:] == ["-", "-", "-"]
 
 

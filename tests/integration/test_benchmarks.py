@@ -19,6 +19,7 @@ from benchmarks import (
     memory,
     operations,
     recipes,
+    reconstruct,
     router_trials,
     routing_ceiling,
     search_cost,
@@ -49,6 +50,7 @@ from evatok.tokenizer.config import PRESETS, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
+from evatok.video.reading import write_video
 from tests.conftest import MINI, SKETCHED
 from tests.runs import mini_config
 
@@ -116,6 +118,17 @@ def test_tokenizer_speed_compares_with_a_plain_transformer() -> None:
     theirs = 2 * (2 * 12 * 32**2 * 16 + 4 * 32 * 16**2)
     assert operations.plain_operations(32, 2, 16) == theirs
     assert 0 < row["ratio of operations"] < 3 * theirs / operations.forward_operations(MINI, (32, 32), [[4] * 4] * 3)
+
+
+def test_reconstruct_tells_start_up_from_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "in.mp4", torch.zeros(60, 3, 32, 32, dtype=torch.uint8), fps=25)
+    # 4 s and 3 s of a processor to begin with, 0.02 s and 0.05 s a frame.
+    costs = {"few": reconstruct.Cost(4.32, 3.8), "many": reconstruct.Cost(4.8, 5.0)}
+    monkeypatch.setattr(reconstruct, "run", lambda video, folder, tokenizer: costs[video.stem])
+    row = reconstruct.measure(tmp_path / "in.mp4", 0.4, 40, "mini", repeats=1)
+    assert row["frames"] == 40 and row["pixels"] == "32x32" and row["start-up, s"] == 4.32
+    assert row["frames/s"] == pytest.approx(50) and row["of the video's own"] == pytest.approx(2)
+    assert row["processor seconds a second of video"] == pytest.approx(1.25)
 
 
 def test_training_speed_divides_the_step_into_kinds() -> None:

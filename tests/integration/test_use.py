@@ -183,7 +183,7 @@ def test_what_is_no_video(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--assignment", "8,4,4"], 1, "has 4 blocks, got 3"),
+        (["--assignment", "8,4,4"], 1, "of shape (4,) or (1, 4)"),
         (["--assignment", "8,4,4,5"], 1, "has 5 tokens; levels are (4, 8)"),
         (["--uniform", "5"], 1, "levels are (4, 8)"),
         (["--assignment", "8,4,x,4"], 2, "8,4,x,4"),

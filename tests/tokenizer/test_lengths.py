@@ -41,7 +41,7 @@ def adaptive(mini: VideoTokenizer) -> VideoTokenizer:
     """The mini tokenizer's weights with a router."""
     tokenizer = VideoTokenizer(mini.config).eval()
     tokenizer.load_state_dict(mini.state_dict())
-    return tokenizer.carry(Bright(ROUTER))
+    return tokenizer.set_router(Bright(ROUTER))
 
 
 def videos(count: int, frames: int, seed: int = 0) -> Tensor:
@@ -116,7 +116,7 @@ def test_a_file_is_routed_as_its_frames(adaptive: VideoTokenizer, tmp_path: Path
 def test_wishes_that_cannot_be_say_why(adaptive: VideoTokenizer, mini: VideoTokenizer) -> None:
     video = videos(1, 16)
     for wish in ({"w_q": 1.0}, {"tokens": 20}, {"tokens_per_second": 20}):
-        with pytest.raises(ValueError, match=f"{next(iter(wish))} needs a router and this tokenizer carries none"):
+        with pytest.raises(ValueError, match=f"{next(iter(wish))} needs a router and this tokenizer has none"):
             mini.encode(video, **wish)
     with pytest.raises(ValueError, match=r"at most one of .* got w_q and tokens"):
         adaptive.encode(video, w_q=1.0, tokens=20)
@@ -128,14 +128,14 @@ def test_wishes_that_cannot_be_say_why(adaptive: VideoTokenizer, mini: VideoToke
         adaptive.encode(video, tokens_per_second=12, fps=16)
     classifying = Router(replace(ROUTER, head="classification"))
     with pytest.raises(ValueError, match="knows no budget"):
-        adaptive.carry(classifying).encode(video, tokens_per_second=100)
+        adaptive.set_router(classifying).encode(video, tokens_per_second=100)
     with pytest.raises(ValueError, match="does not fit"):
-        adaptive.carry(Router(replace(ROUTER, levels=(4, 16))))
+        adaptive.set_router(Router(replace(ROUTER, levels=(4, 16))))
 
 
 def test_without_a_router_the_default_is_taken(adaptive: VideoTokenizer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="evatok"):
-        assert adaptive.carry(None).encode(videos(1, 16)).assignments == ("8,4,4,4",)
+        assert adaptive.set_router(None).encode(videos(1, 16)).assignments == ("8,4,4,4",)
     assert "default (8, 4, 4, 4)" in caplog.text and adaptive.router is None
 
 
@@ -145,7 +145,7 @@ def test_it_is_saved_and_moved_with_the_tokenizer(
     assert adaptive.checksum == mini.checksum and adaptive.state_dict().keys() == mini.state_dict().keys()
     router = Router(ROUTER)
     router.network.set_statistics(torch.rand(5, ROUTER.outputs, generator=torch.Generator().manual_seed(1)))
-    adaptive.carry(router).save_pretrained(tmp_path / "mine")
+    adaptive.set_router(router).save_pretrained(tmp_path / "mine")
     loaded = VideoTokenizer.from_pretrained(tmp_path / "mine")
     video = videos(2, 20)
     assert loaded.router is not None and loaded.encode(video, w_q=0.9).lengths.equal(

@@ -4,13 +4,14 @@ import copy
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evatok.nn.packed import Layout
+from evatok.nn.packed import Layout, Packed
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
 from evatok.tokens.tokens import Tokens
@@ -65,6 +66,32 @@ def test_the_training_pass_takes_a_layout_that_fits_the_video(mini: VideoTokeniz
         mini(video, Layout.of(lengths[:1]))
     with pytest.raises(ValueError, match=r"2 clips of 4 blocks, its layout clips of \[4, 3\] blocks"):
         mini(video, Layout.of([[4, 8, 8, 4], [8, 4, 4]]))
+
+
+@pytest.mark.parametrize("config", [MINI, SKETCHED, IN_PASSES], ids=["paper", "sketch", "passes"])
+def test_a_clip_has_the_same_frames_alone_in_any_batch_and_twice(config: TokenizerConfig) -> None:
+    model, video = random_tokenizer(config), noise(7, 40, 3, 32, 32)
+    tokens = model.encode(video, config.space.sample(torch.Generator().manual_seed(1), 7))
+    together = model.decode(tokens)
+    assert together.shape == video.shape and torch.equal(model.decode(tokens), together)
+    for batch in (1, 2, 3, 5):
+        for some in torch.arange(7).split(batch):
+            assert torch.equal(model.decode(Tokens.cat([tokens[int(one)] for one in some])), together[some])
+    assert torch.equal(torch.stack(list(model.decode_stream(tokens[4]))), together[4])
+
+
+def test_several_videos_are_decoded_in_one_pass(mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, decode = mini.encode(noise(4, 20, 3, 32, 32)), mini.decoder.forward
+    calls: list[int] = []
+
+    def counted(tokens: Packed, *more: Any) -> Any:
+        calls.append(len(tokens.layout.lengths))
+        return decode(tokens, *more)
+
+    monkeypatch.setattr(mini.decoder, "forward", counted)
+    mini.decode(tokens)
+    # Four full clips, and four last ones of one block.
+    assert calls == [4, 4]
 
 
 def test_later_frames_and_lengths_change_nothing_earlier(mini: VideoTokenizer) -> None:

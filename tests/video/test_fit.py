@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evatok.data.clips import crop_and_resize
 from evatok.video.fit import Fit, plan_fit, to_bytes, to_signed
 
 sides = st.integers(1, 300)
@@ -89,6 +90,16 @@ def test_equal_sizes_are_left_alone(mode: str) -> None:
     assert torch.equal(fit.apply(frames), frames.float() / 127.5 - 1)
     assert torch.equal(fit.undo(fit.apply(frames)), frames)
     assert torch.equal(fit.undo(frames), frames)
+
+
+def test_training_and_encoding_resize_alike() -> None:
+    """A training clip, uint8, is what encoding sees of the same frames, to a grey level."""
+    frames = noise(3, 3, 18, 32).repeat_interleave(5, -1).repeat_interleave(5, -2)
+    seen = plan_fit((90, 160), area=4096, patch=(8, 8)).apply(frames)
+    clip = crop_and_resize(frames, (0, 0, 90, 160), (seen.shape[-2], seen.shape[-1]))
+    assert clip.dtype == torch.uint8
+    difference = (clip.int() - to_bytes(seen).int()).abs().float()
+    assert difference.mean() < 0.3 and difference.quantile(0.99) <= 1
 
 
 def test_every_byte_survives() -> None:

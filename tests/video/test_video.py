@@ -92,6 +92,16 @@ def test_odd_sizes_survive(tmp_path: Path, size: tuple[int, int]) -> None:
     assert distance(back, video) < 4
 
 
+def test_frames_are_resized_while_they_are_written(tmp_path: Path) -> None:
+    down = torch.linspace(20, 230, 12).view(1, 12, 1).expand(3, 12, 16)
+    write_video(tmp_path / "a.mp4", down.round().to(torch.uint8).expand(4, 3, 12, 16), fps=25, size=(96, 128), crf=5)
+    back = read_video(tmp_path / "a.mp4").frames
+    assert back.shape == (4, 3, 96, 128)
+    # Between the centres of the outermost rows the slope goes on as it did.
+    expected = torch.linspace(20, 230, 12 * 8 - 7)
+    assert (back[0, 1, 4:-3, 64].float() - expected).abs().max() < 5
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_irregular_times_survive(tmp_path: Path, suffix: str) -> None:
     path, video = tmp_path / f"bar{suffix}", moving_bar(12)

@@ -81,7 +81,7 @@ def _add_video(parser: ArgumentParser, output: str) -> None:
         "--tokens_per_second",
         type=float,
         help="the router's choice with so many at most; without any of these, its own preference decides, or, where "
-        "the tokenizer carries no router, its default assignment.",
+        "the tokenizer has no router, its default assignment.",
     )
     parser.add_argument(
         "--fit",
@@ -104,7 +104,7 @@ def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
 
 def _choices(given: Namespace) -> dict[str, Any]:
     """What the commands that take a video hand on."""
-    from evatok.codec.files import Asked
+    from evatok.tokenizer.lengths import LengthRequest
 
-    asked = Asked(**{field.name: given[field.name] for field in fields(Asked)})
-    return {"asked": asked} | {name: given[name] for name in ("tokenizer", "fit", "fps")}
+    request = LengthRequest(**{field.name: given[field.name] for field in fields(LengthRequest)})
+    return {"request": request} | {name: given[name] for name in ("tokenizer", "fit", "fps")}

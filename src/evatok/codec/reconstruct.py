@@ -5,32 +5,34 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from evatok.codec.files import Asked, FileError, bits_per_pixel
+from evatok.codec.files import FileError, bits_per_pixel
 from evatok.evaluation.metrics import ReconstructionMetrics
-from evatok.figures.frames import resized, side_by_side
+from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
-from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokens.tokens import Tokens
+from evatok.tokenizer.lengths import LengthRequest
+from evatok.tokenizer.model import EncodedClips, VideoTokenizer
+from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.background import in_background
 from evatok.utils.files import write_text
 from evatok.utils.tables import table
-from evatok.video.fit import Fit, Mode, to_bytes
+from evatok.video.fit import Box, Fit, Mode, Size, crop, to_bytes
 from evatok.video.reading import VideoReader, write_video
+from evatok.video.scaling import Scaler
 
 FILES = ("reconstruction.mp4", "side_by_side.mp4", "picture.png", "tokens.tokens", "metrics.json")
 MOMENTS = 6
-# Pixels of height at which frames are shown, at most.
-HIGHEST = 720
+# Pixels of height and width at which frames are shown, at most: two side by side fit a Full HD screen.
+HIGHEST, WIDEST = 720, 956
 # LPIPS on AlexNet needs pictures of this many pixels a side.
 SMALLEST = 32
 
@@ -65,12 +67,11 @@ class Scored:
 
     @classmethod
     def of(cls, tokens: Tokens, metrics: ReconstructionMetrics) -> "Scored":
-        """The scores of one video's tokens after `compare` has run to its end."""
-        psnr = ssim = lpips = None
+        """The scores of one video's tokens after `measured` has seen all of its clips."""
+        means: dict[str, float] = {}
         protocol = "the pictures are too small for SSIM and LPIPS"
         if metrics.resolutions:
             means = metrics.compute()
-            psnr, ssim, lpips = means["psnr"], means["ssim"], means["lpips"]
             protocol = f"{metrics.protocol}; at the tokenizer's resolution, before any file is written"
         return cls(
             assignment=_assignment(tokens),
@@ -79,9 +80,9 @@ class Scored:
             tokens=tokens.num_tokens,
             tokens_per_second=tokens.tokens_per_second(),
             bits_per_pixel=bits_per_pixel(tokens),
-            psnr=psnr,
-            ssim=ssim,
-            lpips=lpips,
+            psnr=means.get("psnr"),
+            ssim=means.get("ssim"),
+            lpips=means.get("lpips"),
             protocol=protocol,
         )
 
@@ -97,7 +98,7 @@ def reconstruct_file(
     source: Path,
     folder: Path,
     tokenizer: str,
-    asked: Asked,
+    request: LengthRequest,
     *,
     fit: Mode = "keep",
     fps: float | None = None,
@@ -112,26 +113,32 @@ def reconstruct_file(
         PackageError: if the weights of LPIPS cannot be fetched.
     """
     model = VideoTokenizer.from_pretrained(tokenizer)
-    wishes = asked.of(model.config.space)
     with filled_together(folder) as part:
-        tokens = model.encode(source, **wishes, fit=fit, fps=fps)
-        tokens.save(part / "tokens.tokens")
+        clips = model.file_clips(source, fit, fps)
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
-        moments = evenly(tokens.videos[0].frames, MOMENTS)
+        moments = Moments()
+        beside = partial(_write_beside, part / "side_by_side.mp4", source, clips.fit, fps, moments)
+        # Two threads: x264 leaves the interpreter alone while it works, and so do torch and the decoder.
         with (
-            VideoReader(source, fps=fps) as reader,
-            in_background(partial(_write, part / "reconstruction.mp4", tokens)) as keep,
-            in_background(partial(_write_beside, part / "side_by_side.mp4", tokens)) as keep_beside,
+            in_background(partial(_write, part / "reconstruction.mp4", clips.fit, clips.fps)) as keep,
+            in_background(beside) as keep_beside,
         ):
-            pairs = Chosen(compare(model, tokens, (frame for frame, _ in reader), metrics), moments)
-            for clip in pairs:
-                for original, reconstruction in zip(*clip, strict=True):
-                    keep(reconstruction)
-                    keep_beside((original, reconstruction))
+            shown = 0
+
+            def watch(encoded: EncodedClips) -> None:
+                nonlocal shown
+                made = measured(model, encoded, clips.fit, metrics).flatten(0, 1)
+                times = clips.times[shown : shown + len(made)]
+                shown += len(made)
+                for hand in (keep, keep_beside):
+                    hand((made, times))
+
+            tokens = model.encode_clips(clips, request, watch)
+        tokens.save(part / "tokens.tokens")
         scored = Scored.of(tokens, metrics)
         if _can_draw():
-            shown = panel(tokens, moments, pairs.chosen, _caption(scored))
-            save_png(moments_figure([shown]), part / "picture.png")
+            numbers, chosen = moments.evenly()
+            save_png(moments_figure([panel(tokens, numbers, chosen, _caption(scored))]), part / "picture.png")
         write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
     return scored
 
@@ -141,47 +148,39 @@ def _can_draw() -> bool:
     return all(find_spec(name) for name in ("matplotlib", "PIL"))
 
 
-def compare(
-    model: VideoTokenizer, tokens: Tokens, originals: Iterable[Tensor], metrics: ReconstructionMetrics
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields clips `(n, 3, H, W)` uint8 of a video and of its reconstruction, and measures them on the way.
+def measured(model: VideoTokenizer, encoded: EncodedClips, fit: Fit, metrics: ReconstructionMetrics) -> Tensor:
+    """Decodes clips and measures what the model made of what it saw, without a fit's bars, at the model's resolution.
 
-    Args:
-        model: the tokenizer that made the tokens.
-        tokens: of one video.
-        originals: the video's frames `(3, H, W)` uint8; the part of them that the fit uses comes out.
-        metrics: compares what the model saw with what it made of it, without a fit's bars, at the model's resolution.
+    Returns:
+        The reconstruction `(n, F, 3, h, w)` uint8 at the size that the model sees.
     """
-    record = tokens.videos[0]
-    fit = Fit.from_dict(record.fit)
-    unfitted = Fit("none", fit.size, fit.size, (0, 0, *fit.size), (0, 0, *fit.size))
-    at_model_size = replace(tokens, videos=(replace(record, size=fit.size, fit=unfitted.to_dict()),))
-    frames, decoded = iter(originals), model.decode_stream(at_model_size)
-    while clip := list(islice(decoded, model.config.clip_frames)):
-        original, reconstruction = torch.stack(list(islice(frames, len(clip)))), torch.stack(clip)
-        if min(fit.inner[2:]) >= SMALLEST:
-            seen = to_bytes(_part(fit.apply(original), fit.inner))
-            metrics.update(seen[None], _part(reconstruction, fit.inner)[None])
-        yield _part(original, fit.box), fit.undo(reconstruction)
+    made = to_bytes(model.decode_clips(encoded.ids, encoded.lengths, fit.size)[:, : encoded.clips.shape[1]])
+    if min(fit.inner[2:]) >= SMALLEST:
+        metrics.update(crop(to_bytes(encoded.clips), fit.inner), crop(made, fit.inner))
+    return made
 
 
-class Chosen:
-    """Hands clips on and keeps pairs of frames (original, reconstruction) with some numbers, in order."""
+class Moments:
+    """Pairs of frames (original, reconstruction) from all over a stream of them whose length nobody knows."""
 
-    def __init__(self, clips: Iterable[tuple[Tensor, Tensor]], numbers: Sequence[int]) -> None:
-        self._clips, self._numbers = clips, set(numbers)
-        self.chosen: list[tuple[Tensor, Tensor]] = []
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._step, self._frames = 1, 0
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        first = 0
-        for original, reconstruction in self._clips:
-            for number in range(len(original)):
-                if first + number in self._numbers:
-                    pair = torch.stack([original[number], reconstruction[number]])
-                    before, after = resized(pair, min(pair.shape[-2], HIGHEST))
-                    self.chosen.append((before, after))
-            first += len(original)
-            yield original, reconstruction
+    def add(self, original: Tensor, reconstruction: Tensor) -> None:
+        """The next pair of the stream; every second one of those that are kept goes when they become many."""
+        if self._frames % self._step == 0:
+            self._kept[self._frames] = original, reconstruction
+        if len(self._kept) > 4 * MOMENTS:
+            self._step *= 2
+            self._kept = {number: pair for number, pair in self._kept.items() if number % self._step == 0}
+        self._frames += 1
+
+    def evenly(self) -> tuple[list[int], list[tuple[Tensor, Tensor]]]:
+        """Numbers of up to `MOMENTS` frames, and the pairs: those nearest to the middles of equal stretches."""
+        wanted = evenly(self._frames, MOMENTS)
+        numbers = sorted({min(self._kept, key=lambda kept: abs(kept - number)) for number in wanted})
+        return numbers, [self._kept[number] for number in numbers]
 
 
 @contextmanager
@@ -228,29 +227,63 @@ def scores_table(rows: Sequence[Scored]) -> str:
 
 def block_edges(tokens: Tokens) -> list[float]:
     """Seconds at which the blocks of a video begin, and its end."""
-    record, step = tokens.videos[0], tokens.format.block_frames
-    starts = range(0, record.frames, step)
-    times = [i / record.fps for i in starts] if record.times is None else record.times[list(starts)].tolist()
-    return [*times, record.seconds]
-
-
-def _write(path: Path, tokens: Tokens, frames: Iterable[Tensor]) -> None:
     record = tokens.videos[0]
-    write_video(path, frames, fps=record.fps, times=record.times)
+    return [*_seconds(record, range(0, record.frames, tokens.format.block_frames)), record.seconds]
 
 
-def _write_beside(path: Path, tokens: Tokens, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-    captions = ("original", f"{tokens.tokens_per_second():.0f} tokens/s") if _can_draw() else ("", "")
-    _write(path, tokens, (side_by_side(pair, captions, height=_height(pair[0])) for pair in pairs))
+def _seconds(record: VideoRecord, frames: Sequence[int]) -> list[float]:
+    """When frames of a video are shown."""
+    return [i / record.fps for i in frames] if record.times is None else record.times[list(frames)].tolist()
+
+
+# Consecutive frames `(n, 3, h, w)` uint8 as the model made them, and the seconds at which they are shown.
+Made = tuple[Tensor, Sequence[float]]
+
+
+def _write(path: Path, fit: Fit, fps: float, made: Iterable[Made]) -> None:
+    frames, times = tee(made)
+    write_video(
+        path,
+        (crop(some, fit.inner) for some, _ in frames),
+        fps=fps,
+        times=(time for _, some in times for time in some),
+        size=fit.output_size,
+    )
+
+
+def _write_beside(
+    path: Path, source: Path, fit: Fit, fps: float | None, moments: Moments, made: Iterable[Made]
+) -> None:
+    """Reads the source once more, for its frames at the size at which they are shown."""
+    frames, times = tee(made)
+    captions = ("original", "reconstruction") if _can_draw() else ("", "")
+    scale = _height(fit.output_size) / fit.output_size[0]
+    whole = (max(1, round(fit.source[0] * scale)), max(1, round(fit.source[1] * scale)))
+    scaler = Scaler()
+
+    def pairs() -> Iterator[Tensor]:
+        for (frame, _), small in zip(reader, (frame for some, _ in frames for frame in some), strict=False):
+            original = crop(frame, _scaled(fit.box, scale, whole))
+            reconstruction = scaler.picture(crop(small, fit.inner), (original.shape[-2], original.shape[-1]))
+            moments.add(original, reconstruction)
+            yield side_by_side((original, reconstruction), captions)
+
+    with VideoReader(source, fps=fps, size=whole) as reader:
+        write_video(path, pairs(), fps=fps or reader.info.fps, times=(time for _, some in times for time in some))
+
+
+def _scaled(box: Box, scale: float, whole: Size) -> Box:
+    """A box in a picture that has been scaled to a size; it stays inside."""
+    top, left = (min(round(start * scale), side - 1) for start, side in zip(box[:2], whole, strict=True))
+    height, width = (max(1, round(length * scale)) for length in box[2:])
+    return top, left, min(height, whole[0] - top), min(width, whole[1] - left)
 
 
 def panel(tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str) -> Panel:
     """A video for `moments_figure`: the frames at some moments, and all of its blocks."""
-    record = tokens.videos[0]
-    seconds = [i / record.fps for i in moments] if record.times is None else record.times[list(moments)].tolist()
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
     lengths = tokens.lengths[tokens.lengths > 0].tolist()
-    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption)
+    return Panel(_seconds(tokens.videos[0], moments), original, reconstruction, lengths, block_edges(tokens), caption)
 
 
 def _caption(scored: Scored) -> str:
@@ -260,12 +293,7 @@ def _caption(scored: Scored) -> str:
     return caption
 
 
-def _height(picture: Tensor) -> int:
-    """Height at which a picture is shown: small ones larger, large and very wide ones smaller."""
-    height, width = picture.shape[-2:]
-    return max(1, min(max(height, 240), HIGHEST, 2 * HIGHEST * height // width))
-
-
-def _part(frames: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    top, left, height, width = box
-    return frames[..., top : top + height, left : left + width]
+def _height(size: Size) -> int:
+    """Height at which a picture is shown: small ones larger, large and very wide ones smaller; two fill a screen."""
+    height, width = size
+    return max(1, min(max(height, 240), HIGHEST, WIDEST * height // width))

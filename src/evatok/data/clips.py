@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from evatok.data.clip_source import ClipSource, VideoEntry
+from evatok.video.fit import Box, Size, crop, resize
 from evatok.video.reading import VideoError
 
 ATTEMPTS = 16  # draws for one clip before broken videos end the run
@@ -269,13 +269,9 @@ def _outlive_a_warning(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def crop_and_resize(video: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Cut `box` (top, left, height, width) out of uint8 (F, 3, H, W); resize it, antialiased, to `size`."""
-    top, left, height, width = box
-    crop = video[..., top : top + height, left : left + width]
-    if (height, width) == size:
-        return crop.contiguous()
-    return F.interpolate(crop, size, mode="bilinear", antialias=True, align_corners=False)
+def crop_and_resize(video: Tensor, box: Box, size: Size) -> Tensor:
+    """Cut `box` (top, left, height, width) out of uint8 (F, 3, H, W); bring it to `size` as encoding does."""
+    return resize(crop(video, box), size).contiguous()
 
 
 def centre_box(source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -31,13 +31,13 @@ def side_by_side(
     if not pictures or len(captions) != len(pictures) or len({picture.shape for picture in pictures}) > 1:
         shapes = [tuple(picture.shape) for picture in pictures]
         raise ValueError(f"pictures must have one size and a caption each, got {shapes} and {len(captions)} captions")
-    shown = resized(torch.stack(list(pictures)), height)
-    rows, wide = shown.shape[-2:]
+    shown = [resized(picture, height) for picture in pictures]
+    rows, wide = shown[0].shape[-2:]
     bar = max(16, round(0.11 * rows))
-    cells = [
-        torch.cat([text_picture(caption, (bar, wide), font_size=round(0.62 * bar)), picture], 1)
-        for picture, caption in zip(shown, captions, strict=True)
-    ]
+    texts = [text_picture(caption, (bar, wide), font_size=round(0.62 * bar)) for caption in captions]
+    # Joined pixel by pixel, as FFmpeg's pictures lie.
+    pairs = zip(texts, shown, strict=True)
+    cells = [torch.cat([part.permute(1, 2, 0) for part in pair]).permute(2, 0, 1) for pair in pairs]
     return grid(cells, columns or len(cells))
 
 
@@ -82,7 +82,9 @@ def grid(cells: Sequence[Tensor], columns: int) -> Tensor:
     widths = [max(row[i].shape[2] for row in rows if i < len(row)) for i in range(len(rows[0]))]
     heights = [max(cell.shape[1] for cell in row) for row in rows]
     whole = sum(heights) + GAP * (len(heights) - 1), sum(widths) + GAP * (len(widths) - 1)
-    sheet = torch.full((3, whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), 255, dtype=torch.uint8)
+    # A pixel's colours lie one after the other, as FFmpeg takes them.
+    pixels = torch.full((whole[0] + whole[0] % 2, whole[1] + whole[1] % 2, 3), 255, dtype=torch.uint8)
+    sheet = pixels.permute(2, 0, 1)
     top = 0
     for row, height in zip(rows, heights, strict=True):
         left = 0

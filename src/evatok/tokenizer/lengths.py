@@ -11,8 +11,8 @@ from torch import Tensor
 from evatok.allocation.budget import lowest_price
 from evatok.assignment import AssignmentError
 from evatok.router.model import Router
+from evatok.tokenizer.clips import ClipChunk, ClipReader
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.footage import Footage, Piece
 
 log = logging.getLogger(__name__)
 
@@ -20,56 +20,67 @@ Lengths = Sequence[int] | Tensor
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for, at most one of these; nothing asks for what the tokenizer holds best.
+class LengthRequest:
+    """What is asked for, at most one of these; where nothing is, the tokenizer does what it holds best.
 
     Args:
-        assignment: tokens of each block of a clip, `(T,)` for all videos or `(B, T)`.
-        w_q: preference of quality over length, above 0 and at most 2.
-        tokens: mean tokens of a clip, by the price that the router has stored for it.
-        tokens_per_second: tokens that a second of each video may take, by one price for all its clips.
+        assignment: tokens of each block of a clip: `(T,)` for all videos, or `(B, T)`. A shorter clip takes its
+            beginning.
+        uniform: tokens of every block.
+        w_q: preference of quality over length in the proxy reward, above 0 (fewest tokens) and at most 2.
+        tokens: mean tokens of a clip, by a price that is stored with the router: clips like those that it was
+            calibrated on take so many on average, others more or fewer.
+        tokens_per_second: what a second of each video may take at most, on average over the video, by one price for
+            all its clips. The video is read twice.
     """
 
     assignment: Lengths | None = None
+    uniform: int | None = None
     w_q: float | None = None
     tokens: float | None = None
     tokens_per_second: float | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name, value in vars(self).items() if value is not None]
+        given = self._given()
         if len(given) > 1:
             raise ValueError(f"at most one of {', '.join(vars(self))} can be asked for, got {' and '.join(given)}")
 
+    def _given(self) -> list[str]:
+        return [name for name, value in vars(self).items() if value is not None]
 
-class Chooser(Protocol):
+    def policy(self, config: TokenizerConfig, router: Router | None, clips: ClipReader) -> "LengthPolicy":
+        """What gives clips the lengths that are asked for.
+
+        Args:
+            config: the tokenizer's.
+            router: the tokenizer's, if it has one.
+            clips: of the videos, which are read here only for `tokens_per_second`.
+
+        Raises:
+            ValueError: for an assignment, preference or budget that cannot be, or where there is no router to ask.
+        """
+        assignment = self.assignment if self.uniform is None else config.space.uniform(self.uniform)
+        if assignment is None and router is not None:
+            if self.tokens_per_second is not None:
+                return _at_rate(self.tokens_per_second, router, clips)
+            price = router.price(self.w_q) if self.tokens is None else router.price_for(self.tokens)
+            return LengthsByPrice(router, price)
+        if assignment is None:
+            if given := self._given():
+                raise ValueError(
+                    f"{given[0]} needs a router and this tokenizer has none: ask for an assignment, or give it one "
+                    "with `set_router(Router.from_pretrained(...))`"
+                )
+            assignment = config.default_assignment
+            log.info("no assignment given: taking the default %s", assignment)
+        return FixedLengths(full_assignments(assignment, config, clips.videos), config.block_frames)
+
+
+class LengthPolicy(Protocol):
     """Gives every clip its lengths."""
 
-    def lengths(self, piece: Piece) -> Tensor:
-        """Tokens of each block of a piece's clips, `(n, blocks)` int64; pieces come in the order of their footage."""
-
-
-def chooser(wish: Wish, config: TokenizerConfig, router: Router | None, footage: Footage, videos: int) -> Chooser:
-    """What fulfils a wish.
-
-    Args:
-        wish: what is asked for.
-        config: the tokenizer's.
-        router: what the tokenizer carries, if anything.
-        footage: the videos, which are read here only for `tokens_per_second`.
-        videos: their number.
-
-    Raises:
-        ValueError: for an assignment, preference or budget that cannot be, or where there is no router to ask.
-    """
-    if wish.assignment is not None:
-        return Fixed(full_assignments(wish.assignment, config, videos), config.block_frames)
-    if router is None:
-        _refuse_without_router(wish)
-        log.info("no assignment given: taking the default %s", config.default_assignment)
-        return Fixed(full_assignments(config.default_assignment, config, videos), config.block_frames)
-    if wish.tokens_per_second is not None:
-        return _at_rate(wish.tokens_per_second, router, footage)
-    return ByPrice(router, router.price(wish.w_q) if wish.tokens is None else router.price_for(wish.tokens))
+    def lengths(self, chunk: ClipChunk) -> Tensor:
+        """Tokens of each block of a chunk's clips, `(n, blocks)` int64; chunks come in the order of their reader."""
 
 
 def full_assignments(assignment: Lengths, config: TokenizerConfig, videos: int) -> Tensor:
@@ -87,55 +98,55 @@ def full_assignments(assignment: Lengths, config: TokenizerConfig, videos: int) 
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedLengths:
     """Every clip of a video has the same lengths, `(videos, T)`; a shorter one takes their beginning."""
 
     assignments: Tensor
     block_frames: int
 
-    def lengths(self, piece: Piece) -> Tensor:
-        """As `Chooser.lengths` says."""
-        blocks = -(-piece.clips.shape[1] // self.block_frames)
-        return self.assignments[piece.videos, :blocks]
+    def lengths(self, chunk: ClipChunk) -> Tensor:
+        """As `LengthPolicy.lengths` says."""
+        blocks = -(-chunk.clips.shape[1] // self.block_frames)
+        return self.assignments[chunk.videos, :blocks]
 
 
 @dataclass(frozen=True)
-class ByPrice:
+class LengthsByPrice:
     """Every clip has what its router picks at a price of a token."""
 
     router: Router
     price: float
 
-    def lengths(self, piece: Piece) -> Tensor:
-        """As `Chooser.lengths` says."""
-        return self.router.pick(piece.clips, self.price)
+    def lengths(self, chunk: ClipChunk) -> Tensor:
+        """As `LengthPolicy.lengths` says."""
+        return self.router.pick(chunk.clips, self.price)
 
 
 @dataclass(frozen=True)
-class ByTables:
+class LengthsByTables:
     """Every clip has what is picked from its table, which is used up, at its video's price."""
 
     router: Router
     tables: list[list[Tensor]]
     prices: list[float]
 
-    def lengths(self, piece: Piece) -> Tensor:
-        """As `Chooser.lengths` says."""
-        rows = [self.router.pick_from(self.tables[video].pop(0)[None], self.prices[video])[0] for video in piece.videos]
+    def lengths(self, chunk: ClipChunk) -> Tensor:
+        """As `LengthPolicy.lengths` says."""
+        rows = [self.router.pick_from(self.tables[video].pop(0)[None], self.prices[video])[0] for video in chunk.videos]
         return torch.stack(rows)
 
 
-def _at_rate(rate: float, router: Router, footage: Footage) -> ByTables:
-    """Reads the footage once for its tables, and finds each video's price."""
+def _at_rate(rate: float, router: Router, clips: ClipReader) -> LengthsByTables:
+    """Reads the clips once for its tables, and finds each video's price."""
     router.check_budgets()
     tables: dict[int, list[Tensor]] = {}
-    for piece in footage.pieces():
-        for video, table in zip(piece.videos, router.table(piece.clips), strict=True):
+    for chunk in clips.chunks():
+        for video, table in zip(chunk.videos, router.table(chunk.clips), strict=True):
             tables.setdefault(video, []).append(table)
-    records = footage.records()
+    records = clips.records()
     found = [tables[number] for number in range(len(records))]
     prices = [_price(rate, router, each, record.seconds) for each, record in zip(found, records, strict=True)]
-    return ByTables(router, found, prices)
+    return LengthsByTables(router, found, prices)
 
 
 def _price(rate: float, router: Router, tables: list[Tensor], seconds: float) -> float:
@@ -152,12 +163,3 @@ def _price(rate: float, router: Router, tables: list[Tensor], seconds: float) ->
         shortest = f"{least / seconds:.1f}, which the shortest assignments take"
         raise ValueError(f"tokens_per_second must be at least {shortest}, got {rate:g}")
     return lowest_price(lambda price: spent(price) <= rate * seconds)
-
-
-def _refuse_without_router(wish: Wish) -> None:
-    asked = next((name for name, value in vars(wish).items() if value is not None), None)
-    if asked:
-        raise ValueError(
-            f"{asked} needs a router and this tokenizer carries none: ask for an assignment, or give it one with "
-            "`carry(Router.from_pretrained(...))`"
-        )

@@ -2,21 +2,22 @@
 
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from evatok.nn.packed import Layout
 from evatok.router.model import Router
+from evatok.tokenizer.clips import CLIPS_AT_ONCE, TENSOR_FPS, ClipChunk, ClipReader, FileClips, TensorClips
 from evatok.tokenizer.config import TokenizerConfig
-from evatok.tokenizer.footage import CLIPS_AT_ONCE, TENSOR_FPS, FileFootage, Footage, TensorFootage
-from evatok.tokenizer.lengths import Chooser, Lengths, Wish, chooser
+from evatok.tokenizer.lengths import LengthRequest, Lengths
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokens.tokens import TokenFormat, Tokens
 from evatok.utils.saving import CONFIG, Kind, SavedModel
-from evatok.video.fit import Fit, Mode, fill_blocks, plan_fit
+from evatok.video.fit import Fit, Mode, Size, fill_blocks, plan_fit, to_bytes
 
 # Where a saved tokenizer has its router.
 ROUTER = "router"
@@ -26,12 +27,26 @@ class TokenMismatch(ValueError):
     """Tokens that another model made."""
 
 
+class EncodedClips(NamedTuple):
+    """Clips with their tokens.
+
+    Args:
+        clips: as the model saw them, `(n, F, 3, h, w)` float32 in [-1, 1]; to be used before the next ones come.
+        lengths: tokens of each clip's blocks.
+        ids: int32, clip after clip.
+    """
+
+    clips: Tensor
+    lengths: list[list[int]]
+    ids: Tensor
+
+
 class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     """A tokenizer with a chosen number of tokens for every block of four frames.
 
     `forward(video, Layout.of(lengths))` is the training pass (see `TokenizerNetwork`). `encode`, `decode` and
-    `reconstruct` take videos of any length and size. A clip's tokens are the same alone, in any batch, twice. A router
-    that it carries is saved, loaded and moved with it, and stays in float32.
+    `reconstruct` take videos of any length and size. A clip's tokens are the same alone, in any batch, twice. Its
+    router is saved, loaded and moved with it, and stays in float32.
 
     Args:
         config: what it is made of; `evatok.PRESETS` has named ones. Weights are random until trained or loaded.
@@ -42,17 +57,17 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
         # Not a submodule: its weights are no part of the tokenizer's, nor of its checksum.
-        self._carried: tuple[Router, ...] = ()
+        self._routers: tuple[Router, ...] = ()
 
     def _load_parts(self, folder: Path) -> None:
         """Loads the router in the subfolder `router`, if there is one."""
         if (folder / ROUTER / CONFIG).exists():
-            self.carry(Router.from_pretrained(folder / ROUTER))
+            self.set_router(Router.from_pretrained(folder / ROUTER))
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder.
 
-        A router that the tokenizer carries goes into the subfolder `router` in the same way.
+        Its router, if it has one, goes into the subfolder `router` in the same way.
         """
         super().save_pretrained(folder, dtype)
         if self.router is not None:
@@ -75,11 +90,11 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
 
     @property
     def router(self) -> Router | None:
-        """What chooses lengths where a caller does not; None if the tokenizer carries none."""
-        return self._carried[0] if self._carried else None
+        """What chooses lengths where a caller does not; None if there is none."""
+        return self._routers[0] if self._routers else None
 
-    def carry(self, router: Router | None) -> Self:
-        """Lets the tokenizer carry a router, or none: it is moved, saved and loaded with the tokenizer.
+    def set_router(self, router: Router | None) -> Self:
+        """Gives the tokenizer a router, or none: it is moved, saved and loaded with the tokenizer.
 
         Raises:
             ValueError: the router is for other levels, blocks or frames.
@@ -89,22 +104,22 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             self.config.clip_frames,
         ):
             raise ValueError(f"a router for {router.config.space} does not fit a tokenizer of {self.config.space}")
-        self._carried = () if router is None else (router.to(self.device),)
+        self._routers = () if router is None else (router.to(self.device),)
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What `to`, `cuda` and the like come to; a router stays in float32, as its picks need it."""
         super()._apply(fn, recurse)
-        for router in self._carried:
+        for router in self._routers:
             router.to(self.device)
         return self
 
-    @torch.no_grad()
     def encode(
         self,
         video: Tensor | str | Path,
         assignment: Lengths | None = None,
         *,
+        uniform: int | None = None,
         w_q: float | None = None,
         tokens: float | None = None,
         tokens_per_second: float | None = None,
@@ -113,20 +128,18 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     ) -> Tokens:
         """Turns videos into tokens; never runs the decoder.
 
-        At most one of `assignment`, `w_q`, `tokens` and `tokens_per_second` says how many tokens. Without any, the
-        router that the tokenizer carries decides, at its own preference; without a router it is the config's
-        `default_assignment`. What came of it is in the tokens.
+        At most one of `assignment`, `uniform`, `w_q`, `tokens` and `tokens_per_second` says how many tokens
+        (`LengthRequest` says what each means). Without any, the tokenizer's router decides, at its own preference;
+        without a router it is the config's `default_assignment`. What came of it is in the tokens.
 
         Args:
             video: `(B, F, 3, H, W)`, uint8 or float in [-1, 1], with any F from 1 on and any size; or a video file's
                 path, which is read as a stream, so memory does not grow with its length.
-            assignment: tokens of each block of a clip: `(T,)` for all, or `(B, T)` for each video. A shorter clip takes
-                its beginning.
-            w_q: preference of quality over length in the proxy reward, above 0 (fewest tokens) and at most 2.
-            tokens: mean tokens of a clip, by a price that is stored with the router: clips like those that it was
-                calibrated on take so many on average, others more or fewer.
-            tokens_per_second: what a second of each video may take at most, on average over the video, by one price for
-                all its clips. The video is read twice.
+            assignment: tokens of each block of a clip: `(T,)` for all, or `(B, T)` for each video.
+            uniform: tokens of every block.
+            w_q: preference of quality over length, above 0 and at most 2.
+            tokens: mean tokens of a clip, by a stored price.
+            tokens_per_second: what a second of each video may take at most, on average over the video.
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
             fps: for a tensor, its frames per second (24 if nothing is said); for a file, a rate to resample to.
@@ -136,46 +149,73 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             block is filled by repeating the last frame.
 
         Raises:
-            ValueError: for any other shape, range, size, assignment, preference or budget, and where a wish needs a
-                router and there is none; VideoError for a file that cannot be read.
+            ValueError: for any other shape, range, size, assignment, preference or budget, and where a request needs
+                a router and there is none; VideoError for a file that cannot be read.
             TypeError: for other types.
         """
-        wish = Wish(assignment, w_q, tokens, tokens_per_second)
-        footage: Footage
+        request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second)
         if isinstance(video, str | Path):
-            videos = 1
-            footage = FileFootage(video, lambda size: self._plan_fit(size, fit), self.config.clip_frames, fps)
-        else:
-            _check_video(video)
-            videos, plan = len(video), self._plan_fit((video.shape[-2], video.shape[-1]), fit)
-            footage = TensorFootage(video, plan, self.config.clip_frames, fps or TENSOR_FPS)
-        return self._encode(footage, chooser(wish, self.config, self.router, footage, videos), videos)
+            return self.encode_clips(self.file_clips(video, fit, fps), request)
+        return self.encode_clips(self.tensor_clips(video, fit, fps), request)
 
-    def _encode(self, footage: Footage, choose: Chooser, videos: int) -> Tokens:
+    def file_clips(self, path: str | Path, fit: Mode = "keep", fps: float | None = None) -> FileClips:
+        """The clips of a file as `encode` reads them, for `encode_clips`."""
+        return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps)
+
+    def tensor_clips(self, video: Tensor, fit: Mode = "keep", fps: float | None = None) -> TensorClips:
+        """The clips of videos in memory as `encode` reads them, for `encode_clips`."""
+        _check_video(video)
+        plan = self._plan_fit(fit, (video.shape[-2], video.shape[-1]))
+        return TensorClips(video, plan, self.config.clip_frames, fps or TENSOR_FPS)
+
+    @torch.no_grad()
+    def encode_clips(
+        self, reader: ClipReader, request: LengthRequest, watch: Callable[[EncodedClips], None] | None = None
+    ) -> Tokens:
+        """What `encode` does with the clips of videos; `watch` is shown them as soon as they have their tokens."""
+        policy = request.policy(self.config, self.router, reader)
         # All that grows with a video: 4 bytes a token, a few numbers a clip.
-        ids = [array("i") for _ in range(videos)]
-        lengths: list[list[list[int]]] = [[] for _ in range(videos)]
-        for piece in footage.pieces():
-            chosen = choose.lengths(piece).tolist()
-            pieces = self._encode_clips(piece.clips, chosen).split([sum(row) for row in chosen])
-            for number, row, some in zip(piece.videos, chosen, pieces, strict=True):
-                ids[number].frombytes(some.numpy().tobytes())
+        ids = [array("i") for _ in range(reader.videos)]
+        lengths: list[list[list[int]]] = [[] for _ in ids]
+        for chunk in reader.chunks():
+            encoded = self._encode_chunk(chunk, policy.lengths(chunk).tolist())
+            some = encoded.ids.split([sum(row) for row in encoded.lengths])
+            for number, row, own in zip(chunk.videos, encoded.lengths, some, strict=True):
+                ids[number].frombytes(own.numpy().tobytes())
                 lengths[number].append(row + [0] * (self.config.blocks - len(row)))
+            if watch:
+                watch(encoded)
         return Tokens(
             self.token_format,
-            tuple(footage.records()),
+            tuple(reader.records()),
             torch.cat([torch.frombuffer(each, dtype=torch.int32) for each in ids]),
             torch.tensor([row for rows in lengths for row in rows]),
         )
 
-    def _plan_fit(self, size: tuple[int, int], mode: Mode) -> Fit:
+    def _plan_fit(self, mode: Mode, size: Size) -> Fit:
         return plan_fit(size, area=self.config.side**2, patch=self.config.patch[1:], mode=mode)
 
-    def _encode_clips(self, clips: Tensor, lengths: list[list[int]]) -> Tensor:
-        """Ids int32 of clips `(n, frames, 3, h, w)` in [-1, 1], clip after clip; the last block is filled up here."""
-        filled = fill_blocks(clips, self.config.block_frames)
+    def _encode_chunk(self, chunk: ClipChunk, lengths: list[list[int]]) -> EncodedClips:
+        """Fills the clips' last blocks up and encodes them."""
+        filled = fill_blocks(chunk.clips, self.config.block_frames)
         ids, _ = self.encode_blocks(filled.to(next(self.parameters())), Layout(tuple(map(tuple, lengths))))
-        return ids.to("cpu", torch.int32)
+        return EncodedClips(chunk.clips, lengths, ids.to("cpu", torch.int32))
+
+    @torch.no_grad()
+    def decode_clips(self, ids: Tensor, lengths: list[list[int]], size: Size) -> Tensor:
+        """Frames of clips with the same number of blocks, at the size that the model sees.
+
+        Args:
+            ids: int32 or int64, clip after clip.
+            lengths: tokens of each clip's blocks.
+            size: (height, width).
+
+        Returns:
+            `(n, F, 3, h, w)` float32 in [-1, 1], on the CPU; the frames that filled a last block up are among them.
+        """
+        layout = Layout(tuple(map(tuple, lengths)))
+        video, _ = self.decode_blocks(ids.to(self.device, torch.int64), layout, size)
+        return video.clamp(-1, 1).cpu()
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Turns tokens back into videos, `(B, F, 3, H, W)` uint8: as many frames and as large as was encoded.
@@ -187,11 +227,18 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         if len({(record.frames, record.size, str(record.fit)) for record in tokens.videos}) > 1:
             raise ValueError("the videos differ in frames, size or fit: decode them one by one, `for video in tokens`")
         self._check_tokens(tokens)
-        return torch.stack([torch.stack(list(self.decode_stream(video))) for video in tokens])
+        fit, clip_frames = Fit.from_dict(tokens.videos[0].fit), self.config.clip_frames
+        frames = torch.empty(tokens.num_clips, clip_frames, 3, *fit.output_size, dtype=torch.uint8)
+        for clips, video in self._decoded(tokens, fit.size):
+            frames[clips, : video.shape[1]] = fit.undo(video)
+        return frames.unflatten(0, (len(tokens), -1)).flatten(1, 2)[:, : tokens.videos[0].frames]
 
-    @torch.no_grad()
-    def decode_stream(self, tokens: Tokens) -> Iterator[Tensor]:
+    def decode_stream(self, tokens: Tokens, *, undo_fit: bool = True) -> Iterator[Tensor]:
         """Yields the frames `(3, H, W)` uint8 of one video; memory does not grow with its length.
+
+        Args:
+            tokens: of one video.
+            undo_fit: False leaves the frames as the model made them, at its size and with a fit's bars.
 
         Raises:
             ValueError: if there is more than one video.
@@ -202,19 +249,18 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         self._check_tokens(tokens)
         record, left = tokens.videos[0], tokens.videos[0].frames
         fit = Fit.from_dict(record.fit)
-        for first in range(0, tokens.num_clips, CLIPS_AT_ONCE):
-            for clips in _equal_blocks(tokens, range(first, min(first + CLIPS_AT_ONCE, tokens.num_clips))):
-                video = self._decode_clips(tokens, clips, fit.size)
-                frames = video.flatten(0, 1)[:left]
-                left -= len(frames)
-                yield from map(fit.undo, frames)
+        for _, video in self._decoded(tokens, fit.size):
+            frames = video.flatten(0, 1)[:left]
+            left -= len(frames)
+            yield from map(fit.undo if undo_fit else to_bytes, frames)
 
-    def _decode_clips(self, tokens: Tokens, clips: range, size: tuple[int, int]) -> Tensor:
-        """Frames `(clips, F, 3, h, w)` in [-1, 1] of consecutive clips with the same number of blocks."""
-        layout = Layout(tuple(tuple(k for k in row if k) for row in tokens.lengths[clips.start : clips.stop].tolist()))
-        ids = torch.cat([tokens.clip_ids(clip) for clip in clips]).to(self.device, torch.int64)
-        video, _ = self.decode_blocks(ids, layout, size)
-        return video.clamp(-1, 1).cpu()
+    def _decoded(self, tokens: Tokens, size: Size) -> Iterator[tuple[Tensor, Tensor]]:
+        """Numbers of clips, and their frames `(n, F, 3, h, w)` float32: full clips first, in order, as many as fit."""
+        blocks = (tokens.lengths > 0).sum(1)
+        for count in reversed(blocks.unique().tolist()):
+            for clips in (blocks == count).nonzero()[:, 0].split(CLIPS_AT_ONCE):
+                ids = torch.cat([tokens.clip_ids(clip) for clip in clips.tolist()])
+                yield clips, self.decode_clips(ids, tokens.lengths[clips, :count].tolist(), size)
 
     def _check_tokens(self, tokens: Tokens) -> None:
         ours, theirs = self.token_format, tokens.format
@@ -223,19 +269,9 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
                 f"tokens were made by {theirs.model} ({theirs.checksum}), this is {ours.model} ({ours.checksum})"
             )
 
-    def reconstruct(
-        self,
-        video: Tensor | str | Path,
-        assignment: Lengths | None = None,
-        *,
-        w_q: float | None = None,
-        tokens: float | None = None,
-        tokens_per_second: float | None = None,
-        fit: Mode = "keep",
-    ) -> Tensor:
-        """`decode(encode(video, ...))`: `(B, F, 3, H, W)` uint8."""
-        wish = {"w_q": w_q, "tokens": tokens, "tokens_per_second": tokens_per_second}
-        return self.decode(self.encode(video, assignment, **wish, fit=fit))
+    def reconstruct(self, video: Tensor | str | Path, assignment: Lengths | None = None, **options: Any) -> Tensor:
+        """`decode(encode(video, ...))`, with the options of `encode`: `(B, F, 3, H, W)` uint8."""
+        return self.decode(self.encode(video, assignment, **options))
 
 
 def _check_video(video: Tensor) -> None:
@@ -244,11 +280,3 @@ def _check_video(video: Tensor) -> None:
     if video.ndim != 5 or video.shape[2] != 3 or 0 in video.shape:
         hint = "; a single video takes a batch dimension, `video[None]`" if video.ndim == 4 else ""
         raise ValueError(f"video must be (B, F, 3, H, W) with none of them 0, got {tuple(video.shape)}{hint}")
-
-
-def _equal_blocks(tokens: Tokens, clips: range) -> list[range]:
-    """Cuts off the last clip if it has fewer blocks than the others."""
-    counts = (tokens.lengths[clips.start : clips.stop] > 0).sum(1)
-    if len(clips) > 1 and counts[-1] != counts[0]:
-        return [range(clips.start, clips.stop - 1), range(clips.stop - 1, clips.stop)]
-    return [clips]

@@ -15,9 +15,10 @@ import torch
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
+
+from evatok.video.scaling import Scaler, to_picture
 
 StrPath = str | os.PathLike[str]
 
@@ -97,8 +98,7 @@ class VideoFile:
         self.path = source.name if isinstance(source, VideoBytes) else os.fspath(source)
         self._threads = threads
         self._shape: torch.Size | None = None
-        # One for all frames: to set one up costs more than to convert a small frame.
-        self._reformatter = VideoReformatter()
+        self._scaler = Scaler()
         self._used_threads = 0
         self._open()
 
@@ -212,7 +212,12 @@ class VideoFile:
 
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        picture = _to_tensor(frame, size, self._reformatter, self._used_threads)
+        across, upside_down, mirrored = orientation(frame)
+        stored = (size[1], size[0]) if size is not None and across else size
+        picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
+        picture = picture.mT if across else picture
+        axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
+        picture = (picture.flip(axes) if axes else picture).contiguous()
         if self._shape is not None and self._shape != picture.shape:
             raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
         self._shape = picture.shape
@@ -285,18 +290,3 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return True, b < 0, c < 0
     return False, d < 0, a < 0
-
-
-def _to_tensor(frame: VideoFrame, size: tuple[int, int] | None, reformatter: VideoReformatter, threads: int) -> Tensor:
-    """Convert a decoded frame to RGB as shown: (3, H, W) uint8."""
-    across, upside_down, mirrored = orientation(frame)
-    if size is None:
-        rgb = reformatter.reformat(frame, format="rgb24", threads=threads)
-    else:
-        height, width = reversed(size) if across else size
-        shrinks = height * width < frame.height * frame.width
-        how = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=threads)
-    picture = torch.from_numpy(rgb.to_ndarray()).permute((2, 1, 0) if across else (2, 0, 1))
-    axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
-    return (picture.flip(axes) if axes else picture).contiguous()

@@ -1,6 +1,7 @@
 """How a video of any size is brought to a size that the model takes, and back."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -13,6 +14,8 @@ Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
 _BAR = -1.0
+# Resized together: memory does not grow with a clip, and few large frames are quicker than many.
+_PIXELS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,12 @@ class Fit:
         Raises ValueError for another size or floats out of range, TypeError for other dtypes.
         """
         self._check_size(frames, self.source)
-        pictures = _crop(to_signed(frames), self.box)
-        pictures = _resize(pictures, (self.inner[2], self.inner[3]))
-        if self.output_is_filled:
+        size = self.inner[2:]
+        pictures = _in_parts(lambda part: resize(to_signed(crop(part, self.box)), size), frames)
+        if size == self.size:
             return pictures
-        top, left, height, width = self.inner
         whole = pictures.new_full((*pictures.shape[:-2], *self.size), _BAR)
-        whole[..., top : top + height, left : left + width] = pictures
+        crop(whole, self.inner).copy_(pictures)
         return whole
 
     def undo(self, frames: Tensor) -> Tensor:
@@ -87,12 +89,11 @@ class Fit:
         Raises ValueError for another size or floats out of range, TypeError for other dtypes.
         """
         self._check_size(frames, self.size)
-        return to_bytes(_resize(_crop(to_signed(frames), self.inner), self.output_size))
-
-    @property
-    def output_is_filled(self) -> bool:
-        """Whether the picture fills what the model sees, so that there are no bars."""
-        return self.inner == (0, 0, *self.size)
+        return _in_parts(
+            lambda part: to_bytes(resize(to_signed(crop(part, self.inner)), self.output_size)),
+            frames,
+            max(1, _PIXELS_AT_ONCE // math.prod(self.output_size)),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as JSON can hold it."""
@@ -158,6 +159,31 @@ def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") 
     raise ValueError(f"mode: got {mode!r}; it may be one of {', '.join(get_args(Mode))}")
 
 
+def crop(frames: Tensor, box: Box) -> Tensor:
+    """The part `box` of frames `(..., H, W)`, a view."""
+    top, left, height, width = box
+    return frames[..., top : top + height, left : left + width]
+
+
+def resize(frames: Tensor, size: Size) -> Tensor:
+    """Bring frames to another size, by the one filter through which all that models see goes: bicubic, antialiased.
+
+    Encoding, training, evaluation and routers use it, so that none of them sees pictures that another one does not.
+
+    Args:
+        frames: `(n, 3, H, W)` of any n: uint8, or floats in [-1, 1].
+        size: (height, width).
+
+    Returns:
+        `(n, 3, *size)` of the same type and range; the frames themselves where they have the size already. uint8 is
+        several times as quick, and rounded between rows and columns too: it is the floats' result to a grey level.
+    """
+    if frames.shape[-2:] == size:
+        return frames
+    resized = F.interpolate(frames, size, mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp_(-1, 1) if frames.is_floating_point() else resized
+
+
 def fill_blocks(video: Tensor, block_frames: int) -> Tensor:
     """Repeats the last frame of clips `(B, F, 3, H, W)` until the last block of `block_frames` frames is full."""
     missing = -video.shape[1] % block_frames
@@ -207,14 +233,8 @@ def _centred(size: Size, whole: Size) -> Size:
     return (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
 
 
-def _crop(frames: Tensor, box: Box) -> Tensor:
-    top, left, height, width = box
-    return frames[..., top : top + height, left : left + width]
-
-
-def _resize(frames: Tensor, size: Size) -> Tensor:
-    if tuple(frames.shape[-2:]) == size:
-        return frames
-    flat = frames.reshape(-1, *frames.shape[-3:])
-    resized = F.interpolate(flat, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
-    return resized.reshape(*frames.shape[:-2], *size)
+def _in_parts(change: Callable[[Tensor], Tensor], frames: Tensor, at_once: int | None = None) -> Tensor:
+    """Frames `(..., 3, H, W)` changed a few at a time: `at_once`, or so many as have about `_PIXELS_AT_ONCE`."""
+    at_once = at_once or max(1, _PIXELS_AT_ONCE // math.prod(frames.shape[-2:]))
+    made = torch.cat([change(part) for part in frames.reshape(-1, *frames.shape[-3:]).split(at_once)])
+    return made.reshape(*frames.shape[:-3], *made.shape[-3:])
