@@ -20,10 +20,11 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from benchmarks.common import Row, arguments, read_config, report
+from benchmarks.common import arguments, read_config, report
 from evatok.assignment import Assignment
 from evatok.data.clips import ClipBatch, joined
 from evatok.evaluation.reconstruction import ReconstructionResult, evaluate_reconstruction
+from evatok.losses.reconstruction import ReconstructionLoss
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
@@ -82,15 +83,20 @@ RECIPES: dict[str, Change] = {
     "paper's form, 256 wide": paper(256),
     "paper's form, 128 wide": paper(128),
     "config": lambda config: config,
-    "no carry": model(sketch=SketchConfig(carry=False)),
+    "one pass, codes of 8": model(sketch=SketchConfig(), quantizer=QuantizerConfig(dim=8, unit=False)),
+    "one pass": model(sketch=SketchConfig(codebooks=True)),
+    "two passes": model(sketch=SketchConfig(passes=(1, 1), codebooks=True)),
+    "passes share codes": model(sketch=SketchConfig(passes=(1, 1, 2))),
+    "no carry": model(sketch=SketchConfig(carry=False, passes=(1, 1, 2), codebooks=True)),
     "192 wide": sizes(1, 4, 192),
     "encoder 3": sizes(3, 4, 128),
     "decoder 6": sizes(1, 6, 128),
     "2 heads": sizes(1, 4, 128, heads=2),
     "finite scalars, 1,024 codes": model(quantizer=FSQConfig((4, 4, 4, 4, 4))),
-    "4,096 codes": model(quantizer=QuantizerConfig(codebook_size=4096, unit=False)),
-    "code of 12": model(quantizer=QuantizerConfig(dim=12, unit=False)),
-    "no entropy loss": model(quantizer=QuantizerConfig(entropy=0.0, unit=False)),
+    "4,096 codes": model(quantizer=QuantizerConfig(codebook_size=4096, dim=16, unit=False)),
+    "codes of 8": model(quantizer=QuantizerConfig(dim=8, unit=False)),
+    "no entropy loss": model(quantizer=QuantizerConfig(dim=16, entropy=0.0, unit=False)),
+    "LPIPS from a fifth on": lambda config: config,
     "no loss of the sketch": loss(sketch=0.0),
     "sketch twice": loss(sketch=2.0),
     "pixels twice": loss(l1=2.0),
@@ -98,6 +104,18 @@ RECIPES: dict[str, Change] = {
     "twice the rates": rates(2.0),
     "groups of 8": group(8),
 }
+
+
+def late_lpips(task: ProxyTask, share: float) -> None:
+    """Leaves LPIPS out of the first fifth of a training."""
+    if share < 0.2:
+        task.loss.lpips = None
+    elif task.loss.lpips is None:
+        task.loss = ReconstructionLoss(task.config.loss)
+
+
+# What a recipe does before each step, by the share of the time that is gone.
+WHILE_TRAINING: dict[str, Callable[[ProxyTask, float], None]] = {"LPIPS from a fifth on": late_lpips}
 
 
 @dataclass(frozen=True)
@@ -157,18 +175,16 @@ def main() -> None:
     given.prepared.parent.mkdir(parents=True, exist_ok=True)
     prepared = Prepared.read(config.data, given.clips, given.prepared, config.loop.seed)
     clips = {"training": len(prepared.training), **{name: len(each) for name, each in prepared.held_out.items()}}
-    rows: list[Row] = []
-    records = {}
+    records: dict[str, dict[str, Any]] = {}
     with ProcessPoolExecutor(given.together, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         work = {
             name: pool.submit(trial, name, config, given.prepared, given.clips, given.minutes) for name in given.recipes
         }
         for name, each in work.items():
-            trained = each.result()
-            rows.append({"recipe": name, **trained.pop("row")})
-            records[name] = trained
-            print(rows[-1], flush=True)
-    report(rows, given.out, minutes=given.minutes, clips=clips, config=asdict(config), recipes=records)
+            records[name] = each.result()
+            rows = [{"recipe": name, **record["row"]} for name, record in records.items()]
+            # After each one: what has been trained by then is kept.
+            report(rows, given.out, minutes=given.minutes, clips=clips, config=asdict(config), recipes=records)
 
 
 def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float) -> dict[str, Any]:
@@ -178,7 +194,7 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     entries = {field: value for field, value in vars(config.data).items()}
     config = replace(config, data=InMemory(**entries, prepared=prepared), loop=config.loop.on_this_machine())
     torch.manual_seed(config.loop.seed)
-    steps, task = train_for(config, 60 * minutes)
+    steps, task = train_for(config, 60 * minutes, WHILE_TRAINING.get(name))
     network = task.trained["tokenizer"].averaged()
     assignments = [config.model.space.uniform(level) for level in config.model.levels] + list(FRONT_LOADED)
     lpips = LPIPS.from_pretrained("alex")
@@ -187,7 +203,9 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     return {"row": row, "steps": steps, "group": config.data.group, "result": asdict(result)}
 
 
-def train_for(config: ProxyConfig, seconds: float) -> tuple[int, ProxyTask]:
+def train_for(
+    config: ProxyConfig, seconds: float, before_step: Callable[[ProxyTask, float], None] | None = None
+) -> tuple[int, ProxyTask]:
     """Trains for so many seconds of this process's own time; the steps that this took, and what was trained."""
     needs_warmup = config.model.sketch is None
     # No number of steps is known beforehand: the warm-up ends when its share of the time is gone.
@@ -198,6 +216,8 @@ def train_for(config: ProxyConfig, seconds: float) -> tuple[int, ProxyTask]:
     while (share := (time.process_time() - start) / seconds) < 1:
         if task.warmup > step and needs_warmup and share > _WARMUP:
             task.warmup = step
+        if before_step is not None:
+            before_step(task, share)
         item = Item(task.batches[step], seed=step)
         task.before_step(step, [item], torch.Generator().manual_seed(step))
         # As if as many steps were to come as the time left allows.
