@@ -1,6 +1,7 @@
 """Stage 1 on mini videos: it learns, resumes to the same weights, and leaves a tokenizer."""
 
 import json
+import re
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.task import Item
-from tests.conftest import MINI, SKETCHED
+from tests.conftest import SKETCHED, random_tokenizer
 from tests.runs import mini_config
 
 
@@ -267,9 +268,13 @@ def test_fine_tuning_keeps_the_codebook_and_quantizes_from_the_first_step(tmp_pa
     assert "commitment" in dict(task.losses(0, items[0]))["tokenizer"]
 
 
-def test_fine_tuning_another_model_is_refused(tmp_path: Path, video_folder: Path) -> None:
-    config = mini_config(tmp_path / "first", video_folder)
-    folder = tmp_path / "other"
-    VideoTokenizer(replace(MINI, side=64)).save_pretrained(folder)
-    with pytest.raises(ValueError, match=r"other is another model: side is 64 there and 32 in `model`"):
-        train_proxy(replace(config, init_from=str(folder)))
+def test_fine_tuning_takes_the_model_as_it_is_whatever_the_config_says(
+    tmp_path: Path, video_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, folder = mini_config(tmp_path / "first", video_folder, steps=1), tmp_path / "other"
+    random_tokenizer(replace(SKETCHED, side=64)).save_pretrained(folder)
+    made = train_proxy(replace(config, init_from=str(folder)))
+    assert VideoTokenizer.from_pretrained(made).config == replace(SKETCHED, side=64)
+    assert re.search(
+        r"the model is that of .*other, whatever `model` says: side is 64, not 32; quantizer is", caplog.text
+    )

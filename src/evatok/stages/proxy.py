@@ -67,7 +67,7 @@ class ProxyConfig:
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
         init_from: tokenizer whose weights training starts with (a shipped name, a folder, a hub's repository), codebook
-            included, so that there is no warm-up without quantization; `model` must be its config. None: from scratch.
+            included, so that there is no warm-up without quantization; `model` becomes its config. None: from scratch.
         ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; it
             starts lower. None: no average, the weights themselves are.
     """
@@ -95,24 +95,27 @@ class ProxyConfig:
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
     """Trains a proxy tokenizer; returns the folder of the result, which `VideoTokenizer.from_pretrained` reads."""
     torch.manual_seed(config.loop.seed)
+    config = _with_model_of_start(config)
     return train(ProxyTask(config), config, resume, validate_first=config.init_from is not None)
+
+
+def _with_model_of_start(config: ProxyConfig) -> ProxyConfig:
+    """A config whose `model` is that of `init_from`, where there is one, which needs no warm-up."""
+    if config.init_from is None:
+        return config
+    found, asked = VideoTokenizer.from_pretrained(config.init_from).config, asdict(config.model)
+    differing = [f"{key} is {value}, not {asked[key]}" for key, value in asdict(found).items() if value != asked[key]]
+    if differing:
+        log.warning("the model is that of %s, whatever `model` says: %s", config.init_from, "; ".join(differing))
+    return replace(config, model=found, codebook=replace(config.codebook, warmup=0))
 
 
 def _network(config: ProxyConfig) -> VideoTokenizer:
     """The tokenizer as it is before the first step."""
     network = VideoTokenizer(config.model)
     if config.init_from is not None:
-        start = VideoTokenizer.from_pretrained(config.init_from)
-        _check_same(config.init_from, start.config, config.model)
-        network.load_state_dict(start.state_dict())
+        network.load_state_dict(VideoTokenizer.from_pretrained(config.init_from).state_dict())
     return network
-
-
-def _check_same(name: str, found: TokenizerConfig, wanted: TokenizerConfig) -> None:
-    pairs = {key: (value, asdict(wanted)[key]) for key, value in asdict(found).items()}
-    differing = [f"{key} is {a} there and {b} in `model`" for key, (a, b) in pairs.items() if a != b]
-    if differing:
-        raise ValueError(f"init_from {name} is another model: {'; '.join(differing)}")
 
 
 class ProxyTask(Task[ClipBatch]):
