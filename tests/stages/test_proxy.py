@@ -23,7 +23,7 @@ from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.task import Item
-from tests.conftest import SKETCHED, random_tokenizer
+from tests.conftest import MINI, SKETCHED, random_tokenizer
 from tests.runs import mini_config
 
 
