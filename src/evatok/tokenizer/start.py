@@ -20,7 +20,7 @@ from evatok.tokenizer.sketch import Pass, Sketch, area_powers
 ROUNDS = 3  # of fitting maps and codebook
 MOST_PATCHES = 20_000  # that components are taken from
 MOST_CELLS = 64  # of a group of clips, block and round
-MOST_TOKENS = 60_000  # that are clustered
+MOST_TOKENS = 30_000  # of a codebook that are clustered
 SMALLEST_SIZE = 1e-3  # of what is missing: a group may lack nothing
 
 
