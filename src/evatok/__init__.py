@@ -6,7 +6,7 @@ from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, RouterConfig
 from evatok.router.model import Router
-from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, TokenizerConfig
+from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
 from evatok.tokens.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
 from evatok.utils.saving import CheckpointError
@@ -27,6 +27,7 @@ __all__ = [
     "QuantizerConfig",
     "Router",
     "RouterConfig",
+    "SketchConfig",
     "TokenFileError",
     "TokenFormat",
     "TokenMismatch",

@@ -96,7 +96,7 @@ def test_a_resume_names_what_changed_and_refuses_another_model(
         "model.side: 32, now 64": replace(config, model=replace(MINI, side=64)),
         'optimizer.kind: "muon", now "adamw"': replace(config, optimizer=replace(config.optimizer, kind="adamw")),
         "codebook.warmup: 3, now 1": replace(config, codebook=CodebookConfig(warmup=1, window=2)),
-        "init_from: null, now ": replace(config, init_from=str(tmp_path / "run" / "final")),
+        "codebook.warmup: 3, now 0; init_from: null, now ": replace(config, init_from=str(tmp_path / "run" / "final")),
     }
     for named, other in others.items():
         with pytest.raises(ValueError, match=f"cannot be resumed by this config, .* another {named}"):
