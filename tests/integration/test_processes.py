@@ -26,7 +26,7 @@ from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
 from evatok.utils.ranks import meet
 from evatok.video.file import VideoInfo
-from tests.conftest import MINI, SKETCHED
+from tests.conftest import IN_PASSES, MINI
 from tests.runs import mini_config, write_config
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -35,7 +35,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 # Without the entropy loss: its mean over tokens is over processes, and not over the groups that one has after another.
 FORMS = {
     name: replace(model, quantizer=QuantizerConfig(**vars(model.quantizer) | {"entropy": 0.0}))
-    for name, model in {"paper": MINI, "sketch": SKETCHED}.items()
+    for name, model in {"paper": MINI, "passes": IN_PASSES}.items()
 }
 ONE: list[str] = []
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
