@@ -20,7 +20,7 @@ MINI = TokenizerConfig(
     default_assignment=(8, 4, 4, 4),
 )
 SKETCHED = replace(MINI, quantizer=QuantizerConfig(codebook_size=64, unit=False), sketch=SketchConfig())
-IN_PASSES = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1), codebooks=True))
+IN_PASSES = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1), own_codebooks=True))
 
 
 def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:

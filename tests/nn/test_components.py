@@ -26,7 +26,7 @@ def test_principal_components_are_those_of_the_singular_values() -> None:
 def test_what_is_drawn_of_components_is_nearly_the_vector() -> None:
     components = Components(6, 2)
     components.start(principal_components(vectors(), 2)[0])
-    torch.testing.assert_close(components.draw(components(vectors())), vectors(), atol=0.1, rtol=0)
+    torch.testing.assert_close(components(vectors()) @ components.rows, vectors(), atol=0.1, rtol=0)
     # An optimiser's step, as large for every entry, is small beside entries of about 1.
     assert components.weight.detach().square().mean() == pytest.approx(1, abs=1e-4)
 

@@ -122,7 +122,7 @@ def test_the_papers_form_has_no_such_start() -> None:
 
 
 def test_passes_share_out_the_tokens() -> None:
-    config = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1, 2), codebooks=True))
+    config = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1, 2), own_codebooks=True))
     picture = Picture.of((32, 32), config)
     assert picture.passes(64) == (16, 16, 32)
     assert picture.passes(16) == (4, 4, 8)

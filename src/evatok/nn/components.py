@@ -37,10 +37,6 @@ class Components(nn.Module):
         """Vectors `(..., size)` to their components `(..., count)`."""
         return vectors @ self.rows.to(vectors.dtype).T
 
-    def draw(self, components: Tensor) -> Tensor:
-        """Components `(..., count)` to the vectors `(..., size)` that are made of them."""
-        return components @ self.rows.to(components.dtype)
-
     @torch.no_grad()
     def start(self, rows: Tensor) -> None:
         """Takes components `(count, size)` of unit length."""

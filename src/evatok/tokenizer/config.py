@@ -84,13 +84,13 @@ class SketchConfig:
         passes: shares of a block's tokens in passes over it, each over a grid of its own and coding what those before
             it lack: with `(1, 1, 2)` 64 tokens are 16, 16 and 32. Where a pass would have fewer than four cells, or
             the shares do not divide the tokens, there is one pass.
-        codebooks: whether blocks that begin a clip, later ones, and each pass have codes of their own under the same
-            ids, as many as `codebook_size` each; else all share them.
+        own_codebooks: whether blocks that begin a clip, later ones, and each pass have codes of their own under the
+            same ids, as many as `codebook_size` each; else all share them.
     """
 
     carry: bool = True
     passes: tuple[int, ...] = (1,)
-    codebooks: bool = False
+    own_codebooks: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "passes", tuple(self.passes))
@@ -148,8 +148,12 @@ class TokenizerConfig:
     @property
     def codebooks(self) -> int:
         """Number of codebooks, which have the same ids."""
-        own = self.sketch is not None and self.sketch.codebooks and isinstance(self.quantizer, QuantizerConfig)
+        own = self.sketch is not None and self.sketch.own_codebooks and isinstance(self.quantizer, QuantizerConfig)
         return self.sketch.kinds if own and self.sketch is not None else 1
+
+    def book(self, kind: KindT) -> KindT:
+        """Which of them passes of a kind are coded by."""
+        return kind if self.codebooks > 1 else kind * 0
 
     @property
     def codes(self) -> int:
@@ -179,7 +183,7 @@ PRESETS: dict[str, TokenizerConfig] = {
         encoder=TransformerConfig(width=128, depth=1, heads=4),
         decoder=TransformerConfig(width=128, depth=4, heads=4),
         quantizer=QuantizerConfig(dim=16, unit=False),
-        sketch=SketchConfig(passes=(1, 1, 2), codebooks=True),
+        sketch=SketchConfig(passes=(1, 1, 2), own_codebooks=True),
     ),
     "small": TokenizerConfig(
         levels=PAPER_LEVELS,

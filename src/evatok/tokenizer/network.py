@@ -112,7 +112,7 @@ class TokenizerNetwork(nn.Module):
         """Features `(N, dim)` of a video's tokens as codes, or as they are, and the sketch, if there is one."""
 
         def code(values: Tensor, kind: int) -> Quantized:
-            quantized: Quantized = self.quantizer(values, kind if self.config.codebooks > 1 else 0)
+            quantized: Quantized = self.quantizer(values, self.config.book(kind))
             return quantized if quantize else replace(quantized, values=quantized.features)
 
         if self.sketch is None:
@@ -122,9 +122,8 @@ class TokenizerNetwork(nn.Module):
     def books(self, layout: Layout, size: tuple[int, int]) -> Tensor:
         """Each token's codebook, `(N,)` int64 on the CPU, for pictures of a size."""
         places = places_of(Picture.of(size, self.config), layout, torch.device("cpu"))
-        if self.config.sketch is None or self.config.codebooks == 1:
-            return torch.zeros_like(places.passes)
-        return self.config.sketch.kind(layout.block, places.passes)
+        kinds = self.config.sketch.kind(layout.block, places.passes) if self.config.sketch else places.passes
+        return self.config.book(kinds)
 
     def _first_codes(self, layout: Layout, size: tuple[int, int]) -> Tensor:
         """Number of the first code of each token's codebook, `(N,)` int64."""

@@ -33,7 +33,7 @@ class _Cells(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What coding came by: cells of each pass, and the components of tokens `(n, dim)` by the kind of their pass."""
+    """What coding came by: cells of each pass, and the components of tokens `(n, dim)` by their codebook."""
 
     cells: list[_Cells]
     tokens: dict[int, list[Tensor]]
@@ -63,7 +63,7 @@ def start(network: TokenizerNetwork, videos: Sequence[Tensor], generator: torch.
             _fit_sketch(network.sketch, seen.cells)
             seen = _code(network, videos, generator, quantize=number > 0)
             if isinstance(network.quantizer, VectorQuantizer):
-                for book, tokens in _by_book(network, seen).items():
+                for book, tokens in seen.tokens.items():
                     network.quantizer.fit(_some(torch.cat(tokens), MOST_TOKENS, generator), generator, book)
 
 
@@ -83,20 +83,12 @@ def _code(network: TokenizerNetwork, videos: Iterable[Tensor], generator: torch.
             powers = area_powers(count, picture.grid)
             seen.cells.append(_Cells(_some(cells, MOST_CELLS, generator), part.kind, powers))
             features = sketch.components(missing, count, part.kind).flatten(0, 1)
-            seen.tokens.setdefault(part.kind, []).append(features)
-            book = part.kind if config.codebooks > 1 else 0
-            values = network.quantizer(features, book).values if quantize else features
+            seen.tokens.setdefault(config.book(part.kind), []).append(features)
+            values = network.quantizer(features, config.book(part.kind)).values if quantize else features
             return values.unflatten(0, (len(drawn), -1))
 
         sketch.draw_by(layout, size, None, codes_of)
     return seen
-
-
-def _by_book(network: TokenizerNetwork, seen: _Seen) -> dict[int, list[Tensor]]:
-    """Components of tokens by the codebook that they are coded by."""
-    if network.config.codebooks > 1:
-        return seen.tokens
-    return {0: [features for tokens in seen.tokens.values() for features in tokens]}
 
 
 def _fit_sketch(sketch: Sketch, seen: list[_Cells]) -> None:

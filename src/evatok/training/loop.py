@@ -23,6 +23,7 @@ from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import Item, Progress, Task
 from evatok.training.tracking import check_name, installed, log_pictures
 from evatok.training.update import NotFinite, Updated, drop_gradients, update
+from evatok.utils.configs import check_least
 from evatok.utils.files import write_json
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,10 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         check_name(self.tracker)
-        for name in ("steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "workers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_least(
+            self, 1, "steps", "accumulate", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"
+        )
+        check_least(self, 0, "seed", "workers")
 
     def on_this_machine(self) -> "LoopConfig":
         """The same with the precision that `auto` comes to."""
