@@ -28,7 +28,7 @@ from evatok.training.versions import python, versions
 from evatok.video.reading import read_clip, write_video
 
 STEPS = 240
-# `tiny`, but with one pass and one small codebook: with more, the start from the clip would know it by heart already.
+# `tiny`, but with one pass and one small codebook: with its own, fitted to the clip, LPIPS is 0.11 after four steps.
 MODEL = replace(PRESETS["tiny"], quantizer=QuantizerConfig(unit=False), sketch=SketchConfig())
 # LPIPS; before the first step the clip is at about 0.2.
 PASS_MARK = 0.06
