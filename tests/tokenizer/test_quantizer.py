@@ -113,6 +113,43 @@ def test_a_short_clip_counts_as_much_as_a_long_one() -> None:
     assert found["entropy"].item() == pytest.approx(sure - torch.special.entr(mean).sum().item(), rel=1e-4)
 
 
+def test_entropy_is_that_of_each_book_by_the_share_of_its_tokens() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codebook_size=6, dim=4, entropy=1.0, temperature=0.5, unit=False), 3)
+    features = torch.randn(10, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    books = torch.tensor([0, 2, 2, 0, 0, 2, 2, 2, 0, 2])  # the second has no token
+    found = quantizer.losses(quantizer(features), Layout(((10,),)), books)["entropy"]
+    expected = torch.zeros(())
+    for book in (0, 2):
+        own, codes = features[books == book], quantizer.codebook[6 * book : 6 * book + 6]
+        probability = (-(own[:, None] - codes).square().sum(2) / 0.5).softmax(1)
+        entropy = torch.special.entr(probability).sum(1).mean() - torch.special.entr(probability.mean(0)).sum()
+        expected = expected + len(own) / 10 * entropy
+    torch.testing.assert_close(found, expected)
+    for wanted, got in zip(
+        torch.autograd.grad(expected, (features, quantizer.codebook)),
+        torch.autograd.grad(found, (features, quantizer.codebook)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_book_takes_and_redraws_its_own_codes_alone() -> None:
+    quantizer, generator = VectorQuantizer(QuantizerConfig(codebook_size=4, dim=2, unit=False), 2), torch.Generator()
+    first = quantizer.codebook.detach()[:4].clone()
+    quantizer.draw(torch.randn(20, 2, generator=generator) + 10, generator, book=1)
+    quantizer.fit(torch.randn(20, 2, generator=generator) + 10, generator, book=1)
+    assert quantizer.redraw_unused(torch.tensor([0, 1, 1, 1]), torch.full((9, 2), 30.0), generator, 1).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert torch.equal(quantizer.codebook[:4], first)
+    assert quantizer.codebook[4].min() > 29 and quantizer.codebook[5:].max() < 20
+    # However near a code of another book is.
+    assert quantizer(first, book=1).ids.min() >= 4 and torch.equal(quantizer(first).ids, torch.arange(4))
+
+
 def test_computes_in_float32_under_autocast(quantizer: VectorQuantizer) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         quantized = quantizer(torch.tensor([[1.0, 0.001]], dtype=torch.bfloat16))
