@@ -43,6 +43,12 @@ def test_without_perceptual_there_is_no_network() -> None:
     assert loss.lpips is None and set(loss(clips(0), clips(1), torch.Generator())) == {"l1"}
 
 
+def test_lpips_joins_at_its_step() -> None:
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual_start=3, lpips_net="alex"))
+    terms = [set(loss(clips(0), clips(1), torch.Generator(), step=step)) for step in (2, 3, None)]
+    assert terms == [{"l1"}, {"l1", "lpips"}, {"l1", "lpips"}]
+
+
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="perceptual must be at least 0, got -1"):
         ReconstructionLossConfig(perceptual=-1)

@@ -18,6 +18,7 @@ class ReconstructionLossConfig:
     Args:
         l1: weight of the mean absolute error of pixels in [-1, 1].
         perceptual: weight of LPIPS; 0 leaves it out.
+        perceptual_start: steps of the training before LPIPS joins, which learns faster when pixels are near already.
         lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         perceptual_frames: frames of each clip that LPIPS sees, drawn anew each time, evenly spread; 0 for all.
         sketch: weight of the mean absolute error of the sketch, which later blocks go on from; 0 leaves it out.
@@ -25,12 +26,13 @@ class ReconstructionLossConfig:
 
     l1: float = 1.0
     perceptual: float = 1.0
+    perceptual_start: int = 0
     lpips_net: Literal["alex", "vgg"] = "vgg"
     perceptual_frames: int = 0
     sketch: float = 0.0
 
     def __post_init__(self) -> None:
-        check_least(self, 0, "l1", "perceptual", "perceptual_frames", "sketch")
+        check_least(self, 0, "l1", "perceptual", "perceptual_start", "perceptual_frames", "sketch")
 
 
 class ReconstructionLoss(nn.Module):
@@ -42,14 +44,20 @@ class ReconstructionLoss(nn.Module):
         self.lpips = LPIPS.from_pretrained(config.lpips_net) if config.perceptual else None
 
     def forward(
-        self, output: Tensor, video: Tensor, generator: torch.Generator, sketch: Tensor | None = None
+        self,
+        output: Tensor,
+        video: Tensor,
+        generator: torch.Generator,
+        sketch: Tensor | None = None,
+        step: int | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses of `output` and of its sketch, if it has one, against `video`, each a mean over clips.
 
-        All of them are `(B, F, 3, H, W)` in about [-1, 1]; `generator` draws the frames that LPIPS sees.
+        All of them are `(B, F, 3, H, W)` in about [-1, 1]; `generator` draws the frames that LPIPS sees. Before
+        `step` is `perceptual_start` there is no `lpips`; None is after it.
         """
         losses = {"l1": self.config.l1 * (output.float() - video).abs().mean()}
-        if self.lpips is not None:
+        if self.lpips is not None and (step is None or step >= self.config.perceptual_start):
             chosen = on_device(self._frames(video.shape[1], generator), video.device)
             seen, original = (each.index_select(1, chosen).flatten(0, 1) for each in (output, video))
             distance = self.lpips(seen, original)

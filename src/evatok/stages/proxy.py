@@ -200,7 +200,7 @@ class ProxyTask(Task[ClipBatch]):
         output: Reconstruction = self.trained["tokenizer"].model(video, layout, quantize)
         if quantize:
             self.use.count(output, self.space.levels)
-        losses = self.loss.to(video.device)(output.video, video, generator, output.sketch)
+        losses = self.loss.to(video.device)(output.video, video, generator, output.sketch, step)
         yield "tokenizer", losses | output.losses
 
     def _video(self, batch: ClipBatch) -> Tensor:
