@@ -78,6 +78,15 @@ def test_a_sketch_takes_no_warmup(tmp_path: Path, video_folder: Path) -> None:
         replace(mini_config(tmp_path, video_folder), model=SKETCHED)
 
 
+def test_lpips_joins_at_its_step_and_within_the_training(tmp_path: Path, video_folder: Path) -> None:
+    config = mini_config(tmp_path, video_folder)
+    task = ProxyTask(replace(config, loss=replace(config.loss, perceptual_start=5)))
+    item = Item(task.batches[0], 0)
+    assert ["lpips" in dict(task.losses(step, item))["tokenizer"] for step in (4, 5)] == [False, True]
+    with pytest.raises(ValueError, match=r"must be below the 8 of loop\.steps, or LPIPS never joins; got 8"):
+        replace(config, loss=replace(config.loss, perceptual_start=8))
+
+
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, video_folder: Path) -> None:
     config = mini_config(tmp_path / "run", video_folder, steps=1)
     with pytest.raises(ValueError, match="no checkpoint to resume"):

@@ -18,7 +18,7 @@ class ReconstructionLossConfig:
     Args:
         l1: weight of the mean absolute error of pixels in [-1, 1].
         perceptual: weight of LPIPS; 0 leaves it out.
-        perceptual_start: steps of the training before LPIPS joins, which learns faster when pixels are near already.
+        perceptual_start: steps of the training before LPIPS joins; fewer than it has.
         lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         perceptual_frames: frames of each clip that LPIPS sees, drawn anew each time, evenly spread; 0 for all.
         sketch: weight of the mean absolute error of the sketch, which later blocks go on from; 0 leaves it out.

@@ -90,6 +90,11 @@ class ProxyConfig:
             )
         if self.model.sketch is not None and self.codebook.warmup:
             raise ValueError(f"codebook.warmup must be 0 for a model with a sketch, got {self.codebook.warmup}")
+        if self.loss.perceptual and self.loss.perceptual_start >= self.loop.steps:
+            raise ValueError(
+                f"loss.perceptual_start must be below the {self.loop.steps} of loop.steps, or LPIPS never joins; "
+                f"got {self.loss.perceptual_start}"
+            )
 
 
 def train_proxy(config: ProxyConfig, resume: bool = False) -> Path:
