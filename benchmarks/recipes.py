@@ -100,6 +100,7 @@ RECIPES: dict[str, Change] = {
     "no loss of the sketch": loss(sketch=0.0),
     "sketch twice": loss(sketch=2.0),
     "pixels twice": loss(l1=2.0),
+    "no LPIPS": loss(perceptual=0.0),
     "half the rates": rates(0.5),
     "twice the rates": rates(2.0),
     "groups of 8": group(8),
