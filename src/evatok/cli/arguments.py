@@ -11,6 +11,8 @@ from jsonargparse.typing import register_type
 ConfigT = TypeVar("ConfigT")
 # Parses the command line, after a command has added its arguments; returns what was given for them.
 Parse = Callable[[], Namespace]
+# What `-o` of a command that writes one file may be too.
+OR_FOLDER = "or a folder for one with the input's name; one that is to be made ends with a slash."
 
 
 class WrongUse(ValueError):

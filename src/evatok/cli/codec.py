@@ -7,11 +7,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import Parse
+from evatok.cli.arguments import OR_FOLDER, Parse
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
-_OR_FOLDER = "or a folder for one with the input's name; one that is to be made ends with a slash."
 
 
 def demo(parser: ArgumentParser, parse: Parse) -> None:
@@ -30,7 +29,7 @@ def demo(parser: ArgumentParser, parse: Parse) -> None:
 def encode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a video into a token file."""
     _add_video(parser)
-    parser.add_argument("-o", "--output", required=True, help=f"the token file, {_OR_FOLDER}")
+    parser.add_argument("-o", "--output", required=True, help=f"the token file, {OR_FOLDER}")
     given = parse()
     from evatok.codec.files import bits_per_pixel, encode_file
     from evatok.codec.targets import named
@@ -43,7 +42,7 @@ def encode(parser: ArgumentParser, parse: Parse) -> None:
 def decode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a token file back into a video."""
     parser.add_argument("tokens", type=Path, help="a token file.")
-    what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {_OR_FOLDER}"
+    what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {OR_FOLDER}"
     parser.add_argument("-o", "--output", required=True, help=what)
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
     given = parse()

@@ -1,5 +1,6 @@
 """Commands that prepare training data."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,39 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from evatok.cli.arguments import Parse
+from evatok.cli.arguments import OR_FOLDER, Parse
 
 
 def scan(parser: ArgumentParser, parse: Parse) -> None:
     """Decode every video of a folder completely: which are good, and why others are not."""
     parser.add_argument("source", type=Path, help="a folder, whose subfolders are classes, or a video.")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the manifest, a Parquet file.")
+    parser.add_argument("-o", "--output", required=True, help=f"the manifest, a Parquet file, {OR_FOLDER}")
     given = _parse_scan(parser, parse)
+    from evatok.codec.targets import named
     from evatok.data.manifest import summary
     from evatok.data.prepare.scanning import scan_to
 
-    print(f"{given.output}: {summary(scan_to(given.source, given.output, _scan_config(given)))}")
+    with named(given.output, given.source.resolve(), ".parquet") as target:
+        manifest = scan_to(given.source, _place_of_manifest(target), _scan_config(given))
+    print(f"{target}: {summary(manifest)}")
+
+
+def _place_of_manifest(target: Path) -> Path:
+    """Where a manifest is written; ValueError where something else would be lost."""
+    from evatok.data.manifest import ManifestError, read_manifest
+    from evatok.utils.files import destination
+
+    if not os.path.lexists(target):
+        return target
+    place = destination(target)
+    if place.exists() and place.stat().st_size:
+        try:
+            scanned = read_manifest(place).folder is not None
+        except ManifestError:
+            scanned = False
+        if not scanned:
+            raise ValueError(f"cannot write {target}: it exists and is no manifest of a scan")
+    return place
 
 
 def shards(parser: ArgumentParser, parse: Parse) -> None:
