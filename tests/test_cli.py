@@ -47,6 +47,7 @@ def test_overview_names_every_command_and_loads_nothing_heavy() -> None:
         "pyarrow",
         "scipy",
         "tensorboard",
+        "torch",
         "evatok.codec",
         "evatok.data",
         "evatok.stages",

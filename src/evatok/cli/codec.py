@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import OR_FOLDER, Parse
+from evatok.cli.arguments import OR_FOLDER, Parse, any_path
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
@@ -15,9 +15,9 @@ _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's re
 
 def demo(parser: ArgumentParser, parse: Parse) -> None:
     """Reconstruct a real video at several lengths: table, picture, video."""
-    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder for what it writes.")
+    parser.add_argument("-o", "--output", type=any_path, default=Path("demo"), help="folder for what it writes.")
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
-    parser.add_argument("--video", type=Path, help="a video of your own, of which the first 4 seconds are taken.")
+    parser.add_argument("--video", type=any_path, help="a video of your own, of which the first 4 seconds are taken.")
     given = parse()
     import matplotlib.figure  # noqa: F401  # if it is missing, that is said before the work is done
 
@@ -41,7 +41,7 @@ def encode(parser: ArgumentParser, parse: Parse) -> None:
 
 def decode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a token file back into a video."""
-    parser.add_argument("tokens", type=Path, help="a token file.")
+    parser.add_argument("tokens", type=any_path, help="a token file.")
     what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {OR_FOLDER}"
     parser.add_argument("-o", "--output", required=True, help=what)
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
@@ -57,7 +57,7 @@ def decode(parser: ArgumentParser, parse: Parse) -> None:
 def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     """Write a video's reconstruction, the two side by side, a picture and numbers."""
     _add_video(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what it writes.")
+    parser.add_argument("-o", "--output", type=any_path, required=True, help="folder for what it writes.")
     given = parse()
     from evatok.codec.reconstruct import FILES, reconstruct_file, scores_table
 
@@ -75,7 +75,9 @@ def weights(parser: ArgumentParser, parse: Parse) -> None:
 
 
 def _add_video(parser: ArgumentParser) -> None:
-    parser.add_argument("video", type=Path, help="a video of any length, in any container and codec that FFmpeg reads.")
+    parser.add_argument(
+        "video", type=any_path, help="a video of any length, in any container and codec that FFmpeg reads."
+    )
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
     lengths = parser.add_mutually_exclusive_group()
     lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")

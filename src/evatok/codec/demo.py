@@ -65,7 +65,8 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
         write_video(part / "side_by_side.mp4", _beside([clip.frames, *videos], captions), fps=clip.fps)
         text, names = [f"{source.name}, {len(clip.frames)} frames", scores_table(scores)], "reconstructions.png"
         if model.router:
-            clips = {source.stem: clip}
+            # Pictures can show no name that is not in UTF-8.
+            clips = {source.stem.encode(errors="backslashreplace").decode(): clip}
             if video is None:
                 start, end = LIVELY_SECONDS
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)
