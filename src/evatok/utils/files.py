@@ -171,7 +171,7 @@ def _new(path: Path, target: Path, permissions: int | None) -> tuple[Path, int |
     """
     mark = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _SUFFIX else ""
-    names = (target.with_name(f".{path.stem[:_STEM]}-{mark}-{number}.part{suffix}") for number in count())
+    names = (target.with_name(f".{target.stem[:_STEM]}-{mark}-{number}.part{suffix}") for number in count())
     for name in names:
         _remove_left(name)
         with suppress(FileExistsError):
@@ -198,10 +198,12 @@ def _make(name: Path, permissions: int | None) -> int | None:
 def _lock(handle: int, name: Path) -> bool:
     """Locks what has just been made; False if another run has taken it for a leftover in between."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_still(handle, name):
+            return True
+    except BlockingIOError:
+        pass
     except OSError:  # this file system knows no locks: then nobody takes it for one
-        return True
-    if _is_still(handle, name):
         return True
     os.close(handle)
     return False
