@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from evatok.utils.files import reason
+
 # As shells have it, a process that a signal ends has this exit code and the signal's number.
 BY_SIGNAL = 128
 NOBODY_READS = BY_SIGNAL + 13  # SIGPIPE
@@ -74,7 +76,7 @@ def flushed(code: int) -> int:
             if isinstance(error, BrokenPipeError):
                 code = NOBODY_READS
             else:
-                complain(f"cannot write what was to be printed: {os.strerror(error.errno or 0).lower()}")
+                complain(f"cannot write what was to be printed: {reason(error)}")
                 code = code or 1
     return code
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from evatok.utils.configs import from_dict, to_dict
-from evatok.utils.files import replacing, write_json
+from evatok.utils.files import reason, replacing, write_json
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -83,7 +83,7 @@ class Kind(Generic[ConfigT]):
         try:
             entries = json.loads((folder / CONFIG).read_text())
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
+            raise CheckpointError(f"{folder / CONFIG} cannot be read: {reason(error)}") from error
         kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
         if kind != self.mark:
             raise CheckpointError(f"{folder / CONFIG} is no {self.noun}'s config: its kind is {kind!r}")
@@ -223,8 +223,8 @@ def _download(name: str, subfolder: str, revision: str | None, token: str | bool
     try:
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=wanted), subfolder)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {reason}") from error
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {said}") from error
 
 
 def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -232,7 +232,7 @@ def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Ten
     try:
         found = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {reason(error)}") from error
     shapes = {name: tuple(weight.shape) for name, weight in found.items()}
     wanted = {name: tuple(weight.shape) for name, weight in expected.items()}
     if shapes != wanted:
