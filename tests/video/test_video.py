@@ -1,56 +1,17 @@
 """Video files survive being written and read: frames, times, sizes, rotation; bad files are named as such."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import av
 import numpy as np
 import pytest
 import torch
-from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
-from evatok.video.reading import VideoError, VideoReader, _with_times, probe, read_clip, read_video, write_video
-
-
-def moving_bar(frames: int = 20, height: int = 48, width: int = 64) -> Tensor:
-    """A bright bar that moves 3 pixels a frame over a ground that gets greener."""
-    video = torch.zeros(frames, 3, height, width, dtype=torch.uint8)
-    for number in range(frames):
-        left = 3 * number % (width - 8)
-        video[number, 1] = 10 * (number % 20)
-        video[number, :, :, left : left + 8] = torch.tensor([220, 200, 40], dtype=torch.uint8).view(3, 1, 1)
-        video[number, 2, : height // 4, : width // 4] = 200
-    return video
-
-
-def encode(
-    path: Path,
-    video: Tensor,
-    *,
-    options: dict[str, str] | None = None,
-    codec: str = "libx264",
-    **flags: bool | int,
-) -> Path:
-    """Write a file in ways that write_video does not offer."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        assert isinstance(stream, VideoStream)
-        stream.height, stream.width = video.shape[-2:]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if flags:
-            stream.set_display_rotation(flags["turn"], hflip=bool(flags.get("hflip")), vflip=bool(flags.get("vflip")))
-        for number, picture in enumerate(video):
-            array = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+from evatok.video.reading import VideoError, VideoReader, probe, read_clip, read_video, write_video
+from tests.video.videos import encode, moving_bar
 
 
 def distance(left: Tensor, right: Tensor) -> float:
@@ -205,13 +166,6 @@ def test_resampling_takes_the_nearest_frame_in_time(tmp_path: Path) -> None:
     write_video(path, moving_bar(4), fps=10, times=[0, 0.1, 0.5, 0.6])
     whole = read_video(path).frames
     assert torch.equal(read_video(path, fps=10).frames[:7], whole[[0, 1, 1, 1, 2, 2, 3]])
-
-
-def test_missing_and_repeated_stamps_follow_the_rate() -> None:
-    stamps = [-3, None, 5, 5, 4, 30]
-    frames = [SimpleNamespace(pts=stamp, time_base=Fraction(1, 10)) for stamp in stamps]
-    times = [time for _, time in _with_times(cast(list[av.VideoFrame], frames), period=0.25)]
-    assert times == pytest.approx([0, 0.25, 0.8, 1.05, 1.3, 3.3])
 
 
 def test_stream_without_time_stamps(tmp_path: Path) -> None:

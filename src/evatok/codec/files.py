@@ -1,5 +1,6 @@
 """Video files to token files and back."""
 
+from fractions import Fraction
 from pathlib import Path
 
 from evatok.tokenizer.lengths import LengthRequest
@@ -68,7 +69,8 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
     record = tokens.videos[0]
     fit = Fit.from_dict(record.fit)
     frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, undo_fit=False))
-    write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size)
+    aspect = Fraction(*fit.pixel_aspect)
+    write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size, pixel_aspect=aspect)
     return tokens
 
 

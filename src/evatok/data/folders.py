@@ -17,7 +17,7 @@ from evatok.data.quarantine import check_tolerance
 from evatok.data.scanned import ScannedSource
 from evatok.utils.ranks import by_one
 from evatok.video.file import VideoFile, VideoInfo
-from evatok.video.reading import VideoError, probe, read_clip
+from evatok.video.reading import VideoError, read_clip
 
 _FILE = "file:"  # what the identity of a file begins with
 
@@ -140,12 +140,19 @@ def file_identity(path: Path) -> str:
 
 
 def look_at(path: Path) -> VideoInfo:
-    """What is known of a file whose first frame decodes, its number of frames in any case; VideoError otherwise."""
-    info = probe(path)
-    if info.frames:
-        return info
-    with VideoFile(path) as file:
-        return replace(info, frames=file.count_packets())
+    """What is known of a file, and how many frames it holds: as many as decode, whatever the container claims.
+
+    Raises:
+        VideoError: its first frame cannot be had, or, where counting takes decoding all of them, any later one.
+    """
+    with VideoFile(path, threads=1) as file:
+        first = next(file.frames(), None)
+        if first is None:
+            raise file.error("it holds no frame")
+        file.picture(first, None)
+        info = file.info(first)
+        file.reopen()
+        return replace(info, frames=file.count())
 
 
 def _look_at_all(root: Path, index: Path | None) -> Manifest:

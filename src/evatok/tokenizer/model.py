@@ -16,8 +16,10 @@ from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.lengths import LengthRequest, Lengths
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokens.tokens import TokenFormat, Tokens
+from evatok.utils.defaults import with_own_defaults
 from evatok.utils.saving import CONFIG, Kind, SavedModel
 from evatok.video.fit import Fit, Mode, Size, fill_blocks, plan_fit, to_bytes
+from evatok.video.rate import checked_fps
 
 # Where a saved tokenizer has its router.
 ROUTER = "router"
@@ -125,6 +127,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         tokens_per_second: float | None = None,
         fit: Mode = "keep",
         fps: float | None = None,
+        track: int | None = None,
     ) -> Tokens:
         """Turns videos into tokens; never runs the decoder.
 
@@ -143,6 +146,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
             fps: for a tensor, its frames per second (24 if nothing is said); for a file, a rate to resample to.
+            track: of a file, the number of the video track, from 0 on; without it the longest that is no still picture.
 
         Returns:
             Tokens of B videos. Each is cut into consecutive clips; the last one may have fewer blocks, and its last
@@ -155,20 +159,23 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         """
         request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second)
         if isinstance(video, str | Path):
-            return self.encode_clips(self.file_clips(video, fit, fps), request)
+            return self.encode_clips(self.file_clips(video, fit, fps, track), request)
         return self.encode_clips(self.tensor_clips(video, fit, fps), request)
 
-    def file_clips(self, path: str | Path, fit: Mode = "keep", fps: float | None = None) -> FileClips:
+    def file_clips(
+        self, path: str | Path, fit: Mode = "keep", fps: float | None = None, track: int | None = None
+    ) -> FileClips:
         """The clips of a file as `encode` reads them, for `encode_clips`."""
-        return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps)
+        return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps, track)
 
     def tensor_clips(self, video: Tensor, fit: Mode = "keep", fps: float | None = None) -> TensorClips:
         """The clips of videos in memory as `encode` reads them, for `encode_clips`."""
         _check_video(video)
         plan = self._plan_fit(fit, (video.shape[-2], video.shape[-1]))
-        return TensorClips(video, plan, self.config.clip_frames, fps or TENSOR_FPS)
+        return TensorClips(video, plan, self.config.clip_frames, TENSOR_FPS if fps is None else checked_fps(fps))
 
     @torch.no_grad()
+    @with_own_defaults
     def encode_clips(
         self, reader: ClipReader, request: LengthRequest, watch: Callable[[EncodedClips], None] | None = None
     ) -> Tokens:
@@ -202,6 +209,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         return EncodedClips(chunk.clips, lengths, ids.to("cpu", torch.int32))
 
     @torch.no_grad()
+    @with_own_defaults
     def decode_clips(self, ids: Tensor, lengths: list[list[int]], size: Size) -> Tensor:
         """Frames of clips with the same number of blocks, at the size that the model sees.
 
@@ -217,6 +225,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         video, _ = self.decode_blocks(ids.to(self.device, torch.int64), layout, size)
         return video.clamp(-1, 1).cpu()
 
+    @with_own_defaults
     def decode(self, tokens: Tokens) -> Tensor:
         """Turns tokens back into videos, `(B, F, 3, H, W)` uint8: as many frames and as large as was encoded.
 

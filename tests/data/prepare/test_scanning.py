@@ -206,7 +206,7 @@ def test_a_folder_takes_its_manifest_as_an_index(
     scanned: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, manifest = scanned
-    monkeypatch.setattr("evatok.data.folders.probe", lambda path: pytest.fail("it was scanned"))
+    monkeypatch.setattr("evatok.data.folders.look_at", lambda path: pytest.fail("it was scanned"))
     config = FolderConfig(str(folder), index=str(tmp_path / "m.parquet"), max_bad=0.7)
     source = FolderSource(config)
     entries = [source.describe(index) for index in range(len(source))]

@@ -1,0 +1,87 @@
+"""When frames are shown: a file's stamps, mended until they can be times, and slots of a constant rate."""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from av.video.frame import VideoFrame
+
+from evatok.video.rate import LONGEST_STEP
+
+log = logging.getLogger(__name__)
+
+# A picture as decoded, and when it is shown, in seconds.
+Timed = tuple[VideoFrame, float]
+
+# Seconds computed in floating point are equal if they differ by no more.
+_TIE = 1.0e-6
+# Stamps that go back by so much are another recording's.
+_BACK = 1.0
+_TOLD = 3  # jumps of a video that are named
+
+
+def with_times(
+    frames: Iterable[VideoFrame], period: float, *, name: str, joined: bool = False, origin: float | None = None
+) -> Iterator[Timed]:
+    """Frames in the decoder's order with seconds since `origin`, strictly increasing.
+
+    A frame without a stamp, or with one that is not after its predecessor's, follows that by one period. Where stamps
+    jump, because recordings were put together, the jump becomes one period too, and is named in the log.
+
+    Args:
+        frames: as they are decoded.
+        period: seconds that a frame lasts.
+        name: of the file, for the log.
+        joined: whether the container is one whose recordings are put together end to end, so that a step of more than
+            ten seconds is a jump.
+        origin: the first frame's stamp in seconds; None takes it from the first of these.
+    """
+    last: float | None = None
+    shift, jumps = 0.0, 0
+    for frame in frames:
+        stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        origin = (0.0 if stamp is None else stamp) if origin is None else origin
+        if last is None:
+            time = 0.0 if stamp is None else stamp - origin
+        elif stamp is None:
+            time = last + period
+        else:
+            time = stamp - origin + shift
+            step = time - last
+            if step < -_BACK or (joined and step > LONGEST_STEP):
+                jumps += 1
+                if jumps <= _TOLD:
+                    log.warning("%s: its time stamps jump by %.2f s at %.2f s, taken as one frame", name, step, last)
+                shift, time = shift + last + period - time, last + period
+            elif step <= 0:
+                time = last + period
+        last = time
+        yield frame, time
+    if jumps > _TOLD:
+        log.warning("%s: its time stamps jump %d times in all", name, jumps)
+
+
+def in_range(timed: Iterable[Timed], start: float, end: float, rounding: float) -> Iterator[Timed]:
+    """What is shown from `start` to before `end`, both give or take a container's rounding; the first at 0."""
+    origin: float | None = None
+    for frame, time in timed:
+        if time < start - rounding:
+            continue
+        if time >= end - rounding:
+            return
+        origin = time if origin is None else origin
+        yield frame, time - origin
+
+
+def resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Timed]:
+    """The frame nearest to each slot j / fps; the last frame is shown for one `period`."""
+    slot = 0
+    before: Timed | None = None
+    for now in timed:
+        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _TIE:
+            yield before[0], slot / fps
+            slot += 1
+        before = now
+    # A slot that begins with the video's end, give or take a rounding, shows nothing.
+    while before is not None and (slot == 0 or slot / fps < before[1] + period - _TIE):
+        yield before[0], slot / fps
+        slot += 1
