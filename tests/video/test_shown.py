@@ -91,6 +91,27 @@ def test_grey_levels_are_exact_to_one(tmp_path: Path, pixels: str, bits: int, si
         assert float((resized - exact[:, None]).abs().max()) <= 1
 
 
+@pytest.mark.parametrize(("pixels", "bits"), [("gray", 8), ("gray10le", 10), ("gray12le", 12)])
+@pytest.mark.parametrize(("limits", "shown"), [(1, [0, 128, 255]), (2, [16, 126, 235])])
+def test_grey_of_either_range(tmp_path: Path, pixels: str, bits: int, limits: int, shown: list[int]) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pixels
+        stream.codec_context.color_range = limits
+        for number, level in enumerate((16, 126, 235)):
+            frame = av.VideoFrame(64, 48, pixels)
+            kind = np.uint16 if bits > 8 else np.uint8
+            frame.planes[0].update(
+                np.full((48, frame.planes[0].line_size // kind().itemsize), level << bits - 8, kind).tobytes()
+            )
+            frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 25), limits
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    levels = read_video(tmp_path / "a.mkv").frames[:, 0, 20, 20].tolist()
+    assert levels == pytest.approx(shown, abs=1)
+
+
 def retagged(source: Path, target: Path, matrix: int) -> Path:
     """A copy of a file of H.264 that says another colour matrix."""
     with av.open(str(source)) as given, av.open(str(target), "w") as out:

@@ -168,6 +168,30 @@ def test_resampling_takes_the_nearest_frame_in_time(tmp_path: Path) -> None:
     assert torch.equal(read_video(path, fps=10).frames[:7], whole[[0, 1, 1, 1, 2, 2, 3]])
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize("rate", [30, 30000 / 1001, 60])
+def test_resampling_gives_no_slot_too_many(tmp_path: Path, suffix: str, rate: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_video(path, moving_bar(60), fps=rate)
+    for fps in (rate, rate / 2, rate / 20):
+        assert len(read_video(path, fps=fps).frames) == round(60 * fps / rate)
+
+
+def test_the_last_frame_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in moving_bar(4)]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[500, 500, 500, 2000])
+    assert len(read_video(tmp_path / "a.gif", fps=10).frames) == 35
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_ranges_of_a_fast_video_are_exact_to_the_frame(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_video(path, moving_bar(20), fps=1000)
+    whole = read_video(path).frames
+    assert torch.equal(read_video(path, start=0.005, end=0.008).frames, whole[5:8])
+    assert torch.equal(read_video(path, end=0.001).frames, whole[:1])
+
+
 def test_stream_without_time_stamps(tmp_path: Path) -> None:
     path = encode(tmp_path / "raw.h264", moving_bar(20), options={"g": "5"})
     back = read_video(path)

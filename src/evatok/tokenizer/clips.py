@@ -1,10 +1,10 @@
 """Videos as clips of the model's size, from a tensor or from a file, as often as they are asked for."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -104,7 +104,7 @@ class FileClips:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | os.PathLike[str],
         plan: Callable[[Size], Fit],
         clip_frames: int,
         fps: float | None,

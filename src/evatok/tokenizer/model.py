@@ -1,5 +1,6 @@
 """The tokenizer as users hold it: videos in, `Tokens` out, and back."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -118,7 +119,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
 
     def encode(
         self,
-        video: Tensor | str | Path,
+        video: Tensor | str | os.PathLike[str],
         assignment: Lengths | None = None,
         *,
         uniform: int | None = None,
@@ -158,12 +159,12 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             TypeError: for other types.
         """
         request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second)
-        if isinstance(video, str | Path):
+        if isinstance(video, str | os.PathLike):
             return self.encode_clips(self.file_clips(video, fit, fps, track), request)
         return self.encode_clips(self.tensor_clips(video, fit, fps), request)
 
     def file_clips(
-        self, path: str | Path, fit: Mode = "keep", fps: float | None = None, track: int | None = None
+        self, path: str | os.PathLike[str], fit: Mode = "keep", fps: float | None = None, track: int | None = None
     ) -> FileClips:
         """The clips of a file as `encode` reads them, for `encode_clips`."""
         return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps, track)
@@ -278,7 +279,9 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
                 f"tokens were made by {theirs.model} ({theirs.checksum}), this is {ours.model} ({ours.checksum})"
             )
 
-    def reconstruct(self, video: Tensor | str | Path, assignment: Lengths | None = None, **options: Any) -> Tensor:
+    def reconstruct(
+        self, video: Tensor | str | os.PathLike[str], assignment: Lengths | None = None, **options: Any
+    ) -> Tensor:
         """`decode(encode(video, ...))`, with the options of `encode`: `(B, F, 3, H, W)` uint8."""
         return self.decode(self.encode(video, assignment, **options))
 

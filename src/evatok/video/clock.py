@@ -30,12 +30,12 @@ class ConstantClock:
 
 
 def constant_clock(stream: VideoStream) -> ConstantClock | None:
-    """The clock, where the index lists all frames at one distance, the first a key frame, and none is cut away."""
+    """The clock, where the index lists all frames at one distance, the first a key frame, none cut or empty."""
     entries, first = stream.index_entries, stream.start_time
     if first is None or len(entries) < 2 or len(entries) != stream.frames:
         return None
     listed = list(entries)
     steps = np.diff(np.array([entry.timestamp for entry in listed]))
-    if steps[0] <= 0 or (steps != steps[0]).any() or any(entry.is_discard for entry in listed):
+    if steps[0] <= 0 or (steps != steps[0]).any() or any(entry.is_discard or not entry.size for entry in listed):
         return None
     return ConstantClock(first, int(steps[0]), len(listed)) if listed[0].is_keyframe else None

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import PurePath
 from types import TracebackType
@@ -16,9 +17,11 @@ import torch
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
 from torch import Tensor
 
 from evatok.video.clock import ConstantClock, constant_clock
+from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
 from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
 from evatok.video.shown import pixel_aspect, shown
@@ -32,13 +35,17 @@ SMALL_PICTURE = 256 * 256
 MOST_PIXELS = 2**26
 # Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
-# Those in which a stamp that packets have is found by seeking:
-_SOUGHT = frozenset({_INDEXED, "matroska,webm"})
+# Those in which a stamp that packets have is found by seeking, and which say how long they are:
+_LAYOUTS = {_INDEXED: layout_of_mp4, "matroska,webm": layout_of_matroska}
 # The one that says when packets are decoded, and not when frames are shown:
 _UNSTAMPED = "avi"
 # FFmpeg's AVFMT_TS_DISCONT marks containers whose recordings are put together end to end.
 _JOINED = 0x200
 _EARLY = 32  # first packets, among which are all that are shown before the very first
+
+
+# Limited range, 16 to 235, as full range.
+_WIDENED = ((torch.arange(256) - 16) * (255 / 219)).round().clamp(0, 255).to(torch.uint8)
 
 
 class VideoError(ValueError):
@@ -125,7 +132,8 @@ class VideoFile:
             raise self.error("there is no such file")
         if self._data is None and not os.path.isfile(self.path):
             raise self.error("it is not a file")
-        if self._size() == 0:
+        self._size = os.path.getsize(self.path) if self._data is None else len(self._data)
+        if self._size == 0:
             raise self.error("the file is empty")
         # With the protocol spelled out, a colon or '%d' in a name is no protocol or pattern, and no playlist can
         # make FFmpeg reach for the network; from memory, none can make it reach for files either.
@@ -161,10 +169,6 @@ class VideoFile:
         self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
         self._pixel_aspect = pixel_aspect(stream)
 
-    def _size(self) -> int:
-        """Bytes of the file."""
-        return os.path.getsize(self.path) if self._data is None else len(self._data)
-
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
         self.close()
@@ -187,6 +191,17 @@ class VideoFile:
     def _format(self) -> str:
         return str(self._container.format.name)
 
+    @cached_property
+    def _layout(self) -> FileLayout:
+        look = _LAYOUTS.get(self._format)
+        if look is None:
+            return FileLayout()
+        try:
+            with io.BytesIO(self._data) if self._data is not None else open(self.path, "rb") as file:
+                return look(file)
+        except OSError as error:
+            raise self.error(reason_of(error)) from error
+
     def frames(self) -> Iterator[VideoFrame]:
         """Decode from where the file stands to its end."""
         decoded: deque[int | None] = deque()  # stamps of packets whose frames are to come
@@ -196,6 +211,9 @@ class VideoFile:
                 if packet.is_corrupt and not self.broadcast:
                     yield from self._stream.codec_context.decode(None)
                     raise self.error("it breaks off in the middle of a frame")
+                # To a decoder nothing means the end, which it is only where there is no stamp.
+                if not packet.size and packet.dts is not None:
+                    continue
                 if self._format == _UNSTAMPED and packet.size:
                     decoded.append(packet.dts)
                 for frame in packet.decode():
@@ -204,9 +222,13 @@ class VideoFile:
                     yield frame
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
-        entries = self._stream.index_entries
-        if len(entries) and entries[-1].pos + entries[-1].size > self._size():
+        if self._cut_short():
             raise self.error("it breaks off before its last frame")
+
+    def _cut_short(self) -> bool:
+        """Whether frames that the file's index or layout says there are lie beyond its end."""
+        entries = self._stream.index_entries
+        return self._layout.cut_short or bool(len(entries) and entries[-1].pos + entries[-1].size > self._size)
 
     def count(self) -> int:
         """How many frames decode, from the beginning on; without decoding them where the container's word is good."""
@@ -253,7 +275,7 @@ class VideoFile:
 
         Where the container's index does not say so, the packets before are read, but not decoded.
         """
-        if self._format not in _SOUGHT:
+        if self._format not in _LAYOUTS:
             return False
         if self.clock() is not None:
             return True
@@ -275,6 +297,8 @@ class VideoFile:
             picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
         except (FFmpegError, OSError, ValueError) as error:
             raise self.error(f"its colours cannot be converted: {reason_of(error)}") from error
+        if frame.format.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
+            picture = _WIDENED[picture.long()]  # FFmpeg takes every grey for full range
         picture = picture.mT if how.across else picture
         axes = [axis for axis, flipped in ((1, how.upside_down), (2, how.mirrored)) if flipped]
         picture = (picture.flip(axes) if axes else picture).contiguous()
@@ -285,13 +309,14 @@ class VideoFile:
 
     def clock(self) -> ConstantClock | None:
         """The constant rate, where the container's index lists all frames at one distance; else None."""
-        return constant_clock(self._stream) if self._format == _INDEXED else None
+        whole = self._format == _INDEXED and not self._layout.fragmented and not self._cut_short()
+        return constant_clock(self._stream) if whole else None
 
     def rate(self) -> float:
         """The average rate, as far as the container says it or the first packets show it."""
         stream = self._stream
         claimed = header_rate(stream)
-        if stream.time_base is None or (self._format == _INDEXED and stream.frames):
+        if stream.time_base is None or (self._format == _INDEXED and not self._layout.fragmented):
             return claimed
         with self._another() as other:
             stamps = [packet.pts for packet in islice(other._packets(), stamps_to_measure())]

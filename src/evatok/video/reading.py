@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evatok.video.file import MOST_PIXELS, StrPath, VideoBytes, VideoError, VideoFile, VideoInfo, VideoSource
 from evatok.video.rate import checked_fps, mean_rate
-from evatok.video.times import Timed, in_range, resampled, with_times
+from evatok.video.times import ROUNDING, Timed, in_range, resampled, rounding, with_times
 from evatok.video.writing import write_video
 
 __all__ = [
@@ -29,9 +29,6 @@ __all__ = [
     "read_video",
     "write_video",
 ]
-
-# Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
-_ROUNDING = 1.0e-3
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Video:
     def constant_rate(self) -> bool:
         """Whether frame i is shown at i / fps, within a container's rounding (1 ms, at most half a frame)."""
         regular = torch.arange(len(self.times), dtype=torch.float64, device=self.times.device) / self.fps
-        allowed = min(1.1 * _ROUNDING, 0.5 / self.fps)
+        allowed = min(1.1 * ROUNDING, 0.5 / self.fps)
         return bool(((self.times - regular).abs() <= allowed).all())
 
 
@@ -133,9 +130,10 @@ class VideoReader:
 
     def _read(self, first: VideoFrame, frames: Iterator[VideoFrame]) -> Generator[tuple[Tensor, float]]:
         try:
-            timed = in_range(self._timed(first, frames), self._start, self._end, _ROUNDING)
+            period = 1 / self.info.fps
+            timed = in_range(self._timed(first, frames), self._start, self._end, rounding(period))
             if self._fps is not None:
-                timed = resampled(timed, self._fps, 1 / self.info.fps)
+                timed = resampled(timed, self._fps, period)
             picture, shown = torch.empty(0), None
             for frame, time in timed:
                 if frame is shown:
@@ -236,10 +234,10 @@ def _checked_range(start: float | None, end: float | None) -> tuple[float, float
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = size
+    height, width = (int(side) for side in size)
     if height < 1 or width < 1:
         raise ValueError(f"size: got {size}; height and width are at least 1")
-    return int(height), int(width)
+    return height, width
 
 
 def _take(

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 # A picture as decoded, and when it is shown, in seconds.
 Timed = tuple[VideoFrame, float]
 
+# Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
+ROUNDING = 1.0e-3
 # Seconds computed in floating point are equal if they differ by no more.
 _TIE = 1.0e-6
 # Stamps that go back by so much are another recording's.
@@ -60,8 +62,13 @@ def with_times(
         log.warning("%s: its time stamps jump %d times in all", name, jumps)
 
 
+def rounding(period: float) -> float:
+    """Seconds by which a frame's time may be wrong: Matroska's millisecond, or half a frame where that is less."""
+    return min(ROUNDING, period / 2)
+
+
 def in_range(timed: Iterable[Timed], start: float, end: float, rounding: float) -> Iterator[Timed]:
-    """What is shown from `start` to before `end`, both give or take a container's rounding; the first at 0."""
+    """What is shown from `start` to before `end`, both give or take a rounding; the first at 0."""
     origin: float | None = None
     for frame, time in timed:
         if time < start - rounding:
@@ -73,7 +80,7 @@ def in_range(timed: Iterable[Timed], start: float, end: float, rounding: float) 
 
 
 def resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Timed]:
-    """The frame nearest to each slot j / fps; the last frame is shown for one `period`."""
+    """The frame nearest to each slot j / fps; the last frame is shown as long as it says, or for one `period`."""
     slot = 0
     before: Timed | None = None
     for now in timed:
@@ -81,7 +88,15 @@ def resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Tim
             yield before[0], slot / fps
             slot += 1
         before = now
+    if before is None:
+        return
     # A slot that begins with the video's end, give or take a rounding, shows nothing.
-    while before is not None and (slot == 0 or slot / fps < before[1] + period - _TIE):
+    end = before[1] + (_duration(before[0]) or period) - min(ROUNDING, 1 / fps / 2)
+    while slot == 0 or slot / fps < end:
         yield before[0], slot / fps
         slot += 1
+
+
+def _duration(frame: VideoFrame) -> float:
+    """Seconds that a frame says it is shown; 0 where it does not."""
+    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0

@@ -240,3 +240,10 @@ def test_configs_are_known_by_their_entries() -> None:
     assert source_config(entries) == ScenesConfig("a", paths=3, max_bad=0.1, weight=2.0)
     with pytest.raises(ValueError, match="paths must be at least 1, not 0"):
         ScenesConfig("a", paths=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_pictures_of_16_bits(tmp_path: Path, suffix: str) -> None:
+    levels = np.array([[0, 257, 32896, 65535]], np.uint16).repeat(4, 0)
+    Image.fromarray(levels).save(tmp_path / f"a{suffix}")
+    assert read_picture(tmp_path / f"a{suffix}", 4)[1, 0].tolist() == [0, 1, 128, 255]
