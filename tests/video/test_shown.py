@@ -112,23 +112,34 @@ def test_grey_of_either_range(tmp_path: Path, pixels: str, bits: int, limits: in
     assert levels == pytest.approx(shown, abs=1)
 
 
-def retagged(source: Path, target: Path, matrix: int) -> Path:
-    """A copy of a file of H.264 that says another colour matrix."""
+def filtered(source: Path, target: Path, bitstream_filter: str) -> Path:
+    """A copy whose packets go through one of FFmpeg's bitstream filters."""
     with av.open(str(source)) as given, av.open(str(target), "w") as out:
         stream = given.streams.video[0]
         copy = out.add_stream_from_template(stream)
-        retag = BitStreamFilterContext(f"h264_metadata=matrix_coefficients={matrix}", stream, copy)
+        change = BitStreamFilterContext(bitstream_filter, stream, copy)
         for packet in given.demux(stream):
-            for changed in retag.filter(packet if packet.dts is not None else None):
+            for changed in change.filter(packet if packet.dts is not None else None):
                 changed.stream = copy
                 out.mux(changed)
     return target
 
 
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turn_that_is_said_at_key_frames_lasts(tmp_path: Path, turn: int) -> None:
+    plain = encode(tmp_path / "plain.mp4", moving_bar(12), options={"g": "6", "bf": "0"})
+    path = filtered(plain, tmp_path / "a.mp4", f"h264_metadata=display_orientation=insert:rotate={turn}")
+    expected = torch.rot90(read_video(plain).frames, turn // 90, (2, 3))
+    assert torch.equal(read_video(path).frames, expected)
+    assert torch.equal(read_clip(path, 3, 3), expected[3:6])
+    assert torch.equal(read_clip(path, 8, 2), expected[8:10])
+    assert probe(path).size == tuple(expected.shape[-2:])
+
+
 def test_colours_that_cannot_be_converted(tmp_path: Path) -> None:
     good = encode(tmp_path / "good.mp4", moving_bar(20))
     for matrix in (8, 10, 14, 15):
-        path = retagged(good, tmp_path / "odd.mp4", matrix)
+        path = filtered(good, tmp_path / "odd.mp4", f"h264_metadata=matrix_coefficients={matrix}")
         for use in (read_video, lambda path: read_clip(path, 0, 4), decode_whole):
             with pytest.raises(VideoError, match=r"odd\.mp4': its colours cannot be converted"):
                 use(path)

@@ -24,7 +24,7 @@ from evatok.video.clock import ConstantClock, constant_clock
 from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
 from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
-from evatok.video.shown import pixel_aspect, shown
+from evatok.video.shown import UPRIGHT, orientation, pixel_aspect, shown
 from evatok.video.tracks import NoTrack, pick_track
 
 StrPath = str | os.PathLike[str]
@@ -167,7 +167,7 @@ class VideoFile:
         # Starting threads takes longer than decoding small frames.
         worth = 1 if stream.width * stream.height <= SMALL_PICTURE else 0
         self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
-        self._pixel_aspect = pixel_aspect(stream)
+        self._pixel_aspect, self._turn = pixel_aspect(stream), UPRIGHT
 
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
@@ -219,6 +219,8 @@ class VideoFile:
                 for frame in packet.decode():
                     if decoded:
                         frame.pts = decoded.popleft()
+                    # What is said at a key frame holds until something else is said.
+                    self._turn = orientation(frame) or self._turn
                     yield frame
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
@@ -291,7 +293,7 @@ class VideoFile:
 
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        how = shown(frame, self._pixel_aspect)
+        how = shown(frame, self._turn, self._pixel_aspect)
         stored = how.stored if size is None else (size[1], size[0]) if how.across else size
         try:
             picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
@@ -324,13 +326,13 @@ class VideoFile:
         return claimed if len(known) < len(stamps) else measured_rate(claimed, known, stream.time_base)
 
     def info(self, first: VideoFrame) -> VideoInfo:
-        """Describe the video; `first` is any frame of it."""
+        """Describe the video; `first` is the frame that was decoded last."""
         stream, seconds = self._stream, None
         if stream.duration is not None and stream.time_base is not None:
             seconds = float(stream.duration * stream.time_base)
         elif self._container.duration is not None:
             seconds = self._container.duration / av.time_base
-        how, codec = shown(first, self._pixel_aspect), stream.codec_context.name
+        how, codec = shown(first, self._turn, self._pixel_aspect), stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
 
 

@@ -66,6 +66,8 @@ def _check(track: VideoStream) -> None:
         raise NoTrack("there is no decoder for its video")
     if track.codec_context.name in _TEXT_CODECS:
         raise NoTrack("it is a text, not a video")
+    if track.disposition & Disposition.dependent:
+        raise NoTrack("its picture is in tiles, which are not put together here")
 
 
 @lru_cache(maxsize=1024)

@@ -87,10 +87,10 @@ class _NoFramesError(Exception):
 def _pictures(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
     """Single frames (3, H, W) of one size, checked."""
     size: torch.Size | None = None
-    for piece in (frames,) if isinstance(frames, Tensor) else frames:
-        if piece.dtype != torch.uint8:
-            raise TypeError(f"frames: got {piece.dtype}; they are uint8")
-        if piece.ndim not in (3, 4) or piece.shape[-3] != 3:
+    for piece in (frames,) if hasattr(frames, "shape") else frames:
+        if not isinstance(piece, Tensor) or piece.dtype != torch.uint8:
+            raise TypeError(f"frames: got {getattr(piece, 'dtype', type(piece).__name__)}; they are uint8 tensors")
+        if piece.ndim not in (3, 4) or piece.shape[-3] != 3 or 0 in piece.shape[-2:]:
             raise ValueError(f"frames: got the shape {tuple(piece.shape)}; it may be (3, H, W) or (n, 3, H, W)")
         size = piece.shape[-2:] if size is None else size
         if piece.shape[-2:] != size:

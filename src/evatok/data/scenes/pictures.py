@@ -45,7 +45,7 @@ def read_cutout(path: Path) -> Tensor:
 
     def decode() -> Image.Image:
         with Image.open(path) as file:
-            return _eight_bits(file).convert("RGBA")
+            return _eight_bits(ImageOps.exif_transpose(file)).convert("RGBA")
 
     image = _decoded(path, decode)
     alpha = image.getchannel("A")
