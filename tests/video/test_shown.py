@@ -9,6 +9,7 @@ import pytest
 import torch
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
+from PIL import Image, ImageOps
 
 from evatok.codec.files import decode_file, encode_file
 from evatok.data.folders import FolderConfig, FolderSource
@@ -125,9 +126,22 @@ def filtered(source: Path, target: Path, bitstream_filter: str) -> Path:
     return target
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_of_photographs(tmp_path: Path, orientation: int) -> None:
+    picture = Image.fromarray(moving_bar(1)[0].permute(1, 2, 0).numpy())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=95, subsampling=0)
+    with Image.open(tmp_path / "a.jpg") as saved:
+        expected = torch.from_numpy(np.array(ImageOps.exif_transpose(saved).convert("RGB"))).permute(2, 0, 1)
+    frames = read_video(tmp_path / "a.jpg").frames
+    assert frames.shape == (1, *expected.shape)
+    assert float((frames[0].float() - expected.float()).abs().mean()) < 4
+
+
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_a_turn_that_is_said_at_key_frames_lasts(tmp_path: Path, turn: int) -> None:
-    plain = encode(tmp_path / "plain.mp4", moving_bar(12), options={"g": "6", "bf": "0"})
+    plain = encode(tmp_path / "plain.mp4", moving_bar(12), options={"g": "6", "bf": "0", "sc_threshold": "0"})
     path = filtered(plain, tmp_path / "a.mp4", f"h264_metadata=display_orientation=insert:rotate={turn}")
     expected = torch.rot90(read_video(plain).frames, turn // 90, (2, 3))
     assert torch.equal(read_video(path).frames, expected)

@@ -177,6 +177,13 @@ def test_resampling_gives_no_slot_too_many(tmp_path: Path, suffix: str, rate: fl
         assert len(read_video(path, fps=fps).frames) == round(60 * fps / rate)
 
 
+@pytest.mark.parametrize("fps", [60, 24, 10, 90])
+def test_resampling_is_the_same_in_every_container(tmp_path: Path, fps: float) -> None:
+    for suffix in (".mp4", ".mkv"):
+        encode(tmp_path / f"a{suffix}", moving_bar(60), options={"bf": "0"}, rate=30)
+    assert torch.equal(read_video(tmp_path / "a.mp4", fps=fps).frames, read_video(tmp_path / "a.mkv", fps=fps).frames)
+
+
 def test_the_last_frame_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
     pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in moving_bar(4)]
     pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[500, 500, 500, 2000])

@@ -24,7 +24,7 @@ from evatok.video.clock import ConstantClock, constant_clock
 from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
 from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
-from evatok.video.shown import UPRIGHT, orientation, pixel_aspect, shown
+from evatok.video.shown import UPRIGHT, Orientation, orientation, pixel_aspect, shown
 from evatok.video.tracks import NoTrack, pick_track
 
 StrPath = str | os.PathLike[str]
@@ -167,7 +167,8 @@ class VideoFile:
         # Starting threads takes longer than decoding small frames.
         worth = 1 if stream.width * stream.height <= SMALL_PICTURE else 0
         self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
-        self._pixel_aspect, self._turn = pixel_aspect(stream), UPRIGHT
+        self._pixel_aspect = pixel_aspect(stream)
+        self._turn: Orientation | None = None  # until a frame has been decoded
 
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
@@ -220,7 +221,7 @@ class VideoFile:
                     if decoded:
                         frame.pts = decoded.popleft()
                     # What is said at a key frame holds until something else is said.
-                    self._turn = orientation(frame) or self._turn
+                    self._turn = orientation(frame) or self._turn or UPRIGHT
                     yield frame
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
@@ -259,8 +260,10 @@ class VideoFile:
     def seek(self, stamp: int) -> Iterator[VideoFrame] | None:
         """Frames from a key frame at or before `stamp` on, or None where seeking does not lead to one."""
         try:
+            if self._turn is None:
+                next(self.frames(), None)  # its first frame may say how all are turned
             self._container.seek(stamp, stream=self._stream)
-        except (FFmpegError, OSError):
+        except (VideoError, FFmpegError, OSError):
             return None
         frames = self.frames()
         try:
@@ -293,7 +296,7 @@ class VideoFile:
 
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        how = shown(frame, self._turn, self._pixel_aspect)
+        how = shown(frame, self._turn or UPRIGHT, self._pixel_aspect)
         stored = how.stored if size is None else (size[1], size[0]) if how.across else size
         try:
             picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
@@ -332,7 +335,7 @@ class VideoFile:
             seconds = float(stream.duration * stream.time_base)
         elif self._container.duration is not None:
             seconds = self._container.duration / av.time_base
-        how, codec = shown(first, self._turn, self._pixel_aspect), stream.codec_context.name
+        how, codec = shown(first, self._turn or UPRIGHT, self._pixel_aspect), stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
 
 

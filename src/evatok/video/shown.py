@@ -5,12 +5,14 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 _SQUARE = Fraction(1)
 # Wider or higher pixels than any camera's or disc's are those of a damaged header.
 _ODDEST = 16
+_EXIF = 31  # FFmpeg's AV_FRAME_DATA_EXIF
 
 
 class Orientation(NamedTuple):
@@ -74,12 +76,22 @@ def orientation(frame: VideoFrame) -> Orientation | None:
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
-        # PyAV does not list side data of a kind unknown to it, such as EXIF, but still tells the rotation.
-        turns = round(frame.rotation / 90) % 4
-        return Orientation(turns % 2 == 1, turns in (1, 2), turns in (2, 3))
+        # PyAV lists no side data where some is of a kind unknown to it.
+        matrix = _without_exif(frame).side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return None
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(True, b < 0, c < 0)
     return Orientation(False, d < 0, a < 0)
+
+
+def _without_exif(frame: VideoFrame) -> VideoFrame:
+    """A photograph without the side data that PyAV does not know."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    graph.link_nodes(source, graph.add("sidedata", f"mode=delete:type={_EXIF}"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    left = graph.pull()
+    assert isinstance(left, VideoFrame)
+    return left

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
@@ -14,6 +15,7 @@ Timed = tuple[VideoFrame, float]
 
 # Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
 ROUNDING = 1.0e-3
+_MILLISECOND = Fraction(1, 1000)
 # Seconds computed in floating point are equal if they differ by no more.
 _TIE = 1.0e-6
 # Stamps that go back by so much are another recording's.
@@ -84,17 +86,22 @@ def resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Tim
     slot = 0
     before: Timed | None = None
     for now in timed:
-        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _TIE:
+        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _tie(now[0], fps):
             yield before[0], slot / fps
             slot += 1
         before = now
     if before is None:
         return
     # A slot that begins with the video's end, give or take a rounding, shows nothing.
-    end = before[1] + (_duration(before[0]) or period) - min(ROUNDING, 1 / fps / 2)
+    end = before[1] + (_duration(before[0]) or period) - _tie(before[0], fps)
     while slot == 0 or slot / fps < end:
         yield before[0], slot / fps
         slot += 1
+
+
+def _tie(frame: VideoFrame, fps: float) -> float:
+    """Seconds by which two times that are meant to be equal may differ: by how finely the container keeps them."""
+    return min(ROUNDING, 0.25 / fps) if frame.time_base == _MILLISECOND else _TIE
 
 
 def _duration(frame: VideoFrame) -> float:
