@@ -87,7 +87,7 @@ class ScannedSource(ClipSource):
         try:
             return read_clip(self._find(row), start, count, step)
         except VideoError as error:
-            self._bad.add(row.path, str(error))
+            self._bad.add(row.path, error.reason)
             raise
 
     @abstractmethod

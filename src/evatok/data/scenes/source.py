@@ -7,7 +7,7 @@ may move over it. Only frames that are asked for are rendered.
 
 import zlib
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
-from evatok.data.folders import file_identity
+from evatok.data.folders import file_identities
 from evatok.data.listing import files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
 from evatok.data.recent import Recent
@@ -94,7 +94,7 @@ class ScenesSource(ClipSource):
         self.classes = _names([ground.key for ground in self._grounds])
         # Short, as generators take their time with long seeds.
         self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds]
-        self._identities = [file_identity(self._grounds.path(number)) for number in range(len(self._grounds))]
+        self._identities = [file_identities(self._grounds.path(number)) for number in range(len(self._grounds))]
         self._cutouts: list[Path] = []
         self._bad = [self._grounds.bad]
         if config.cutouts is not None:
@@ -122,7 +122,8 @@ class ScenesSource(ClipSource):
 
     def identities(self, index: int) -> tuple[str, ...]:
         """The files that are looked at: all paths over one show the same."""
-        return tuple(dict.fromkeys(self._identities[shot.ground] for shot in self._shots(index)))
+        shown = (self._identities[shot.ground] for shot in self._shots(index))
+        return tuple(dict.fromkeys(chain.from_iterable(shown)))
 
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of path `index`: uint8 (count, 3, 144, 144).
