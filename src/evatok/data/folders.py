@@ -30,9 +30,9 @@ class FolderConfig(SourceConfig):
     Args:
         folder: videos in a subfolder have its name as their class, videos directly in the folder have none. Links are
             followed; what begins with a dot is hidden and no video.
-        index: CSV or Parquet file with the columns `path` (relative to the folder) and, if there are classes,
-            `label`; it then decides which files there are. Or a manifest of `evatok data scan`, which also says
-            which of them are good: none is looked at again. None: every video file of the folder.
+        index: CSV or Parquet file with the columns `path` (relative to the folder, or absolute) and, if there are
+            classes, `label`; it then decides which files there are. Or a manifest of `evatok data scan`, which also
+            says which of them are good: none is looked at again. None: every video file of the folder.
         name: of the source, in logs and tables; None: the folder's name.
         max_bad: share of the files that may be bad before opening, or later a read, raises.
         min_frames: shorter videos are skipped.
@@ -98,7 +98,7 @@ class FolderSource(ScannedSource):
 
     def _find(self, row: ManifestRow) -> Path:
         path = self._root / row.path
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         if size != row.bytes:
             reason = f"it has {size} bytes, and had {row.bytes} when scanned"
             raise VideoError(f"cannot read video '{path}': {reason}", reason)
@@ -152,16 +152,24 @@ def look_at(path: Path) -> VideoInfo:
         return replace(info, frames=file.count_packets())
 
 
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 of none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _look_at_all(root: Path, index: Path | None) -> Manifest:
     """Look at every file once, without decoding it; their order is kept."""
 
     def look(item: Listed) -> ManifestRow:
         (key, label), path = item, root / item[0]
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         try:
             return misnamed(key, label, size) or ManifestRow.good(key, label, size, None, look_at(path))
         except VideoError as error:
             return ManifestRow(key, label, size, None, reason=error.reason)
 
     with ThreadPoolExecutor() as pool:
-        return Manifest.of(pool.map(look, read_index(index) if index else videos_of(root)))
+        return Manifest.of(pool.map(look, read_index(index, root) if index else videos_of(root)))
