@@ -13,9 +13,9 @@ from evatok.data.clips import (
     TrainingClips,
     centre_box,
     crop_and_resize,
-    loader,
     validation_clips,
 )
+from evatok.data.loading import loader
 from evatok.video.reading import VideoError
 
 SQUARE = ClipSamplerConfig(frames=4, sizes=[(8, 8)], size_weights=[1.0])

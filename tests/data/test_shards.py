@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.clips import ClipSamplerConfig, TrainingClips, loader
+from evatok.data.clips import ClipSamplerConfig, TrainingClips
 from evatok.data.folders import FolderConfig, FolderSource
+from evatok.data.loading import loader
 from evatok.data.manifest import read_manifest
 from evatok.data.prepare import sharding
 from evatok.data.prepare.scanning import ScanConfig, scan_to

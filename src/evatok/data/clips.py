@@ -1,15 +1,13 @@
 """Clips out of sources: seeded random groups for training, and fixed ones for validation."""
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.video.fit import Box, Size, crop, resize
@@ -88,7 +86,7 @@ class TrainingClips(Dataset[ClipBatch]):
 
     So order and content are the same for any number of workers, and a run resumes by starting at another `i`.
     A source is drawn by its weight, a video of it by its length, so that all its moments are as likely. A
-    clip that cannot be read is replaced by the next draw for the same place.
+    clip that cannot be read is replaced by the next draw for the same place, and its video noted in `quarantines`.
 
     Args:
         sources: the sources of the clips.
@@ -121,6 +119,7 @@ class TrainingClips(Dataset[ClipBatch]):
         self._config, self._group_size, self._seed = config, group_size, seed
         self.classes = tuple(name for source in sources for name in source.classes)
         self._first_class = [0, *accumulate(len(source.classes) for source in sources)]
+        self.quarantines = [quarantine for source in sources for quarantine in source.quarantines]
 
     def __getitem__(self, index: int) -> ClipBatch:
         """Group `index`, from 0 on: a ClipBatch of `group_size` clips."""
@@ -133,6 +132,7 @@ class TrainingClips(Dataset[ClipBatch]):
 
     def _clip(self, index: int, place: int, size: tuple[int, int]) -> tuple[Tensor, int, str]:
         """One clip, its label and key. Each attempt has its own generator, whatever failed before."""
+        last: VideoError | None = None
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([self._seed, index, 1 + place, attempt])
             number = int(rng.choice(len(self._drawers), p=self._shares))
@@ -140,10 +140,11 @@ class TrainingClips(Dataset[ClipBatch]):
             video = self._drawers[number].draw(rng)
             try:
                 clip, label, key = self._cut(source, video, size, rng)
-            except VideoError:
+            except VideoError as error:
+                last = error
                 continue
             return clip, label if label < 0 else first_class + label, key
-        raise VideoError(f"{ATTEMPTS} draws in a row gave clips that cannot be read, the last from {source.name}")
+        raise VideoError(f"{ATTEMPTS} draws in a row gave clips that cannot be read; the last: {last}") from last
 
     def _cut(
         self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator
@@ -243,30 +244,6 @@ def joined(batches: Sequence[ClipBatch]) -> ClipBatch:
         torch.cat([batch.labels for batch in batches]),
         [key for batch in batches for key in batch.keys],
     )
-
-
-def loader(dataset: Dataset[ClipBatch], items: Sequence[int], workers: int = 0) -> Iterator[ClipBatch]:
-    """Items of a dataset, in the order given, made by that many processes (0: this)."""
-    batches: DataLoader[ClipBatch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        collate_fn=_unchanged,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_outlive_a_warning,
-        generator=torch.Generator(),  # its own: the loader would otherwise draw from the global one
-    )
-    yield from batches
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def _outlive_a_warning(worker: int) -> None:
-    """SIGTERM often goes to every process of a job; the run's own still needs batches until it has saved."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def crop_and_resize(video: Tensor, box: Box, size: Size) -> Tensor:

@@ -6,6 +6,7 @@ may move over it. Only frames that are asked for are rendered.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -112,6 +113,11 @@ class ScenesSource(ClipSource):
         """Why files could not be read later, by their paths in their folders."""
         return {key: reason for bad in self._bad for key, reason in bad.failed.items()}
 
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """That of the files, and that of the cut-outs if there are any."""
+        return self._bad
+
     def __len__(self) -> int:
         return len(self._grounds) * self._number
 
@@ -184,7 +190,7 @@ class ScenesSource(ClipSource):
         try:
             return self._cutout_pixels[path]
         except VideoError as error:
-            self._bad[-1].add(path.name, str(error))
+            self._bad[-1].add(path.name, error.reason)
             raise
 
 
