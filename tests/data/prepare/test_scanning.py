@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -235,3 +236,21 @@ def test_a_file_that_is_not_the_scanned_one_any_more_is_refused(scanned: tuple[P
     (folder / "copy.mp4").unlink()
     with pytest.raises(VideoError, match="has 0 bytes"):
         source.read(2, 0, 4, 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_what_cannot_be_written_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"^cannot write /dev/null/\.m\.parquet\.journal, the scan's journal: File exists$"
+    with pytest.raises(OSError, match=said):
+        scan_to(folder, Path("/dev/null/m.parquet"))
+    real: Any = Path.open
+    target = tmp_path / "m.parquet"
+
+    def full(path: Path, *how: str, **more: str) -> object:
+        return real(Path("/dev/full") if path == journal_beside(target) else path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(OSError, match=r"^cannot write .*\.m\.parquet\.journal, the scan's journal: No space left"):
+            scan_to(folder, target, ScanConfig(processes=1))
+    assert not target.exists()
