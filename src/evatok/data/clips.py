@@ -1,6 +1,7 @@
 """Clips out of sources: seeded random groups for training, and fixed ones for validation."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -203,7 +204,21 @@ class FixedClips(Dataset[ClipBatch]):
 
     def __getitem__(self, number: int) -> ClipBatch:
         """Clip `number`: a ClipBatch of one, whose label is that of the source; VideoError if it cannot be read."""
-        video = int(self._usable[int((number + 0.5) * len(self._usable) / self._count)])
+        return self._cut(number, self._place(number))
+
+    def first_readable(self, number: int) -> ClipBatch:
+        """Clip `number`, of the next video that can be read if its own cannot; VideoError if none can."""
+        place, places = self._place(number), len(self._usable)
+        for further in range(places - 1):
+            with suppress(VideoError):
+                return self._cut(number, (place + further) % places)
+        return self._cut(number, place - 1)
+
+    def _place(self, number: int) -> int:
+        return int((number + 0.5) * len(self._usable) / self._count)
+
+    def _cut(self, number: int, place: int) -> ClipBatch:
+        video = int(self._usable[place])
         entry = self._source.describe(video)
         start = int(np.random.default_rng([self._seed, number]).integers(entry.frames - self._span + 1))
         frames = self._source.read(video, start, self._frames, self._step)
@@ -215,14 +230,15 @@ class FixedClips(Dataset[ClipBatch]):
 def validation_clips(
     source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
 ) -> ClipBatch:
-    """All of `FixedClips` in one batch.
+    """All of `FixedClips` in one batch; the next video stands in for one that cannot be read after all.
 
     Raises:
         ValueError: no video is long enough.
-        VideoError: a clip cannot be read.
+        VideoError: no video can be read.
+        TooManyBadVideos: more videos cannot be read than the source allows.
     """
     clips = FixedClips(source, count, size, frames, step, seed)
-    return joined([clips[number] for number in range(count)])
+    return joined([clips.first_readable(number) for number in range(count)])
 
 
 def held_out_clips(
