@@ -113,7 +113,7 @@ def _started(batches: DataLoader[Any]) -> Iterator[Iterator[_Made]]:
         how = ", ".join(signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes)
         raise ChildProcessError(
             f"a process that makes batches was killed or crashed ({how}); if memory ran out, or shared memory "
-            f"(/dev/shm), fewer than {len(iterator._workers)} of them need less"
+            "(/dev/shm), fewer workers need less"
         ) from error
     finally:
         end()
