@@ -82,7 +82,8 @@ def test_a_video_of_several_names_is_one_in_each_class(
 
 
 NO_VIDEOS = "._a.mp4 .a.mp4 .mp4 golf/._b.mp4 __MACOSX/golf/._b.mp4 golf/__MACOSX/b.mp4 .Trash-1000/old.mp4"
-NO_VIDEOS += " .cache/part.mp4 golf/.git/c.mp4 mp4 mp4.txt a.mp4.part a.mp3 a.srt a.txt a.png a.m4s"
+NO_VIDEOS += " .cache/part.mp4 $RECYCLE.BIN/$R1.mp4 golf/@eaDir/a.mp4 golf/.git/c.mp4"
+NO_VIDEOS += " mp4 mp4.txt a.mp4.part a.mp3 a.srt a.txt a.png a.m4s"
 
 
 @pytest.mark.parametrize("name", NO_VIDEOS.split())

@@ -21,8 +21,8 @@ VIDEO_SUFFIXES |= {".ts", ".vob"}
 VIDEO_SUFFIXES |= {".264", ".265", ".266", ".avc", ".h261", ".h263", ".h264", ".h265", ".h266", ".hevc", ".m1v"}
 VIDEO_SUFFIXES |= {".m2v", ".mjpeg", ".mjpg", ".mpv", ".obu", ".vc1", ".vvc"}
 
-# What macOS packs beside the files of a folder.
-_NO_FOLDER = "__MACOSX"
+# Folders that systems put beside a user's: what macOS packs, Windows's waste bin, previews on a network drive.
+_NO_FOLDERS = {"__MACOSX", "$RECYCLE.BIN", "@eaDir"}
 _SHOWN = 5  # files under two names that the log tells of
 
 # A path relative to the folder, and a label, "" where there is none.
@@ -56,7 +56,7 @@ def files_of(root: Path, suffixes: Collection[str]) -> list[str]:
     """Paths within the folder, in order, of files that end in one of these; capitals do not matter.
 
     Subfolders are looked into, links too, but for one that leads back to a folder that it lies in. What is hidden, by
-    a dot, is passed over. A link to nothing counts as a file.
+    a dot, and what systems put there is passed over. A link to nothing counts as a file.
     """
     files = (path for path in _files(root, frozenset()) if path.suffix.lower() in suffixes)
     return [path.as_posix() for path in sorted(path.relative_to(root) for path in files)]
@@ -78,7 +78,7 @@ def _files(folder: Path, above: frozenset[object]) -> Iterator[Path]:
         return
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".") and entry.name != _NO_FOLDER]
+            found = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NO_FOLDERS]
     except OSError as error:
         logger.warning("cannot look into %s: %s", folder, error.strerror)
         return
