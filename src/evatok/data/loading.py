@@ -5,7 +5,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -110,7 +110,7 @@ def _started(batches: DataLoader[Any]) -> Iterator[Iterator[_Made]]:
         codes = {worker.exitcode for worker in iterator._workers} - {0, None}
         if not codes:
             raise
-        how = ", ".join(signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes)
+        how = ", ".join(signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in sorted(codes))
         raise ChildProcessError(
             f"a process that makes batches was killed or crashed ({how}); if memory ran out, or shared memory "
             "(/dev/shm), fewer workers need less"
@@ -121,13 +121,13 @@ def _started(batches: DataLoader[Any]) -> Iterator[Iterator[_Made]]:
 
 
 def _sendable(error: Exception) -> Exception:
-    """An error that another process can raise: itself if it is of a kind that is told in a sentence."""
+    """An error that another process can raise: itself, with a note, if it is of a kind that is told in a sentence."""
+    met = "".join(traceback.format_exception(error))
     if isinstance(error, ValueError | OSError):
-        try:
+        with suppress(Exception):  # some cannot be pickled, others not be made again
+            error.add_note(f"This was in a process that makes batches:\n{met}")
             return pickle.loads(pickle.dumps(error))
-        except Exception:
-            pass
-    return RuntimeError("".join(traceback.format_exception(error)))
+    return RuntimeError(met)
 
 
 def _unchanged(batch: Any) -> Any:
