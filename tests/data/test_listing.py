@@ -98,15 +98,13 @@ def test_a_folder_that_is_named_like_a_video_is_looked_into(tmp_path: Path) -> N
     assert files_of(tmp_path, {".jpg"}) == ["v_golf.avi/0001.jpg"]
 
 
-def test_what_is_no_file_is_a_bad_video(video_folder: Path) -> None:
+def test_what_is_no_file_is_a_bad_video(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(video_folder / "pipe.mp4")
     link(Path("gone.mp4"), video_folder / "broken.mp4")
     link(Path("round.mp4"), video_folder / "round.mp4")
-    before = os.getcwd()
-    os.chdir(video_folder)  # a socket's path must be short
+    monkeypatch.chdir(video_folder)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.mp4")
-    os.chdir(before)
     source = FolderSource(FolderConfig(str(video_folder), max_bad=0.7))
     assert [source.describe(number).key for number in range(len(source))] == ["0.mp4", "1.mp4"]
     assert {video.path: video.reason for video in source.skipped} == {

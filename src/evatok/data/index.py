@@ -91,10 +91,8 @@ def _text(path: Path) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start)
-        found = _shown(data.splitlines()[line])
-        raise ValueError(
-            f"index {path}, line {line + 1}: {found} is not in {encoding.upper()}; save it as UTF-8"
-        ) from error
+        found, name = _shown(data.split(b"\n")[line].rstrip()), encoding.upper().removesuffix("-SIG")
+        raise ValueError(f"index {path}, line {line + 1}: {found} is not in {name}; save it as UTF-8") from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
