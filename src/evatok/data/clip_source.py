@@ -1,12 +1,14 @@
 """What a source of clips is: numbered videos of which any run of frames can be asked for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from evatok.data.quarantine import Quarantine
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class ClipSource(ABC):
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each video."""
         return np.array([self.describe(index).frames for index in range(len(self))], np.int64)
+
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """Where videos are noted that cannot be read after all; none where every one can."""
+        return ()
 
     @abstractmethod
     def identities(self, index: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Videos by what a manifest's columns say of them: what folders and shards have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class ScannedSource(ClipSource):
         """Why videos could not be read later, by their keys."""
         return self._bad.failed
 
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """The one of its videos."""
+        return (self._bad,)
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -87,7 +92,7 @@ class ScannedSource(ClipSource):
         try:
             return read_clip(self._find(row), start, count, step)
         except VideoError as error:
-            self._bad.add(row.path, str(error))
+            self._bad.add(row.path, error.reason)
             raise
 
     @abstractmethod

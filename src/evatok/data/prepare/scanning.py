@@ -175,6 +175,8 @@ def _look_at(path: str) -> tuple[str | None, VideoInfo | str]:
 
 def _sha256(path: str) -> str | None:
     """Digest of a file; None if it cannot be read."""
+    if not os.path.isfile(path):  # a pipe would never end
+        return None
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
