@@ -169,6 +169,7 @@ class VideoFile:
         self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
         self._pixel_aspect = pixel_aspect(stream)
         self._turn: Orientation | None = None  # until a frame has been decoded
+        self._rotation = 0
 
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
@@ -220,13 +221,19 @@ class VideoFile:
                 for frame in packet.decode():
                     if decoded:
                         frame.pts = decoded.popleft()
-                    # What is said at a key frame holds until something else is said.
-                    self._turn = orientation(frame) or self._turn or UPRIGHT
+                    self._notice_turn(frame)
                     yield frame
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
         if self._cut_short():
             raise self.error("it breaks off before its last frame")
+
+    def _notice_turn(self, frame: VideoFrame) -> None:
+        """Remembers how frames are turned: what is said at one holds until something else is said."""
+        # A frame whose side data were looked at lives until Python collects its garbage; a look at each takes memory.
+        if self._turn is None or frame.rotation != self._rotation:
+            self._turn = orientation(frame) or self._turn or UPRIGHT
+            self._rotation = frame.rotation
 
     def _cut_short(self) -> bool:
         """Whether frames that the file's index or layout says there are lie beyond its end."""
