@@ -63,7 +63,8 @@ def test_kill_resume_ends_bitwise_where_an_undisturbed_run_does(tmp_path: Path, 
 
     assert steps(parts)[-1] == steps(whole)[-1] == "step_00000012"
     names = {path.name for path in checkpoints(whole / "checkpoints")[-1].iterdir()}
-    assert {"model.safetensors", "optimizer.bin", "optimizer_1.bin", "custom_checkpoint_0.pkl"} <= names
+    models = {f"tokenizer.{part}.safetensors" for part in ("weights", "optimizers", "average")}
+    assert names == models | {"task.safetensors", "progress.json", "checkpoint.json", "export"}
     assert differing_files(whole, parts) == []
     assert not list((parts / "checkpoints").glob(".*"))
 
