@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from evatok.training.reading import few, read_json
+from evatok.training.reading import few, printable, read_json
 from evatok.utils.files import write_json
 
 FORMAT = 1
@@ -55,30 +55,36 @@ class Sealed:
     def __init__(self, folder: Path) -> None:
         self.folder, self.seal = folder, folder / _SEAL
         if not self.seal.exists() and (folder / "custom_checkpoint_0.pkl").exists():
-            raise ValueError(f"{folder} is of an earlier evatok, which kept pickles; this one reads none")
+            raise ValueError(
+                f"{folder} is of an earlier evatok, which kept pickles; this one reads only the model in its `export`"
+            )
         entries = read_json(self.seal)
         version = entries.get("format") if isinstance(entries, dict) else None
         if version != FORMAT:
-            raise ValueError(f"{self.seal} is of no format that this evatok reads, which is {FORMAT}")
+            raise ValueError(f"{self.seal} has format {printable(version)}; this version of evatok reads {FORMAT}")
         self.files: dict[str, Any] = entries["files"] if isinstance(entries.get("files"), dict) else {}
 
     def path(self, name: str) -> Path:
         """The path of a file, which is as it was written; else ValueError."""
         path, entry = self.folder / name, self.files.get(name)
         if not isinstance(entry, dict):
-            raise ValueError(f"{self.seal} does not list {name}, but {few(self.files) or 'nothing'}")
+            listed = few([printable(each) for each in self.files])
+            raise ValueError(f"{self.seal} does not list {name}, but {listed or 'nothing'}")
         if not path.is_file():
             raise ValueError(f"{path} is missing")
         if (size := path.stat().st_size) != entry.get("bytes"):
-            raise ValueError(f"{path} has {size} bytes, which is not as many as {self.seal.name} says")
+            raise ValueError(f"{path} has {size} bytes, not the {printable(entry.get('bytes'))} of {self.seal.name}")
         if _sha256(path) != entry.get("sha256"):
-            raise ValueError(f"{path} is damaged: its checksum is not the one in {self.seal.name}")
+            raise ValueError(f"{path} is damaged: its checksum is not that of {self.seal.name}")
         return path
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 class CheckpointWriter:

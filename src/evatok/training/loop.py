@@ -18,6 +18,7 @@ from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
 from evatok.training.preparing import new_accelerator, prepare
+from evatok.training.reading import few
 from evatok.training.resuming import RunConfig
 from evatok.training.state import read_last, take_up, write_state
 from evatok.training.stopping import Stopped, StopSignal
@@ -118,7 +119,7 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
     accelerator = new_accelerator(loop.precision, installed(loop.tracker), folder)
     record = RunConfig(folder, config, resume)
     if (differing := record.differences(task.fixed)) and accelerator.is_main_process:
-        log.warning("the run goes on with other values than before:\n  %s", "\n  ".join(differing))
+        log.warning("the run goes on with other values than before:\n  %s", few(differing, 20, "\n  "))
     run = _Run(task, config, accelerator)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)

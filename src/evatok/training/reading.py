@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 _DEEPEST = 32  # levels of objects and lists within each other; a run writes fewer than ten
-_LONGEST = 60  # characters of a name that a sentence shows
 
 
 class Form(NamedTuple):
@@ -28,17 +27,16 @@ class Form(NamedTuple):
         return cls(tuple(tensor.shape), tensor.dtype)
 
 
-def few(names: Iterable[str], shown: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    every = [*names]
-    more = f" and {len(every) - shown} more" if len(every) > shown else ""
-    return ", ".join(map(printable, every[:shown])) + more
+def few(texts: Sequence[str], shown: int = 3, between: str = ", ") -> str:
+    """The first of some texts, and how many more there are."""
+    more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return between.join(texts[:shown]) + more
 
 
-def printable(text: str, longest: int = _LONGEST) -> str:
-    """Text of a file as a sentence can show it: on one line, of ordinary characters, not too long."""
-    plain = json.dumps(text)[1:-1]
-    return plain if len(plain) <= longest else f"{plain[:longest]}..."
+def printable(value: Any, longest: int = 60) -> str:
+    """A value out of a file as a sentence can show it: on one line, of ordinary characters, not too long."""
+    text = json.dumps(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def read_json(path: Path) -> Any:
@@ -84,14 +82,18 @@ def read_tensors(path: Path, must: Mapping[str, Form], may: Sequence[Mapping[str
             other = {name for name, shape in shapes.items() if tuple(shape) != wanted[name].shape}
             found = {name: file.get_tensor(name) for name in shapes if name not in other}
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise ValueError(f"{path} cannot be read: {printable(str(error), 200)}") from error
     other |= {name for name, tensor in found.items() if tensor.dtype != wanted[name].dtype}
     wrong = {"missing": wanted.keys() - names, "unknown": names - wanted.keys(), "of another shape or type": other}
-    if named := [f"{what}: {few(sorted(tensors))}" for what, tensors in wrong.items() if tensors]:
-        raise ValueError(f"{path} does not fit the model and its training, {'; '.join(named)}")
-    if bad := sorted(name for name, tensor in found.items() if not _sound(tensor)):
-        raise ValueError(f"{path} has numbers that are negative counts or not finite, in {few(bad)}")
+    if named := [f"{what} {_few_names(tensors)}" for what, tensors in wrong.items() if tensors]:
+        raise ValueError(f"{path} does not fit this run's config: {'; '.join(named)}")
+    if bad := [name for name, tensor in found.items() if not _sound(tensor)]:
+        raise ValueError(f"{path} has numbers that are not finite, or negative counts, in {_few_names(bad)}")
     return found
+
+
+def _few_names(names: Iterable[str]) -> str:
+    return few([printable(name) for name in sorted(names)])
 
 
 def _sound(tensor: Tensor) -> bool:

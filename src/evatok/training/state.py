@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from evatok.training.checkpoints import Sealed, checkpoint_step, checkpoints, seal
 from evatok.training.optimizers import remembered
-from evatok.training.reading import Form, printable, read_json, read_tensors
+from evatok.training.reading import Form, few, printable, read_json, read_tensors
 from evatok.training.sharding import full_tensor, kept_weights, part
 from evatok.training.task import Progress, Task, Trained
 from evatok.utils.files import write_json
@@ -57,9 +57,13 @@ def write_state(folder: Path, task: Task[Any], progress: Progress) -> None:
     """Writes what a resume needs into a checkpoint's folder; all processes must call it, the main one writes."""
     main = rank_and_world()[0] == 0
     for file, tensors in _files(task):
-        whole = {name: full_tensor(tensor) for name, tensor in tensors.items()}
+        kept = dict[str, Tensor]()
+        for name, tensor in tensors.items():
+            whole = full_tensor(tensor)
+            if main:
+                kept[name] = whole.cpu().contiguous()
         if main:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in whole.items()}, folder / file)
+            save_file(kept, folder / file)
     if main:
         write_json(folder / _PROGRESS, asdict(progress))
         seal(folder)
@@ -68,18 +72,19 @@ def write_state(folder: Path, task: Task[Any], progress: Progress) -> None:
 def _files(task: Task[Any]) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     for name, trained in task.trained.items():
         yield _weights(name), trained.network.state_dict()
-        yield (
-            _memory(name),
-            {
-                f"{weight_name}.{what}": value
-                for optimizer, weights in _updated(trained)
-                for weight_name, weight in weights.items()
-                for what, value in optimizer.state.get(weight, {}).items()
-            },
-        )
+        yield _memory(name), _remembered(trained)
         if trained.average:
             yield _average(name), trained.average.state_dict()
     yield _TASK, task.state_dict()
+
+
+def _remembered(trained: Trained[Any]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{what}": value
+        for optimizer, weights in _updated(trained)
+        for name, weight in weights.items()
+        for what, value in optimizer.state.get(weight, {}).items()
+    }
 
 
 def _weights(name: str) -> str:
@@ -113,13 +118,19 @@ def read_last(folder: Path, task: Task[Any], steps: int) -> State:
     try:
         return read_state(last, task, steps)
     except ValueError as error:
-        for checkpoint in reversed(earlier):
-            try:
-                read_state(checkpoint, task, steps)
-            except ValueError:
-                continue
-            raise ValueError(f"{error}; without the checkpoints after it, the run goes on from {checkpoint}") from error
-        raise ValueError(f"{error}; no earlier checkpoint can be resumed") from error
+        raise ValueError(f"{error}; {_way_on(last, earlier, task, steps)}") from error
+
+
+def _way_on(last: Path, earlier: list[Path], task: Task[Any], steps: int) -> str:
+    damaged = [last]
+    for checkpoint in reversed(earlier):
+        try:
+            read_state(checkpoint, task, steps)
+        except ValueError:
+            damaged.append(checkpoint)
+        else:
+            return f"remove {few([each.name for each in damaged])} to go on from {checkpoint}"
+    return "there is no earlier checkpoint to go on from"
 
 
 def read_state(folder: Path, task: Task[Any], steps: int) -> State:
@@ -168,7 +179,7 @@ def _progress(path: Path, step: int, steps: int) -> Progress:
     progress = Progress(**entries)
     for name in ("steps", "clips", "seconds", "skipped"):
         if not _counts(value := getattr(progress, name), whole=name != "seconds"):
-            raise ValueError(f"{path} must have {name} from 0 on, got {printable(str(value))}")
+            raise ValueError(f"{path} must have {name} from 0 on, got {printable(value)}")
     if not isinstance(progress.validations, list) or not all(map(_is_validation, progress.validations)):
         raise ValueError(f"{path} has validations that are not what a run writes")
     if progress.steps != step or progress.skipped > step:
