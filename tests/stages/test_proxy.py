@@ -137,6 +137,10 @@ def test_a_checkpoint_has_what_the_averaged_weights_are_by_then(tmp_path: Path, 
     saved = load_file(middle.parent / "tokenizer.average.safetensors")
     for name, weight in tokenizer.named_parameters():
         assert torch.equal(weight, saved[f"module.{name}"]), name
+    memory = load_file(middle.parent / "task.safetensors")
+    # Counted from step 3 on, when the codebook was drawn: every group has at least the fewest tokens.
+    assert {name: tuple(counts.shape) for name, counts in memory.items()} == {"counts": (2, 64), "window": (2, 64)}
+    assert memory["counts"].sum() >= 2 * 2 * 4 * 4 and not memory["window"].any()
     again = replace(mini_config(tmp_path / "again", video_folder, steps=1), init_from=str(middle))
     start = ProxyTask(again).trained["tokenizer"].network.state_dict()
     assert all(torch.equal(start[name], weight) for name, weight in tokenizer.state_dict().items())

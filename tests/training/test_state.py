@@ -360,7 +360,8 @@ def test_json_that_is_none_or_another_is_refused(begun: Path, name: str, text: s
     path.write_text(text)
     if name == "progress.json":
         seal(path.parent)
-    assert refused(begun).startswith(f"{path} ")
+    told = refused(begun)
+    assert told.startswith(f"{path} ") and "; remove " in told and " to go on " in told
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,7 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
             compile_layers(trained.network)
     prepare(accelerator, task.trained.values())
     if resume:
-        state = read_last(folder / "checkpoints", task, loop.steps)
-        take_up(state, task)
-        run.progress = state.progress
+        run.resume()
     accelerator.init_trackers("evatok")
     if accelerator.is_main_process:
         record.write(run.progress.steps)
@@ -160,6 +158,12 @@ class _Run:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.loop, self.folder = config.loop, Path(config.folder)
         self.progress = Progress()
+
+    def resume(self) -> None:
+        """Goes on from the last checkpoint."""
+        state = read_last(self.folder / "checkpoints", self.task, self.loop.steps)
+        take_up(state, self.task)
+        self.progress = state.progress
 
     def run(self, stop: StopSignal) -> None:
         """The steps that are left."""

@@ -66,10 +66,13 @@ class RunConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    entries = read_json(path)
     kinds = {"from_step": int, "config": dict, "versions": dict, "earlier": list}
-    if not isinstance(entries, dict) or not all(isinstance(entries.get(name), kind) for name, kind in kinds.items()):
-        raise ValueError(f"{path} is not what a run writes, which has {', '.join(kinds)}")
+    try:
+        entries = read_json(path)
+        if not isinstance(entries, dict) or not all(isinstance(entries.get(key), kind) for key, kind in kinds.items()):
+            raise ValueError(f"{path} is not what a run writes, which has {', '.join(kinds)}")
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it to go on with no config to compare with") from error
     return {name: entries[name] for name in kinds}
 
 
