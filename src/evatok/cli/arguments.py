@@ -3,6 +3,7 @@
 from argparse import ArgumentError
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,10 +12,17 @@ from jsonargparse.typing import register_type
 ConfigT = TypeVar("ConfigT")
 # Parses the command line, after a command has added its arguments; returns what was given for them.
 Parse = Callable[[], Namespace]
+# What `-o` of a command that writes one file may be too.
+OR_FOLDER = "or a folder for one with the input's name; one that is to be made ends with a slash."
 
 
 class WrongUse(ValueError):
     """Arguments that parse and still make no sense."""
+
+
+def any_path(text: str | Path) -> Path:
+    """A path on the command line; the parser's own way with `Path` fails at names that are not in UTF-8."""
+    return Path(text)
 
 
 def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> tuple[ConfigT, Namespace]:

@@ -3,16 +3,13 @@
 from fractions import Fraction
 from pathlib import Path
 
+from evatok.codec.targets import FileError, check_target
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
 from evatok.utils.saving import CheckpointError
 from evatok.video.fit import Fit, Mode, crop
 from evatok.video.reading import write_video
-
-
-class FileError(ValueError):
-    """A file that cannot be read or written as asked; says which and why."""
 
 
 def encode_file(
@@ -36,8 +33,9 @@ def encode_file(
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
+        OSError: the target cannot be written.
     """
-    check_target(target, source)
+    check_target(target, source, tokenizer)
     model = VideoTokenizer.from_pretrained(tokenizer)
     tokens = model.encode_clips(model.file_clips(source, fit, fps), request)
     tokens.save(target)
@@ -54,8 +52,9 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
 
     Raises:
         ValueError: whatever is wrong with the files or the tokenizer, or if another tokenizer made the tokens.
+        OSError: the target cannot be written.
     """
-    check_target(target, source)
+    check_target(target, source, tokenizer)
     tokens = Tokens.load(source)
     if len(tokens) != 1:
         raise FileError(f"{source} holds {len(tokens)} videos; a file of one video can be decoded here")
@@ -72,16 +71,6 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
     aspect = Fraction(*fit.pixel_aspect)
     write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size, pixel_aspect=aspect)
     return tokens
-
-
-def check_target(target: Path, source: Path) -> None:
-    """FileError, before any work is done, where `target` could not be written or would replace `source`."""
-    if not target.parent.is_dir():
-        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
-    if target.is_dir():
-        raise FileError(f"cannot write {target}: it is a folder")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise FileError(f"cannot write {target}: it is the input")
 
 
 def bits_per_pixel(tokens: Tokens) -> float:

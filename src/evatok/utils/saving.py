@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from evatok.utils.configs import from_dict, to_dict
@@ -74,7 +74,8 @@ class Kind(Generic[ConfigT]):
         stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
         entries = {"kind": self.mark, "format": FORMAT, "config": to_dict(config)}
         with replacing(folder / WEIGHTS) as temporary:
-            save_file(stored, temporary, metadata={"format": "pt"})
+            # Not `save_file`: it has a temporary file of its own, and errors that are not the system's.
+            temporary.write_bytes(save(stored, metadata={"format": "pt"}))
         write_json(folder / CONFIG, entries)
 
     def read_config(self, folder: Path) -> ConfigT:
