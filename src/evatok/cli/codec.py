@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from evatok.cli.arguments import Parse
+from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
@@ -42,10 +43,12 @@ def decode(parser: ArgumentParser, parse: Parse) -> None:
     parser.add_argument("tokens", type=Path, help="a token file.")
     parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .m4v, .mov, .mkv or .webm.")
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
+    parser.add_class_arguments(TokenLimits, "limits")
     given = parse()
     from evatok.codec.files import decode_file
 
-    record = decode_file(given.tokens, given.output, given.tokenizer).videos[0]
+    limits = TokenLimits(**given.limits)
+    record = decode_file(given.tokens, given.output, given.tokenizer, limits).videos[0]
     print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 
