@@ -18,6 +18,7 @@ from evatok.cli import codec, data, reports, training
 from evatok.cli.arguments import Parse, WrongUse
 from evatok.training.stopping import Stopped
 from evatok.utils.packages import PackageError
+from evatok.utils.texts import shortened
 
 # 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
 FAILED, WRONG_USE, STOPPED, INTERRUPTED = 1, 2, 75, 130
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # --help, --version and --print_config
         return int(done.code or 0)
     except (ArgumentError, WrongUse) as error:
-        return _complain(f"{' '.join(str(error).split())} (see {parser.prog} --help)", WRONG_USE)
+        said = shortened(" ".join(str(error).split()))
+        return _complain(f"{said} (see {parser.prog} --help)", WRONG_USE)
     except ModuleNotFoundError as error:
         if not name or not COMMANDS[name].extra:
             raise
@@ -127,5 +129,5 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"evatok: {sentence}", file=sys.stderr)
+    print(f"evatok: {shortened(sentence)}", file=sys.stderr)
     return code
