@@ -83,9 +83,16 @@ def _value(expected: Any, value: Any, name: str) -> Any:
         if get_origin(option) is dict and isinstance(value, Mapping):
             return {key: _value(get_args(option)[1], each, name) for key, each in value.items()}
     if not any(_fits(option, value) for option in options):
-        wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-        raise ValueError(f"{name} must be {wanted}, got {value!r:.80}")
+        wanted = [choice for option in options for choice in _choices(option)]
+        raise ValueError(f"{name} must be {' or '.join(wanted)}, got {value!r:.80}")
     return value
+
+
+def _choices(option: Any) -> list[str]:
+    """What a value of a kind may be, in words."""
+    if get_origin(option) is Literal:
+        return [repr(choice) for choice in get_args(option)]
+    return [getattr(option, "__name__", str(option))]
 
 
 def _fits(option: Any, value: Any) -> bool:
