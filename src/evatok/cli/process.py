@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from evatok.utils.texts import shortened
+
 # As shells have it, a process that a signal ends has this exit code and the signal's number.
 BY_SIGNAL = 128
 NOBODY_READS = BY_SIGNAL + 13  # SIGPIPE
@@ -82,4 +84,4 @@ def flushed(code: int) -> int:
 def complain(sentence: str) -> None:
     """Prints what went wrong, if anybody reads it."""
     with suppress(OSError):
-        print(f"evatok: {sentence}", file=sys.stderr)
+        print(f"evatok: {shortened(sentence)}", file=sys.stderr)
