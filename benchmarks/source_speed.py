@@ -17,8 +17,9 @@ from typing import Any
 
 from benchmarks.common import arguments, read_config, table, write_record
 from benchmarks.steps import new_accelerator
-from evatok.data.clips import ClipBatch, TrainingClips, loader
+from evatok.data.clips import ClipBatch, TrainingClips
 from evatok.data.folders import FolderConfig
+from evatok.data.loading import loader
 from evatok.data.prepare.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
 from evatok.data.sources import ClipSource, open_source

@@ -7,7 +7,7 @@ from evatok.router.config import ROUTER_PRESETS, RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
-from evatok.tokens.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
+from evatok.tokens.tokens import TokenFileError, TokenFormat, TokenLimits, Tokens, VideoRecord
 from evatok.utils.saving import CheckpointError
 from evatok.video.fit import Fit, plan_fit
 from evatok.video.reading import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
@@ -27,6 +27,7 @@ __all__ = [
     "SketchConfig",
     "TokenFileError",
     "TokenFormat",
+    "TokenLimits",
     "TokenMismatch",
     "TokenizerConfig",
     "Tokens",

@@ -1,6 +1,7 @@
 """Random training clips and fixed validation clips, over sources whose pixels tell where they are from."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +11,16 @@ from evatok.data.clip_source import ClipSource, VideoEntry, check_range
 from evatok.data.clips import (
     ClipBatch,
     ClipSamplerConfig,
+    FixedClips,
     TrainingClips,
     centre_box,
     crop_and_resize,
-    loader,
+    held_out_clips,
     validation_clips,
 )
+from evatok.data.folders import FolderConfig, FolderSource
+from evatok.data.loading import loader
+from evatok.data.quarantine import TooManyBadVideos
 from evatok.video.reading import VideoError
 
 SQUARE = ClipSamplerConfig(frames=4, sizes=[(8, 8)], size_weights=[1.0])
@@ -198,7 +203,7 @@ def test_a_clip_that_cannot_be_read_is_replaced_and_the_others_stay() -> None:
             assert after.keys[place] == before.keys[place]
     assert_same(after, clips[0])
     source.broken = {0, 1}
-    with pytest.raises(VideoError, match="draws in a row"):
+    with pytest.raises(VideoError, match=r"16 draws in a row .* cannot be read; the last: v[01] is broken"):
         clips[0]
 
 
@@ -215,6 +220,36 @@ def test_validation_clips_are_spread_over_the_videos() -> None:
     assert len(set(several.keys)) > 20
     with pytest.raises(ValueError, match="at least 41 frames"):
         validation_clips(source, count=1, size=(8, 8), frames=41)
+
+
+def test_the_next_video_stands_in_for_one_that_breaks() -> None:
+    source = Plain("plain", [40] * 6, classes=("a", "b"))
+    whole = validation_clips(source, 6, (8, 12), 4)
+    source.broken = {1, 4, 5}
+    batch = validation_clips(source, 6, (8, 12), 4)
+    videos = [key.partition("@")[0].removeprefix("plain:v") for key in batch.keys]
+    assert videos == ["0", "2", "2", "3", "0", "0"] and batch.labels.tolist() == [0, 0, 0, 1, 0, 0]
+    assert [key.partition("@")[2] for key in batch.keys] == [key.partition("@")[2] for key in whole.keys]
+    assert_same(batch, validation_clips(source, 6, (8, 12), 4))
+    for index in (0, 2, 3):
+        assert torch.equal(batch.video[index], whole.video[index])
+    with pytest.raises(VideoError, match="v4 is broken"):
+        FixedClips(source, 6, (8, 12), 4)[4]  # which search counts as a clip that is not there
+    source.broken = set(range(6))
+    with pytest.raises(VideoError, match="is broken"):
+        validation_clips(source, 6, (8, 12), 4)
+
+
+def test_held_out_videos_that_break_are_named_and_may_not_be_many(
+    video_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lenient, strict = (FolderSource(FolderConfig(str(video_folder), max_bad=share)) for share in (0.5, 0.4))
+    (video_folder / "1.mp4").write_bytes(b"another size")
+    batch = held_out_clips([lenient], 4, (8, 8), 4)["videos"]
+    assert [key.partition("@")[0] for key in batch.keys] == ["videos:0.mp4"] * 4
+    assert caplog.text.count("videos: cannot read 1.mp4: it has 12 bytes, and had ") == 1
+    with pytest.raises(TooManyBadVideos, match=r"1 of the 2 videos .* 1\.mp4 \(it has 12 bytes"):
+        held_out_clips([strict], 4, (8, 8), 4)
 
 
 def test_the_centre_crop_is_the_largest_of_its_aspect_ratio() -> None:

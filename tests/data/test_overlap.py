@@ -109,3 +109,15 @@ def test_scenes_that_show_one_file_are_the_same(videos: Path) -> None:
     with pytest.raises(OverlapError) as caught:
         check(training, ScenesConfig(str(videos / "held"), paths=64))
     assert int(str(caught.value).split()[0]) > 64
+
+
+def test_a_file_is_found_by_hard_link(videos: Path) -> None:
+    (videos / "held/e.mp4").hardlink_to(videos / "train/b.mp4")
+    said = r"^1 videos of validation are in training: held:e\.mp4 is train:b\.mp4$"
+    for training in (folder(videos, "train"), folder(videos, "train", True)):
+        with pytest.raises(OverlapError, match=said):
+            check(training, folder(videos, "held"))
+    with pytest.raises(OverlapError, match=r"e:e\.mp4 is train:b\.mp4"):
+        check(folder(videos, "train"), FileConfig(str(videos / "held/e.mp4")))
+    with pytest.raises(OverlapError, match=r"held:e/0 is train:"):
+        check(*(ScenesConfig(str(videos / name), paths=1) for name in ("train", "held")))

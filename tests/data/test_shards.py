@@ -1,7 +1,9 @@
 """Shards: what is written, when that is interrupted, and reading them by byte ranges from anywhere."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.data.clips import ClipSamplerConfig, TrainingClips, loader
+from evatok.data.clips import ClipSamplerConfig, TrainingClips
 from evatok.data.folders import FolderConfig, FolderSource
+from evatok.data.loading import loader
 from evatok.data.manifest import read_manifest
 from evatok.data.prepare import sharding
 from evatok.data.prepare.scanning import ScanConfig, scan_to
@@ -326,3 +329,14 @@ def test_a_playlist_in_memory_opens_no_file(tmp_path: Path) -> None:
     text = f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp4'\noption safe 0\n".encode()
     with pytest.raises(VideoError):
         read_clip(VideoBytes("list.ffconcat", text), 0, 1)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with (
+        pytest.raises(StorageError, match=rf"^cannot write {tmp_path}/a\.tar: No space left on device$"),
+        place.writing("a.tar") as file,
+    ):
+        file.write(b"some")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []

@@ -63,12 +63,13 @@ def test_kill_resume_ends_bitwise_where_an_undisturbed_run_does(tmp_path: Path, 
 
     assert steps(parts)[-1] == steps(whole)[-1] == "step_00000012"
     names = {path.name for path in checkpoints(whole / "checkpoints")[-1].iterdir()}
-    assert {"model.safetensors", "optimizer.bin", "optimizer_1.bin", "custom_checkpoint_0.pkl"} <= names
+    models = {f"tokenizer.{part}.safetensors" for part in ("weights", "optimizers", "average")}
+    assert names == models | {"task.safetensors", "progress.json", "checkpoint.json", "export"}
     assert differing_files(whole, parts) == []
     assert not list((parts / "checkpoints").glob(".*"))
 
 
-def test_kill_resume_with_another_config_names_what_differs_and_refuses_another_model(
+def test_kill_resume_with_another_config_or_a_damaged_checkpoint_says_what_is_wrong(
     tmp_path: Path, video_folder: Path
 ) -> None:
     run = tmp_path / "run"
@@ -85,6 +86,13 @@ def test_kill_resume_with_another_config_names_what_differs_and_refuses_another_
     told = shorter.communicate(timeout=120)[1]
     assert shorter.returncode == 0 and "loop.steps: 9, now 5" in told
     assert steps(run) == ["step_00000003", "step_00000005"]
+
+    weights = run / "checkpoints" / "step_00000005" / "tokenizer.weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    cut = start(config, "--resume")
+    told = cut.communicate(timeout=120)[1]
+    assert cut.returncode == FAILED and "Traceback" not in told and f"evatok: {weights} has " in told
+    assert told.strip().endswith(f"remove step_00000005 to go on from {run / 'checkpoints' / 'step_00000003'}")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of a process are POSIX")

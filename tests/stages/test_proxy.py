@@ -70,7 +70,7 @@ def test_a_sketch_is_fitted_before_the_first_step_and_resumed(tmp_path: Path, vi
 def test_without_an_average_the_weights_themselves_are_saved(tmp_path: Path, video_folder: Path) -> None:
     config = replace(mini_config(tmp_path, video_folder, steps=4), ema_decay=None)
     saved = load_file(train_proxy(config) / "model.safetensors")
-    weights = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "model.safetensors")
+    weights = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "tokenizer.weights.safetensors")
     assert saved.keys() == weights.keys() and all(torch.equal(saved[name], weights[name]) for name in saved)
 
 
@@ -141,9 +141,13 @@ def test_a_checkpoint_has_what_the_averaged_weights_are_by_then(tmp_path: Path, 
     tokenizer = VideoTokenizer.from_pretrained(middle)
     assert tokenizer.config == MINI
     assert tokenizer.checksum != VideoTokenizer.from_pretrained(whole).checksum
-    saved = torch.load(middle.parent / "custom_checkpoint_0.pkl", weights_only=False)["averages"]["tokenizer"]
+    saved = load_file(middle.parent / "tokenizer.average.safetensors")
     for name, weight in tokenizer.named_parameters():
         assert torch.equal(weight, saved[f"module.{name}"]), name
+    memory = load_file(middle.parent / "task.safetensors")
+    # Counted from step 3 on, when the codebook was drawn: every group has at least the fewest tokens.
+    assert {name: tuple(counts.shape) for name, counts in memory.items()} == {"counts": (2, 64), "window": (2, 64)}
+    assert memory["counts"].sum() >= 2 * 2 * 4 * 4 and not memory["window"].any()
     again = replace(mini_config(tmp_path / "again", video_folder, steps=1), init_from=str(middle))
     start = ProxyTask(again).trained["tokenizer"].network.state_dict()
     assert all(torch.equal(start[name], weight) for name, weight in tokenizer.state_dict().items())

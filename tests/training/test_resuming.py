@@ -118,10 +118,32 @@ def test_nothing_that_held_is_lost(tmp_path: Path) -> None:
 
 def test_a_run_without_the_file_goes_on_and_a_file_that_is_none_does_not(tmp_path: Path) -> None:
     assert resumed(tmp_path, Stage()) == []
-    for text in ("", "[]", '{"config": {}}'):
+    for text in ("[]", '{"config": {}}', '{"from_step": 0, "config": [], "versions": {}, "earlier": []}'):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=r"config\.json is not what a run writes"):
             resumed(tmp_path, Stage())
+    (tmp_path / "config.json").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"config\.json cannot be read: 'utf-8' codec"):
+        resumed(tmp_path, Stage())
+
+
+def test_what_a_stranger_wrote_into_it_is_told_in_few_words(tmp_path: Path) -> None:
+    begun(tmp_path)
+    entries = written(tmp_path)
+    entries["config"]["model"] = {f"{number}\n\x1b[31m": "x" * 999 for number in range(500)} | {"width": [[]] * 999}
+    entries["config"] |= {"parts": [{}, 1, None], "rate": {"a": 1}, "y" * 999: "\n", "z": None}
+    entries["versions"] = {"torch": ["1"], "": {}}
+    entries["earlier"] = [None, {"a": [1]}]
+    (tmp_path / "config.json").write_text(json.dumps(entries))
+    with pytest.raises(
+        ValueError, match=r'another model\.0\\n\\u001b\[31m: "x{199}\.\.\., now absent; .* and 498 more$'
+    ):
+        resumed(tmp_path, Stage())
+    named = resumed(tmp_path, Stage(), fixed=())
+    assert all("\n" not in each and len(each) < 400 for each in named)
+    assert "parts.1: 1, now {" in "".join(named) and 'rate: {"a": 1}, now 0.5' in named
+    RunConfig(tmp_path, Stage(), resume=True).write(1)
+    assert written(tmp_path)["config"]["rate"] == 0.5 and written(tmp_path)["earlier"][0] is None
 
 
 LOOP = LoopConfig(steps=2, precision="no", checkpoint_every=2, tracker="none")

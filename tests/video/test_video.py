@@ -1,56 +1,17 @@
 """Video files survive being written and read: frames, times, sizes, rotation; bad files are named as such."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import av
 import numpy as np
 import pytest
 import torch
-from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
-from evatok.video.reading import VideoError, VideoReader, _with_times, probe, read_clip, read_video, write_video
-
-
-def moving_bar(frames: int = 20, height: int = 48, width: int = 64) -> Tensor:
-    """A bright bar that moves 3 pixels a frame over a ground that gets greener."""
-    video = torch.zeros(frames, 3, height, width, dtype=torch.uint8)
-    for number in range(frames):
-        left = 3 * number % (width - 8)
-        video[number, 1] = 10 * (number % 20)
-        video[number, :, :, left : left + 8] = torch.tensor([220, 200, 40], dtype=torch.uint8).view(3, 1, 1)
-        video[number, 2, : height // 4, : width // 4] = 200
-    return video
-
-
-def encode(
-    path: Path,
-    video: Tensor,
-    *,
-    options: dict[str, str] | None = None,
-    codec: str = "libx264",
-    **flags: bool | int,
-) -> Path:
-    """Write a file in ways that write_video does not offer."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        assert isinstance(stream, VideoStream)
-        stream.height, stream.width = video.shape[-2:]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if flags:
-            stream.set_display_rotation(flags["turn"], hflip=bool(flags.get("hflip")), vflip=bool(flags.get("vflip")))
-        for number, picture in enumerate(video):
-            array = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+from evatok.video.reading import VideoError, VideoReader, probe, read_clip, read_video, write_video
+from tests.video.videos import encode, moving_bar
 
 
 def distance(left: Tensor, right: Tensor) -> float:
@@ -207,11 +168,35 @@ def test_resampling_takes_the_nearest_frame_in_time(tmp_path: Path) -> None:
     assert torch.equal(read_video(path, fps=10).frames[:7], whole[[0, 1, 1, 1, 2, 2, 3]])
 
 
-def test_missing_and_repeated_stamps_follow_the_rate() -> None:
-    stamps = [-3, None, 5, 5, 4, 30]
-    frames = [SimpleNamespace(pts=stamp, time_base=Fraction(1, 10)) for stamp in stamps]
-    times = [time for _, time in _with_times(cast(list[av.VideoFrame], frames), period=0.25)]
-    assert times == pytest.approx([0, 0.25, 0.8, 1.05, 1.3, 3.3])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize("rate", [30, 30000 / 1001, 60])
+def test_resampling_gives_no_slot_too_many(tmp_path: Path, suffix: str, rate: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_video(path, moving_bar(60), fps=rate)
+    for fps in (rate, rate / 2, rate / 20):
+        assert len(read_video(path, fps=fps).frames) == round(60 * fps / rate)
+
+
+@pytest.mark.parametrize("fps", [60, 24, 10, 90])
+def test_resampling_is_the_same_in_every_container(tmp_path: Path, fps: float) -> None:
+    for suffix in (".mp4", ".mkv"):
+        encode(tmp_path / f"a{suffix}", moving_bar(60), options={"bf": "0"}, rate=30)
+    assert torch.equal(read_video(tmp_path / "a.mp4", fps=fps).frames, read_video(tmp_path / "a.mkv", fps=fps).frames)
+
+
+def test_the_last_frame_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in moving_bar(4)]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[500, 500, 500, 2000])
+    assert len(read_video(tmp_path / "a.gif", fps=10).frames) == 35
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_ranges_of_a_fast_video_are_exact_to_the_frame(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_video(path, moving_bar(20), fps=1000)
+    whole = read_video(path).frames
+    assert torch.equal(read_video(path, start=0.005, end=0.008).frames, whole[5:8])
+    assert torch.equal(read_video(path, end=0.001).frames, whole[:1])
 
 
 def test_stream_without_time_stamps(tmp_path: Path) -> None:

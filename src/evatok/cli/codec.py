@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from evatok.cli.arguments import OR_FOLDER, Parse, any_path
+from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
@@ -45,12 +46,14 @@ def decode(parser: ArgumentParser, parse: Parse) -> None:
     what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {OR_FOLDER}"
     parser.add_argument("-o", "--output", required=True, help=what)
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
+    parser.add_class_arguments(TokenLimits, "limits")
     given = parse()
     from evatok.codec.files import decode_file
     from evatok.codec.targets import named
 
+    limits = TokenLimits(**given.limits)
     with named(given.output, given.tokens, ".mp4") as target:
-        record = decode_file(given.tokens, target, given.tokenizer).videos[0]
+        record = decode_file(given.tokens, target, given.tokenizer, limits).videos[0]
     print(f"{target}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 

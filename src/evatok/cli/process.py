@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from evatok.utils.files import reason
+from evatok.utils.texts import shortened
 
 # As shells have it, a process that a signal ends has this exit code and the signal's number.
 BY_SIGNAL = 128
@@ -84,4 +85,4 @@ def flushed(code: int) -> int:
 def complain(sentence: str) -> None:
     """Prints what went wrong, if anybody reads it."""
     with suppress(OSError):
-        print(f"evatok: {sentence}", file=sys.stderr)
+        print(f"evatok: {shortened(sentence)}", file=sys.stderr)

@@ -1,10 +1,12 @@
 """Video files to token files and back."""
 
+from fractions import Fraction
 from pathlib import Path
 
 from evatok.codec.targets import FileError, check_target
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.limits import DEFAULT_LIMITS, TokenLimits
 from evatok.tokens.tokens import Tokens
 from evatok.utils.saving import CheckpointError
 from evatok.video.fit import Fit, Mode, crop
@@ -41,20 +43,23 @@ def encode_file(
     return tokens
 
 
-def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tokens:
+def decode_file(
+    source: Path, target: Path, tokenizer: str | None = None, limits: TokenLimits = DEFAULT_LIMITS
+) -> Tokens:
     """Writes the video of a token file that holds one; returns the tokens. Memory does not grow with the length.
 
     Args:
         source: the token file.
         target: the video (.mp4, .m4v, .mov, .mkv, .webm), which appears whole or not at all.
         tokenizer: what made the tokens; None: the name that is written in them.
+        limits: what the tokens may ask for.
 
     Raises:
         ValueError: whatever is wrong with the files or the tokenizer, or if another tokenizer made the tokens.
         OSError: the target cannot be written.
     """
     check_target(target, source, tokenizer)
-    tokens = Tokens.load(source)
+    tokens = Tokens.load(source, limits)
     if len(tokens) != 1:
         raise FileError(f"{source} holds {len(tokens)} videos; a file of one video can be decoded here")
     try:
@@ -66,8 +71,9 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
         raise CheckpointError(f"{made}; say where it is with --tokenizer ({error})") from error
     record = tokens.videos[0]
     fit = Fit.from_dict(record.fit)
-    frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, undo_fit=False))
-    write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size)
+    frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, limits, undo_fit=False))
+    aspect = Fraction(*fit.pixel_aspect)
+    write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size, pixel_aspect=aspect)
     return tokens
 
 

@@ -1,12 +1,15 @@
 """What a source of clips is: numbered videos of which any run of frames can be asked for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from evatok.data.quarantine import Quarantine
+from evatok.video.sources import VideoError
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class ClipSource(ABC):
         """Frames of each video."""
         return np.array([self.describe(index).frames for index in range(len(self))], np.int64)
 
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """Where videos are noted that cannot be read after all; none where every one can."""
+        return ()
+
     @abstractmethod
     def identities(self, index: int) -> tuple[str, ...]:
         """What names video `index` whatever the source: two videos that share one of these are the same."""
@@ -81,3 +89,12 @@ def check_range(entry: VideoEntry, start: int, count: int, step: int) -> None:
         raise ValueError(
             f"{entry.key} has {entry.frames} frames: cannot give {count} from frame {start} on, {step} apart"
         )
+
+
+def check_size(video: Tensor, entry: VideoEntry, path: object) -> Tensor:
+    """The frames of a video, whose pictures are as large as its first one; VideoError if they have changed by then."""
+    if tuple(video.shape[-2:]) != entry.size:
+        (height, width), (first_height, first_width) = video.shape[-2:], entry.size
+        reason = f"its pictures change from {first_width}x{first_height} to {width}x{height} pixels"
+        raise VideoError(f"cannot read video '{path}': {reason}", reason)
+    return video

@@ -1,15 +1,14 @@
 """Clips out of sources: seeded random groups for training, and fixed ones for validation."""
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from evatok.data.clip_source import ClipSource, VideoEntry
 from evatok.video.fit import Box, Size, crop, resize
@@ -88,7 +87,7 @@ class TrainingClips(Dataset[ClipBatch]):
 
     So order and content are the same for any number of workers, and a run resumes by starting at another `i`.
     A source is drawn by its weight, a video of it by its length, so that all its moments are as likely. A
-    clip that cannot be read is replaced by the next draw for the same place.
+    clip that cannot be read is replaced by the next draw for the same place, and its video noted in `quarantines`.
 
     Args:
         sources: the sources of the clips.
@@ -121,6 +120,7 @@ class TrainingClips(Dataset[ClipBatch]):
         self._config, self._group_size, self._seed = config, group_size, seed
         self.classes = tuple(name for source in sources for name in source.classes)
         self._first_class = [0, *accumulate(len(source.classes) for source in sources)]
+        self.quarantines = [quarantine for source in sources for quarantine in source.quarantines]
 
     def __getitem__(self, index: int) -> ClipBatch:
         """Group `index`, from 0 on: a ClipBatch of `group_size` clips."""
@@ -133,6 +133,7 @@ class TrainingClips(Dataset[ClipBatch]):
 
     def _clip(self, index: int, place: int, size: tuple[int, int]) -> tuple[Tensor, int, str]:
         """One clip, its label and key. Each attempt has its own generator, whatever failed before."""
+        last: VideoError | None = None
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([self._seed, index, 1 + place, attempt])
             number = int(rng.choice(len(self._drawers), p=self._shares))
@@ -140,10 +141,11 @@ class TrainingClips(Dataset[ClipBatch]):
             video = self._drawers[number].draw(rng)
             try:
                 clip, label, key = self._cut(source, video, size, rng)
-            except VideoError:
+            except VideoError as error:
+                last = error
                 continue
             return clip, label if label < 0 else first_class + label, key
-        raise VideoError(f"{ATTEMPTS} draws in a row gave clips that cannot be read, the last from {source.name}")
+        raise VideoError(f"{ATTEMPTS} draws in a row gave clips that cannot be read; the last: {last}") from last
 
     def _cut(
         self, source: ClipSource, video: int, size: tuple[int, int], rng: np.random.Generator
@@ -202,7 +204,21 @@ class FixedClips(Dataset[ClipBatch]):
 
     def __getitem__(self, number: int) -> ClipBatch:
         """Clip `number`: a ClipBatch of one, whose label is that of the source; VideoError if it cannot be read."""
-        video = int(self._usable[int((number + 0.5) * len(self._usable) / self._count)])
+        return self._cut(number, self._place(number))
+
+    def first_readable(self, number: int) -> ClipBatch:
+        """Clip `number`, of the next video that can be read if its own cannot; VideoError if none can."""
+        place, places = self._place(number), len(self._usable)
+        for further in range(places - 1):
+            with suppress(VideoError):
+                return self._cut(number, (place + further) % places)
+        return self._cut(number, place - 1)
+
+    def _place(self, number: int) -> int:
+        return int((number + 0.5) * len(self._usable) / self._count)
+
+    def _cut(self, number: int, place: int) -> ClipBatch:
+        video = int(self._usable[place])
         entry = self._source.describe(video)
         start = int(np.random.default_rng([self._seed, number]).integers(entry.frames - self._span + 1))
         frames = self._source.read(video, start, self._frames, self._step)
@@ -214,14 +230,15 @@ class FixedClips(Dataset[ClipBatch]):
 def validation_clips(
     source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
 ) -> ClipBatch:
-    """All of `FixedClips` in one batch.
+    """All of `FixedClips` in one batch; the next video stands in for one that cannot be read after all.
 
     Raises:
         ValueError: no video is long enough.
-        VideoError: a clip cannot be read.
+        VideoError: no video can be read.
+        TooManyBadVideos: more videos cannot be read than the source allows.
     """
     clips = FixedClips(source, count, size, frames, step, seed)
-    return joined([clips[number] for number in range(count)])
+    return joined([clips.first_readable(number) for number in range(count)])
 
 
 def held_out_clips(
@@ -243,30 +260,6 @@ def joined(batches: Sequence[ClipBatch]) -> ClipBatch:
         torch.cat([batch.labels for batch in batches]),
         [key for batch in batches for key in batch.keys],
     )
-
-
-def loader(dataset: Dataset[ClipBatch], items: Sequence[int], workers: int = 0) -> Iterator[ClipBatch]:
-    """Items of a dataset, in the order given, made by that many processes (0: this)."""
-    batches: DataLoader[ClipBatch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        collate_fn=_unchanged,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_outlive_a_warning,
-        generator=torch.Generator(),  # its own: the loader would otherwise draw from the global one
-    )
-    yield from batches
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def _outlive_a_warning(worker: int) -> None:
-    """SIGTERM often goes to every process of a job; the run's own still needs batches until it has saved."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def crop_and_resize(video: Tensor, box: Box, size: Size) -> Tensor:

@@ -9,16 +9,20 @@ from typing import Any
 import pyarrow
 import pyarrow.compute
 from torch import Tensor
+from tqdm import tqdm
 
-from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
-from evatok.data.listing import Listed, find_index, read_index, videos_of
+from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_size, check_weight
+from evatok.data.index import find_index, read_index
+from evatok.data.listing import Listed, file_number, videos_of
 from evatok.data.manifest import Manifest, ManifestRow, is_manifest, misnamed, read_manifest
 from evatok.data.quarantine import check_tolerance
 from evatok.data.scanned import ScannedSource
 from evatok.utils.ranks import by_one
-from evatok.video.file import VideoFile, VideoInfo
-from evatok.video.reading import VideoError, probe, read_clip
+from evatok.video.file import VideoFile
+from evatok.video.reading import VideoError, read_clip
+from evatok.video.sources import VideoInfo
 
+_PATIENCE = 5  # seconds of looking at files before progress is shown
 _FILE = "file:"  # what the identity of a file begins with
 
 
@@ -27,10 +31,11 @@ class FolderConfig(SourceConfig):
     """A folder of videos.
 
     Args:
-        folder: videos in a subfolder have its name as their class, videos directly in the folder have none.
-        index: CSV or Parquet file with the columns `path` (relative to the folder) and, if there are classes,
-            `label`; it then decides which files there are. Or a manifest of `evatok data scan`, which also says
-            which of them are good: none is looked at again. None: every video file of the folder.
+        folder: videos in a subfolder have its name as their class, videos directly in the folder have none. Links are
+            followed; what begins with a dot is hidden and no video.
+        index: CSV or Parquet file with the columns `path` (relative to the folder, or absolute) and, if there are
+            classes, `label`; it then decides which files there are. Or a manifest of `evatok data scan`, which also
+            says which of them are good: none is looked at again. None: every video file of the folder.
         name: of the source, in logs and tables; None: the folder's name.
         max_bad: share of the files that may be bad before opening, or later a read, raises.
         min_frames: shorter videos are skipped.
@@ -85,7 +90,7 @@ class FolderSource(ScannedSource):
 
     def identities(self, index: int) -> tuple[str, ...]:
         """The file, and what is in it where a scan has seen that."""
-        return (file_identity(self._root / self._row(index).path), *super().identities(index))
+        return (*file_identities(self._root / self._row(index).path), *super().identities(index))
 
     def _may_be(self, names: Set[str]) -> Any:
         """A file that is one of these under another path is as large."""
@@ -96,9 +101,10 @@ class FolderSource(ScannedSource):
 
     def _find(self, row: ManifestRow) -> Path:
         path = self._root / row.path
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         if size != row.bytes:
-            raise VideoError(f"cannot read video '{path}': it has {size} bytes, and had {row.bytes} when scanned")
+            reason = f"it has {size} bytes, and had {row.bytes} when scanned"
+            raise VideoError(f"cannot read video '{path}': {reason}", reason)
         return path
 
 
@@ -126,38 +132,57 @@ class FileSource(ClipSource):
 
     def identities(self, index: int) -> tuple[str, ...]:
         """The file."""
-        return (file_identity(self._path),)
+        return file_identities(self._path)
 
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of the file: uint8 (count, 3, H, W)."""
         check_range(self.describe(index), start, count, step)
-        return read_clip(self._path, start, count, step)
+        return check_size(read_clip(self._path, start, count, step), self._entry, self._path)
 
 
-def file_identity(path: Path) -> str:
-    """What names a file in `ClipSource.identities`, by whatever path it is reached."""
-    return f"{_FILE}{path.resolve()}"
+def file_identities(path: Path) -> tuple[str, ...]:
+    """What names a file in `ClipSource.identities`, by whatever path or link it is reached."""
+    number = file_number(path)
+    return (f"{_FILE}{path.resolve()}", *([f"inode:{number[0]}/{number[1]}"] if number else []))
 
 
 def look_at(path: Path) -> VideoInfo:
-    """What is known of a file whose first frame decodes, its number of frames in any case; VideoError otherwise."""
-    info = probe(path)
-    if info.frames:
-        return info
-    with VideoFile(path) as file:
-        return replace(info, frames=file.count_packets())
+    """What is known of a file, and how many frames it holds: as many as decode, whatever the container claims.
+
+    Raises:
+        VideoError: its first frame cannot be had, or, where counting takes decoding all of them, any later one.
+    """
+    with VideoFile(path, threads=1) as file:
+        first = next(file.frames(), None)
+        if first is None:
+            raise file.error("it holds no frame")
+        file.picture(first, None)
+        info = file.info(first)
+        file.reopen()
+        return replace(info, frames=file.count())
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 of none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _look_at_all(root: Path, index: Path | None) -> Manifest:
-    """Look at every file once, without decoding it; their order is kept."""
+    """Look at every file once; their order is kept."""
 
     def look(item: Listed) -> ManifestRow:
         (key, label), path = item, root / item[0]
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         try:
             return misnamed(key, label, size) or ManifestRow.good(key, label, size, None, look_at(path))
         except VideoError as error:
-            return ManifestRow(key, label, size, None, reason=str(error))
+            return ManifestRow(key, label, size, None, reason=error.reason)
 
+    listed = read_index(index, root) if index else videos_of(root)
     with ThreadPoolExecutor() as pool:
-        return Manifest.of(pool.map(look, read_index(index) if index else videos_of(root)))
+        rows = pool.map(look, listed)
+        # Only containers without a good index take time, as their videos are decoded: a scan does that once for all.
+        return Manifest.of(tqdm(rows, root.name, len(listed), delay=_PATIENCE, unit="video"))

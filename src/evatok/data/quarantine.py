@@ -2,6 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from itertools import islice
+
+from torch.utils.data import get_worker_info
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +52,21 @@ class Quarantine:
             raise ValueError(f"none of the {listed} videos of {place} is usable: {self._first_bad()}")
 
     def add(self, path: str, reason: str) -> None:
-        """Note a video that cannot be read after all."""
+        """Note a video that cannot be read after all.
+
+        A process that makes batches for another one leaves it to that to say so, and to see whether these are too many.
+        """
         if path not in self.failed:
             self.failed[path] = reason
-            logger.warning("%s: cannot read %s: %s", self._name, path, reason)
-            self._check_share()
+            if get_worker_info() is None:
+                logger.warning("%s: cannot read %s: %s", self._name, path, reason)
+                self._check_share()
+
+    def sum_up(self) -> None:
+        """Say once more which videos could not be read after all."""
+        if self.failed:
+            bad = "; ".join(islice(self.failed, LOGGED)) + ("; ..." if len(self.failed) > LOGGED else "")
+            logger.warning("%s: %d of %d videos could not be read: %s", self._name, len(self.failed), self._listed, bad)
 
     def _check_share(self) -> None:
         bad = len(self.skipped) + len(self.failed)

@@ -1,7 +1,7 @@
 """Videos by what a manifest's columns say of them: what folders and shards have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import ClipSource, VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range, check_size
 from evatok.data.manifest import Manifest, ManifestRow
 from evatok.data.quarantine import Quarantine, SkippedVideo, too_short
 from evatok.video.reading import VideoBytes, VideoError, read_clip
@@ -59,6 +59,11 @@ class ScannedSource(ClipSource):
         """Why videos could not be read later, by their keys."""
         return self._bad.failed
 
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """The one of its videos."""
+        return (self._bad,)
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -85,9 +90,9 @@ class ScannedSource(ClipSource):
         row = self._row(index)
         check_range(self._entry(row), start, count, step)
         try:
-            return read_clip(self._find(row), start, count, step)
+            return check_size(read_clip(self._find(row), start, count, step), self._entry(row), row.path)
         except VideoError as error:
-            self._bad.add(row.path, str(error))
+            self._bad.add(row.path, error.reason)
             raise
 
     @abstractmethod

@@ -69,7 +69,8 @@ class Place:
             files.makedirs(folder, exist_ok=True)
             file = files.open(f"{folder}/.{name}.part", "wb")
         try:
-            yield file
+            with self._named(name, "write", OSError):
+                yield file
             with self._named(name, "write"):
                 file.close()
                 files.mv(f"{folder}/.{name}.part", f"{folder}/{name}")

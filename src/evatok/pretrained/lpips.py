@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from evatok.pretrained.numpy_pickle import load_arrays
-from evatok.utils.packages import Package, cache_folder, package_members
+from evatok.utils.packages import Package, cache_folder, made_in_cache, package_members
 
 Network = Literal["alex", "vgg"]
 
@@ -141,7 +141,7 @@ def weights_file(network: Network) -> Path:
     folder = cache_folder() / "weights"
     wanted = folder / f"lpips-{network}.safetensors"
     if not wanted.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        made_in_cache("weights")
         with package_members(PACKAGE, list(_FILE_IN_PACKAGE.values())) as files:
             for name, file in zip(_FILE_IN_PACKAGE, files, strict=True):
                 _convert(name, file, folder / f"lpips-{name}.safetensors")

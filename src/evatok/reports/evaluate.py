@@ -70,7 +70,7 @@ def evaluate(config: EvaluationConfig) -> Path:
     Raises:
         CheckpointError: if there is no such tokenizer.
         ValueError: if a source cannot be opened, two have one name, or size or assignments do not fit.
-        VideoError: if a clip cannot be read.
+        VideoError: if no clip can be read.
     """
     tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
     folder = Path(config.folder)

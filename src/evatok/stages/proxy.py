@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -234,11 +233,11 @@ class ProxyTask(Task[ClipBatch]):
         """Brings the counts of the codebook's use to the main process."""
         self.use.gather()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Counts of the codebook's use, of all processes after `gather`."""
         return {"counts": self.use.counts, "window": self.use.window}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Takes back the counts of all processes, which the main one goes on with."""
         self.use.counts, self.use.window = state["counts"], state["window"]
         if rank_and_world()[0]:

@@ -1,10 +1,10 @@
 """Videos as clips of the model's size, from a tensor or from a file, as often as they are asked for."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evatok.tokens.tokens import VideoRecord
 from evatok.video.fit import Fit, Size
+from evatok.video.rate import checked_fps, mean_rate
 from evatok.video.reading import VideoReader, probe
 
 # Clips that go through the network together. Tokens and pictures do not depend on it; memory does.
@@ -93,6 +94,7 @@ class FileClips:
         plan: the fit for pictures of a size.
         clip_frames: frames of a full clip.
         fps: rate to resample to; None keeps every frame.
+        track: number of the video track; None: the longest.
 
     Raises:
         VideoError: it cannot be read, now or later.
@@ -100,17 +102,26 @@ class FileClips:
 
     videos = 1
 
-    def __init__(self, path: str | Path, plan: Callable[[Size], Fit], clip_frames: int, fps: float | None) -> None:
-        info = probe(path)
-        self._path, self._clip_frames, self._resample = path, clip_frames, fps
-        self.fit, self.fps = plan(info.size), fps or info.fps
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        plan: Callable[[Size], Fit],
+        clip_frames: int,
+        fps: float | None,
+        track: int | None = None,
+    ) -> None:
+        self._resample = None if fps is None else checked_fps(fps)
+        info = probe(path, track=track)
+        self._path, self._track, self._clip_frames = path, track, clip_frames
+        self.fit = replace(plan(info.size), pixel_aspect=info.pixel_aspect.as_integer_ratio())
+        self.fps = self._resample or info.fps
         self.times = array("d")
 
     def chunks(self) -> Iterator[ClipChunk]:
         """As `ClipReader.chunks` says."""
         self.times, length = array("d"), self._clip_frames
-        buffer = torch.empty(CLIPS_AT_ONCE * length, 3, *self.fit.size)
-        with VideoReader(self._path, fps=self._resample) as reader:
+        buffer = torch.empty(CLIPS_AT_ONCE * length, 3, *self.fit.size, dtype=torch.float32)
+        with VideoReader(self._path, fps=self._resample, track=self._track) as reader:
             while count := self._fill(buffer, reader):
                 whole = count // length * length
                 for clips in (buffer[:whole].unflatten(0, (-1, length)), buffer[None, whole:count]):
@@ -130,7 +141,8 @@ class FileClips:
         """As `ClipReader.records` says."""
         # A copy: an array of which there are views cannot grow.
         stamps = _irregular(torch.tensor(self.times, dtype=torch.float64), self.fps)
-        return [VideoRecord(len(self.times), self.fps, self.fit.source, self.fit.to_dict(), stamps)]
+        fps = self.fps if stamps is None else mean_rate(len(stamps), self.times[-1])
+        return [VideoRecord(len(self.times), fps, self.fit.source, self.fit.to_dict(), stamps)]
 
 
 def _irregular(times: Tensor, fps: float) -> Tensor | None:

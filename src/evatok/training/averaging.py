@@ -64,6 +64,6 @@ class Average:
         if steps := int(state["n_averaged"]):
             self.steps = steps
             self.weights = {
-                name: part(state[f"module.{name}"].to(weight.device), weight)
+                name: part(state[f"module.{name}"].to(weight.device), weight).clone()
                 for name, weight in kept_weights(network).items()
             }

@@ -12,13 +12,15 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from evatok.data.clips import loader
+from evatok.data.loading import loader
 from evatok.nn.transformer import compile_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
 from evatok.training.preparing import new_accelerator, prepare
+from evatok.training.reading import few
 from evatok.training.resuming import RunConfig
+from evatok.training.state import read_last, take_up, write_state
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import Item, Progress, Task
 from evatok.training.tracking import check_name, installed, log_pictures
@@ -103,7 +105,7 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
 
     Raises:
         ValueError: if the folder holds a run and `resume` is False; or `resume` is True and there is none, or it was
-            begun with other values of `task.fixed`.
+            begun with other values of `task.fixed`, or its last checkpoint is damaged or beyond `loop.steps`.
         NotFinite: if a loss or a gradient is not finite and `loop.nonfinite` is `stop`, or `skip` has left out
             `SKIPS_IN_A_ROW` steps one after another.
         Stopped: after SIGTERM; a checkpoint has been written.
@@ -118,17 +120,16 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
     accelerator = new_accelerator(loop.precision, installed(loop.tracker), folder)
     record = RunConfig(folder, config, resume)
     if (differing := record.differences(task.fixed)) and accelerator.is_main_process:
-        log.warning("the run goes on with other values than before:\n  %s", "\n  ".join(differing))
+        log.warning("the run goes on with other values than before:\n  %s", few(differing, 20, "\n  "))
     run = _Run(task, config, accelerator)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         if loop.compile:
             compile_layers(trained.network)
-    accelerator.register_for_checkpointing(run)
     prepare(accelerator, task.trained.values())
-    accelerator.init_trackers("evatok")
     if resume:
-        run.load(checkpoints(folder / "checkpoints")[-1])
+        run.resume()
+    accelerator.init_trackers("evatok")
     if accelerator.is_main_process:
         record.write(run.progress.steps)
     if validate_first and not resume:
@@ -155,34 +156,18 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 class _Run:
-    """A run under way, and what a checkpoint holds of it besides models and optimisers."""
+    """A run under way."""
 
     def __init__(self, task: Task[Any], config: StageConfig, accelerator: Accelerator) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.loop, self.folder = config.loop, Path(config.folder)
         self.progress = Progress()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Averages, progress and the task's own memory."""
-        averages = {name: each.average.state_dict() for name, each in self.task.trained.items() if each.average}
-        return {"averages": averages, "task": self.task.state_dict(), "progress": asdict(self.progress)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back what `state_dict` gave; an average that there was not yet begins with the next step."""
-        for name, trained in self.task.trained.items():
-            if trained.average and name in state["averages"]:
-                trained.average.load_state_dict(state["averages"][name], trained.network)
-        self.task.load_state_dict(state["task"])
-        self.progress = Progress(**state["progress"])
-
-    def load(self, checkpoint: Path) -> None:
-        """Takes up a checkpoint, but for the learning rates and the like that it has: those are the config's of now."""
-        optimizers = [optimizer for trained in self.task.trained.values() for optimizer in trained.optimizers]
-        groups = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
-        self.accelerator.load_state(str(checkpoint))
-        for optimizer, configured in zip(optimizers, groups, strict=True):
-            for group, now in zip(optimizer.param_groups, configured, strict=True):
-                group.update({name: value for name, value in now.items() if name != "params"})
+    def resume(self) -> None:
+        """Goes on from the last checkpoint."""
+        state = read_last(self.folder / "checkpoints", self.task, self.loop.steps)
+        take_up(state, self.task)
+        self.progress = state.progress
 
     def run(self, stop: StopSignal) -> None:
         """The steps that are left."""
@@ -269,7 +254,7 @@ class _Run:
             writer.close()
 
     def _fill(self, folder: Path) -> None:
-        self.accelerator.save_state(str(folder))
+        write_state(folder, self.task, self.progress)
         self.export(folder / "export")
 
     def export(self, folder: Path) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from evatok.training.muon import Float32Muon
 from evatok.training.precision import native_precision
+from evatok.training.reading import Form
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def remembered(optimizer: Optimizer, weight: Tensor) -> dict[str, Form]:
+    """What an optimiser of `build_optimizers` remembers of a weight from its first update on, by name."""
+    if "momentum" in optimizer.defaults:
+        return {"momentum_buffer": Form.of(weight)}
+    return {"step": Form((), torch.float32), "exp_avg": Form.of(weight), "exp_avg_sq": Form.of(weight)}
 
 
 def relative_rate(step: int, steps: int, config: OptimizerConfig) -> float:

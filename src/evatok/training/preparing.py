@@ -13,10 +13,8 @@ from accelerate.utils import (
     DistributedDataParallelKwargs,
     ProjectConfiguration,
     is_torch_version,
-    recursively_apply,
 )
 
-from evatok.training.sharding import full_tensor, part
 from evatok.training.task import Trained
 
 
@@ -54,10 +52,8 @@ def prepare(accelerator: Accelerator, models: Collection[Trained[Any]]) -> None:
             accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = [name for name in layers if name in found]
         trained.model, *trained.optimizers = accelerator.prepare(trained.model, *trained.optimizers)
     if sharded:
-        # accelerate's own way to save shards takes the n-th optimiser for the n-th model's: it is not to know of them.
+        # Where it knows of models, clipping looks for one that has just these weights by comparing their values.
         accelerator.free_memory()
-        for trained in models:
-            accelerator.register_for_checkpointing(_Shards(trained))
 
 
 def _set_up(accelerator: Accelerator) -> None:
@@ -73,27 +69,3 @@ def _set_up(accelerator: Accelerator) -> None:
     plugin.cpu_ram_efficient_loading = False
     # It warns of writing into what a module returns, which nothing does.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
-
-
-class _Shards:
-    """A sharded model and its optimisers as a checkpoint holds them: whole, for any number of processes."""
-
-    def __init__(self, trained: Trained[Any]) -> None:
-        self.trained = trained
-
-    def state_dict(self) -> dict[str, Any]:
-        optimizers = [optimizer.state_dict() for optimizer in self.trained.optimizers]
-        state = {"model": self.trained.network.state_dict(), "optimizers": optimizers}
-        gathered: dict[str, Any] = recursively_apply(lambda tensor: full_tensor(tensor).cpu(), state)
-        return gathered
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        shards = self.trained.network.state_dict()
-        self.trained.network.load_state_dict({key: part(value, shards[key]) for key, value in state["model"].items()})
-        for optimizer, saved in zip(self.trained.optimizers, state["optimizers"], strict=True):
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            memory = {
-                number: {key: part(value, weights[number]) for key, value in values.items()}
-                for number, values in saved["state"].items()
-            }
-            optimizer.load_state_dict(saved | {"state": memory})

@@ -7,6 +7,7 @@ from typing import Any
 
 import accelerate
 
+from evatok.training.reading import few, printable, read_json
 from evatok.training.versions import commit, python, versions
 from evatok.utils.configs import to_dict
 from evatok.utils.files import write_json
@@ -48,8 +49,9 @@ class RunConfig:
         found = [*_differences(self.before["config"], self.now["config"])]
         within = tuple(f"{entry}." for entry in fixed)
         if refused := [each for each in found if f"{each[0]}.".startswith(within) and each[1] is not _ABSENT]:
-            named = "; ".join(_sentence(*each) for each in refused)
-            raise ValueError(f"{self.path.parent} cannot be resumed by this config, which has another {named}")
+            named = few([_sentence(*each) for each in refused], between="; ")
+            unlike = f"which unlike its {self.path.name} has another {named}"
+            raise ValueError(f"{self.path.parent} cannot be resumed by this config, {unlike}")
         found += _differences(self.before["versions"], self.now["versions"], "versions")
         return [_sentence(*each) for each in found]
 
@@ -64,11 +66,14 @@ class RunConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    kinds = {"from_step": int, "config": dict, "versions": dict, "earlier": list}
     try:
-        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: entries[name] for name in ("from_step", "config", "versions", "earlier")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not what a run writes: {error!r}") from error
+        entries = read_json(path)
+        if not isinstance(entries, dict) or not all(isinstance(entries.get(key), kind) for key, kind in kinds.items()):
+            raise ValueError(f"{path} is not what a run writes, which has {', '.join(kinds)}")
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it to go on with no config to compare with") from error
+    return {name: entries[name] for name in kinds}
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -76,7 +81,8 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, A
     old, new = _entries(before), _entries(now)
     if old is not None and new is not None:
         for key in old | new:
-            inner = f"{name}.{key}" if name else str(key)
+            own = printable(str(key)).strip('"')
+            inner = f"{name}.{own}" if name else own
             yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)
     elif before != now:
         yield name, before, now
@@ -89,5 +95,5 @@ def _entries(value: Any) -> dict[Any, Any] | None:
 
 
 def _sentence(name: str, before: Any, now: Any) -> str:
-    was, becomes = ("absent" if value is _ABSENT else json.dumps(value) for value in (before, now))
+    was, becomes = ("absent" if value is _ABSENT else printable(value, 200) for value in (before, now))
     return f"{name}: {was}, now {becomes}"

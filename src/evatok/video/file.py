@@ -1,102 +1,71 @@
-"""One open video file: its stream, frames as they are decoded, seeking, and what the container says."""
+"""One open video file: its track, frames as they are decoded, seeking, and what the container says."""
 
 import io
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
-from pathlib import PurePath
+from collections import deque
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import chain, islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import av
-import numpy as np
 import torch
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from av.video.reformatter import ColorRange
 from torch import Tensor
 
+from evatok.video.clock import ConstantClock, constant_clock
+from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
+from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
-
-StrPath = str | os.PathLike[str]
+from evatok.video.shown import UPRIGHT, Orientation, orientation, pixel_aspect, shown
+from evatok.video.sources import NamedBytes, VideoBytes, VideoError, VideoInfo, VideoSource, reason_of
+from evatok.video.tracks import NoTrack, pick_track
 
 # Starting threads takes longer than coding frames of at most so many pixels.
 SMALL_PICTURE = 256 * 256
-# FFmpeg would render these as pictures of text.
-_TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
+# Of a picture: 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet.
+MOST_PIXELS = 2**26
+# Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
+_INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
+# Those in which a stamp that packets have is found by seeking, and which say how long they are:
+_LAYOUTS = {_INDEXED: layout_of_mp4, "matroska,webm": layout_of_matroska}
+# The one that says when packets are decoded, and not when frames are shown:
+_UNSTAMPED = "avi"
+# FFmpeg's AVFMT_TS_DISCONT marks containers whose recordings are put together end to end.
+_JOINED = 0x200
+_EARLY = 32  # first packets, among which are all that are shown before the very first
 
 
-class VideoError(ValueError):
-    """A video could not be read or written; the message is one sentence with the path and the reason.
-
-    `reason` is the message without the path, where that is known.
-    """
-
-    def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = message if reason is None else reason
-
-
-@dataclass(frozen=True)
-class VideoBytes:
-    """A video file that is in memory: its content, and a name for messages, whose suffix helps to tell the format."""
-
-    name: str
-    data: bytes
-
-
-VideoSource = StrPath | VideoBytes
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a file says about its video.
-
-    `frames` is the container's claim (None if it makes none); `fps` the average rate, above 0; `size` is
-    (height, width) as shown, that is after rotation; `seconds` the duration (None if unknown).
-    """
-
-    path: str
-    frames: int | None
-    fps: float
-    size: tuple[int, int]
-    seconds: float | None
-    codec: str
-
-
-@dataclass(frozen=True)
-class ConstantClock:
-    """A constant rate, in a stream's own ticks: frame n has the stamp first + n * tick."""
-
-    first: int
-    tick: int
-    frames: int
-
-    def numbered(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames with their numbers; ends at the first whose stamp is not the next in line."""
-        expected: int | None = None
-        for frame in frames:
-            if frame.pts is None:
-                return
-            number, rest = divmod(frame.pts - self.first, self.tick)
-            if rest or (expected is not None and number != expected):
-                return
-            yield number, frame
-            expected = number + 1
+# Limited range, 16 to 235, as full range.
+_WIDENED = ((torch.arange(256) - 16) * (255 / 219)).round().clamp(0, 255).to(torch.uint8)
 
 
 class VideoFile:
-    """One open video file: its best video stream, whose errors come out as VideoError.
+    """One open video file: one of its video tracks, whose errors come out as VideoError.
 
-    `threads` decode it; None: as many as its pictures are worth.
+    Args:
+        source: the file.
+        threads: that decode it; None: as many as its pictures are worth.
+        track: number of the video track, from 0 on; None: the longest that is no still picture.
+        max_pixels: of a picture; larger ones are refused before any memory is taken for them.
     """
 
-    def __init__(self, source: VideoSource, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        source: VideoSource,
+        threads: int | None = None,
+        *,
+        track: int | None = None,
+        max_pixels: int = MOST_PIXELS,
+    ) -> None:
+        self._source = source
         self._data = source.data if isinstance(source, VideoBytes) else None
         self.path = source.name if isinstance(source, VideoBytes) else os.fspath(source)
-        self._threads = threads
+        self._threads, self._track, self._max_pixels = threads, track, max_pixels
         self._shape: torch.Size | None = None
         self._scaler = Scaler()
         self._used_threads = 0
@@ -118,41 +87,44 @@ class VideoFile:
             raise self.error("there is no such file")
         if self._data is None and not os.path.isfile(self.path):
             raise self.error("it is not a file")
-        if self._size() == 0:
+        self._size = os.path.getsize(self.path) if self._data is None else len(self._data)
+        if self._size == 0:
             raise self.error("the file is empty")
         # With the protocol spelled out, a colon or '%d' in a name is no protocol or pattern, and no playlist can
         # make FFmpeg reach for the network; from memory, none can make it reach for files either.
         file: str | io.BytesIO = f"file:{self.path}"
         allowed = "file"
         if self._data is not None:
-            file, allowed = _NamedBytes(self._data, self.path), "none"
+            file, allowed = NamedBytes(self._data, self.path), "none"
         try:
             self._container = av.open(file, "r", options={"protocol_whitelist": allowed}, metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise self.error(reason_of(error)) from error
         try:
-            self._stream = self._pick_stream()
+            self._prepare()
         except BaseException:
             self.close()
             raise
 
-    def _pick_stream(self) -> VideoStream:
-        found = self._container.streams.best("video")
-        if not isinstance(found, VideoStream) or found.disposition & Disposition.attached_pic:
-            raise self.error("it has no video stream")
-        if found.codec_context is None:
-            raise self.error("there is no decoder for its video")
-        if found.codec_context.name in _TEXT_CODECS:
-            raise self.error("it is a text, not a video")
-        found.thread_type = "AUTO"
+    def _prepare(self) -> None:
+        try:
+            stream = self._stream = pick_track(self._container, self._track, self.path)
+        except NoTrack as error:
+            raise self.error(str(error)) from None
+        if stream.width * stream.height > self._max_pixels:
+            raise self.error(
+                f"its pictures of {stream.width}x{stream.height} pixels are too large: "
+                f"at most {self._max_pixels} pixels are read"
+            )
+        # Pictures may grow in the middle of a stream; then the decoder refuses them.
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        stream.thread_type = "AUTO"
         # Starting threads takes longer than decoding small frames.
-        worth = 1 if found.width * found.height <= SMALL_PICTURE else 0
-        self._used_threads = found.thread_count = worth if self._threads is None else self._threads
-        return found
-
-    def _size(self) -> int:
-        """Bytes of the file."""
-        return os.path.getsize(self.path) if self._data is None else len(self._data)
+        worth = 1 if stream.width * stream.height <= SMALL_PICTURE else 0
+        self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
+        self._pixel_aspect = pixel_aspect(stream)
+        self._turn: Orientation | None = None  # until a frame has been decoded
+        self._rotation = 0
 
     def reopen(self) -> None:
         """Go back to the beginning, which seeking does not reach in every format."""
@@ -163,42 +135,97 @@ class VideoFile:
         self._container.close()
 
     @property
-    def coded_size(self) -> tuple[int, int]:
-        """(height, width) that the file promises, before rotation; 0 where it does not say."""
-        return self._stream.height, self._stream.width
-
-    @property
     def broadcast(self) -> bool:
         """Whether this is a broadcast stream, which may have losses; decoders hide them."""
-        return str(self._container.format.name) == "mpegts"
+        return self._format == "mpegts"
+
+    @property
+    def joined(self) -> bool:
+        """Whether the container is one of which recordings are put together end to end, so that stamps may jump."""
+        return bool(int(self._container.format.flags) & _JOINED)
+
+    @property
+    def _format(self) -> str:
+        return str(self._container.format.name)
+
+    @cached_property
+    def _layout(self) -> FileLayout:
+        look = _LAYOUTS.get(self._format)
+        if look is None:
+            return FileLayout()
+        try:
+            with io.BytesIO(self._data) if self._data is not None else open(self.path, "rb") as file:
+                return look(file)
+        except OSError as error:
+            raise self.error(reason_of(error)) from error
 
     def frames(self) -> Iterator[VideoFrame]:
         """Decode from where the file stands to its end."""
+        decoded: deque[int | None] = deque()  # stamps of packets whose frames are to come
         try:
             for packet in self._container.demux(self._stream):
                 # Elsewhere than in a broadcast this is a file's cut-off end.
                 if packet.is_corrupt and not self.broadcast:
                     yield from self._stream.codec_context.decode(None)
                     raise self.error("it breaks off in the middle of a frame")
-                yield from packet.decode()
+                # To a decoder nothing means the end, which it is only where there is no stamp.
+                if not packet.size and packet.dts is not None:
+                    continue
+                if self._format == _UNSTAMPED and packet.size:
+                    decoded.append(packet.dts)
+                for frame in packet.decode():
+                    if decoded:
+                        frame.pts = decoded.popleft()
+                    self._notice_turn(frame)
+                    yield frame
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
-        entries = self._stream.index_entries
-        if len(entries) and entries[-1].pos + entries[-1].size > self._size():
+        if self._cut_short():
             raise self.error("it breaks off before its last frame")
 
-    def count_packets(self) -> int:
-        """Packets from where the file stands to its end, each of which holds a frame."""
+    def _notice_turn(self, frame: VideoFrame) -> None:
+        """Remembers how frames are turned: what is said at one holds until something else is said."""
+        # A frame whose side data were looked at lives until Python collects its garbage; a look at each takes memory.
+        if self._turn is None or frame.rotation != self._rotation:
+            self._turn = orientation(frame) or self._turn or UPRIGHT
+            self._rotation = frame.rotation
+
+    def _cut_short(self) -> bool:
+        """Whether frames that the file's index or layout says there are lie beyond its end."""
+        entries = self._stream.index_entries
+        return self._layout.cut_short or bool(len(entries) and entries[-1].pos + entries[-1].size > self._size)
+
+    def count(self) -> int:
+        """How many frames decode, from the beginning on; without decoding them where the container's word is good."""
+        clock = self.clock()
+        if clock is not None:
+            with self._another() as other:
+                stamps = [packet.pts for packet in islice(other._packets(), _EARLY)]
+            # What is shown before the first packet lacks its references.
+            if all(stamp is not None and stamp >= (stamps[0] or 0) for stamp in stamps):
+                return clock.frames
+        return sum(1 for _ in self.frames())
+
+    def _another(self) -> "VideoFile":
+        """The same file, opened once more."""
+        return VideoFile(self._source, self._threads, track=self._track, max_pixels=self._max_pixels)
+
+    def _packets(self) -> Iterator[Packet]:
+        """What holds frames, in the file's order, from where it stands to its end."""
         try:
-            return sum(1 for packet in self._container.demux(self._stream) if packet.size)
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    yield packet
         except (FFmpegError, OSError) as error:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
 
     def seek(self, stamp: int) -> Iterator[VideoFrame] | None:
         """Frames from a key frame at or before `stamp` on, or None where seeking does not lead to one."""
         try:
+            if self._turn is None:
+                next(self.frames(), None)  # its first frame may say how all are turned
             self._container.seek(stamp, stream=self._stream)
-        except (FFmpegError, OSError):
+        except (VideoError, FFmpegError, OSError):
             return None
         frames = self.frames()
         try:
@@ -210,13 +237,37 @@ class VideoFile:
             return None
         return chain([key], frames)
 
+    def keeps_time(self, until: int) -> bool:
+        """Whether all frames up to a stamp are shown at their own stamps, so that one may seek there.
+
+        Where the container's index does not say so, the packets before are read, but not decoded.
+        """
+        if self._format not in _LAYOUTS:
+            return False
+        if self.clock() is not None:
+            return True
+        stamps: list[int] = []
+        with self._another() as other:
+            for packet in other._packets():
+                if packet.pts is None or not (stamps or packet.is_keyframe):
+                    return False
+                stamps.append(packet.pts)
+                if packet.dts is not None and packet.dts > until:
+                    break
+        return len(set(stamps)) == len(stamps) and min(stamps, default=0) == stamps[0]
+
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
-        across, upside_down, mirrored = orientation(frame)
-        stored = (size[1], size[0]) if size is not None and across else size
-        picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
-        picture = picture.mT if across else picture
-        axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
+        how = shown(frame, self._turn or UPRIGHT, self._pixel_aspect)
+        stored = how.stored if size is None else (size[1], size[0]) if how.across else size
+        try:
+            picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
+        except (FFmpegError, OSError, ValueError) as error:
+            raise self.error(f"its colours cannot be converted: {reason_of(error)}") from error
+        if frame.format.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
+            picture = _WIDENED[picture.long()]  # FFmpeg takes every grey for full range
+        picture = picture.mT if how.across else picture
+        axes = [axis for axis, flipped in ((1, how.upside_down), (2, how.mirrored)) if flipped]
         picture = (picture.flip(axes) if axes else picture).contiguous()
         if self._shape is not None and self._shape != picture.shape:
             raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
@@ -225,68 +276,30 @@ class VideoFile:
 
     def clock(self) -> ConstantClock | None:
         """The constant rate, where the container's index lists all frames at one distance; else None."""
-        entries, first = self._stream.index_entries, self._stream.start_time
-        if first is None or len(entries) < 2 or len(entries) != self._stream.frames:
-            return None
-        listed = list(entries)
-        stamps = np.array([entry.timestamp for entry in listed])
-        steps = np.diff(stamps)
-        if steps[0] <= 0 or (steps != steps[0]).any() or any(entry.is_discard for entry in listed):
-            return None
-        return ConstantClock(first, int(steps[0]), len(listed))
+        whole = self._format == _INDEXED and not self._layout.fragmented and not self._cut_short()
+        return constant_clock(self._stream) if whole else None
+
+    def rate(self) -> float:
+        """The average rate, as far as the container says it or the first packets show it."""
+        stream = self._stream
+        claimed = header_rate(stream)
+        if stream.time_base is None or (self._format == _INDEXED and not self._layout.fragmented):
+            return claimed
+        with self._another() as other:
+            stamps = [packet.pts for packet in islice(other._packets(), stamps_to_measure())]
+        known = [stamp for stamp in stamps if stamp is not None]
+        return claimed if len(known) < len(stamps) else measured_rate(claimed, known, stream.time_base)
 
     def info(self, first: VideoFrame) -> VideoInfo:
-        """Describe the video; `first` is any frame of it."""
+        """Describe the video; `first` is the frame that was decoded last."""
         stream, seconds = self._stream, None
         if stream.duration is not None and stream.time_base is not None:
             seconds = float(stream.duration * stream.time_base)
         elif self._container.duration is not None:
             seconds = self._container.duration / av.time_base
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
-        across = orientation(first)[0]
-        size = (first.width, first.height) if across else (first.height, first.width)
-        codec = stream.codec_context.name
-        return VideoInfo(self.path, stream.frames or None, float(rate), size, seconds, codec)
-
-
-class _NamedBytes(io.BytesIO):
-    """Bytes as a file of which FFmpeg learns no more of the name than the suffix, by which it knows some formats."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self.name = f"video{PurePath(name).suffix}"
-
-
-def reason_of(error: Exception) -> str:
-    """Return what an error of FFmpeg or of the system says, without its number."""
-    return str(getattr(error, "strerror", None) or error).lower()
-
-
-def checked_fps(fps: float) -> float:
-    """Return a frame rate; ValueError if it is none."""
-    if not 0.01 <= fps <= 1000:
-        raise ValueError(f"fps: got {fps}; it may be 0.01 to 1000")
-    return float(fps)
+        how, codec = shown(first, self._turn or UPRIGHT, self._pixel_aspect), stream.codec_context.name
+        return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
 
 
 def _by(shape: torch.Size) -> str:
     return f"{shape[-1]}x{shape[-2]}"
-
-
-def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Whether showing a frame swaps its axes, and then mirrors it top to bottom and left to right.
-
-    The display matrix sends pixel (x, y) to (a x + c y, b x + d y), up to a shift (libavutil's display.h).
-    """
-    try:
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:
-        # PyAV does not list side data of a kind unknown to it, such as EXIF, but still tells the rotation.
-        turns = round(frame.rotation / 90) % 4
-        return turns % 2 == 1, turns in (1, 2), turns in (2, 3)
-    if matrix is None:
-        return False, False, False
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return True, b < 0, c < 0
-    return False, d < 0, a < 0

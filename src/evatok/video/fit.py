@@ -29,6 +29,7 @@ class Fit:
         size: (height, width) that the model sees.
         box: (top, left, height, width) in the source of the part that is used.
         inner: (top, left, height, width) in `size` of the picture; bars fill the rest.
+        pixel_aspect: width to height of a source pixel as it is shown, as two whole numbers; nearly always (1, 1).
 
     ValueError: a box that does not lie inside its picture, or an unknown mode.
     """
@@ -38,15 +39,18 @@ class Fit:
     size: Size
     box: Box
     inner: Box
+    pixel_aspect: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode: got {self.mode!r}; it may be one of {', '.join(get_args(Mode))}")
-        for name, length in (("source", 2), ("size", 2), ("box", 4), ("inner", 4)):
+        for name, length in (("source", 2), ("size", 2), ("box", 4), ("inner", 4), ("pixel_aspect", 2)):
             value = tuple(getattr(self, name))
             if len(value) != length or any(type(number) is not int for number in value):
                 raise ValueError(f"{name}: got {value}; it is {length} whole numbers")
             object.__setattr__(self, name, value)
+        if not all(0 < number < 2**31 for number in self.pixel_aspect):
+            raise ValueError(f"pixel_aspect: got {self.pixel_aspect}; both numbers are 1 to 2^31 - 1")
         for name, box, whole in (("box", self.box, self.source), ("inner", self.inner, self.size)):
             top, left, height, width = box
             if min(top, left) < 0 or min(height, width) < 1 or top + height > whole[0] or left + width > whole[1]:
@@ -96,19 +100,22 @@ class Fit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fit as JSON can hold it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return the fit as JSON can hold it; square pixels are not mentioned."""
+        entries = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if self.pixel_aspect == (1, 1):
+            del entries["pixel_aspect"]
+        return entries
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Make a fit from what `to_dict` gave; ValueError where it is something else."""
-        names = ("mode", "source", "size", "box", "inner")
-        if set(values) != set(names):
-            raise ValueError(f"fit: got the entries {sorted(values)}; they are {sorted(names)}")
-        for name in names[1:]:
-            if not isinstance(values[name], list | tuple):
-                raise ValueError(f"{name}: got {values[name]!r}; it is a list of whole numbers")
-        return cls(values["mode"], *(tuple(values[name]) for name in names[1:]))
+        needed = {"mode", "source", "size", "box", "inner"}
+        if not needed <= set(values) <= needed | {"pixel_aspect"}:
+            raise ValueError(f"fit: got the entries {sorted(values)!s:.200}; they are {sorted(needed)}")
+        for name, value in values.items():
+            if name != "mode" and not isinstance(value, list | tuple):
+                raise ValueError(f"{name}: got {value!r:.80}; it is a list of whole numbers")
+        return cls(values["mode"], **{name: tuple(value) for name, value in values.items() if name != "mode"})
 
     def _check_size(self, frames: Tensor, size: Size) -> None:
         if frames.ndim < 3 or tuple(frames.shape[-3:]) != (3, *size):

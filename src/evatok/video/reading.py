@@ -3,6 +3,8 @@
 import math
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -11,15 +13,10 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from evatok.video.file import (
-    StrPath,
-    VideoBytes,
-    VideoError,
-    VideoFile,
-    VideoInfo,
-    VideoSource,
-    checked_fps,
-)
+from evatok.video.file import MOST_PIXELS, VideoFile
+from evatok.video.rate import checked_fps, mean_rate
+from evatok.video.sources import StrPath, VideoBytes, VideoError, VideoInfo, VideoSource
+from evatok.video.times import ROUNDING, Timed, in_range, resampled, rounding, with_times
 from evatok.video.writing import write_video
 
 __all__ = [
@@ -33,14 +30,6 @@ __all__ = [
     "read_video",
     "write_video",
 ]
-
-# A picture as decoded, and when it is shown, in seconds.
-Timed = tuple[VideoFrame, float]
-
-# Matroska rounds time stamps to a millisecond, so two of them may be that much nearer or further apart.
-_ROUNDING = 1.0e-3
-# Seconds computed in floating point are equal if they differ by no more.
-_TIE = 1.0e-6
 
 
 @dataclass
@@ -57,17 +46,18 @@ class Video:
     @property
     def constant_rate(self) -> bool:
         """Whether frame i is shown at i / fps, within a container's rounding (1 ms, at most half a frame)."""
-        regular = torch.arange(len(self.times), dtype=torch.float64) / self.fps
-        allowed = min(1.1 * _ROUNDING, 0.5 / self.fps)
+        regular = torch.arange(len(self.times), dtype=torch.float64, device=self.times.device) / self.fps
+        allowed = min(1.1 * ROUNDING, 0.5 / self.fps)
         return bool(((self.times - regular).abs() <= allowed).all())
 
 
 class VideoReader:
     """The frames of a video file, decoded one by one: an iterator of (frame (3, H, W) uint8 RGB, seconds).
 
-    Rotation and mirroring in the metadata are applied. Times count from the first frame handed out, which has
-    time 0, and strictly increase: a frame whose stamp is missing, or not after its predecessor's, is taken to
-    follow it by 1 / fps.
+    Frames come as the decoder gives them, whatever number and order the container claims, and as they are shown:
+    rotation and mirroring in the metadata are applied, and pixels that are not square become square. Times count from
+    the first frame handed out, which has time 0, and strictly increase: a frame whose stamp is missing, or not after
+    its predecessor's, is taken to follow it by 1 / fps, and so is one at which recordings were put together.
 
     Args:
         path: the file; a picture (PNG, JPEG) reads as one frame.
@@ -77,6 +67,8 @@ class VideoReader:
             time, the earlier of two equally near. Without it every frame comes once, whatever the rate.
         size: (height, width) that each frame is resized to while it is decoded, area-averaged when it
             shrinks, else bicubic. The aspect ratio is the caller's business.
+        track: number of the video track, from 0 on; without it the longest that is no still picture.
+        max_pixels: of a picture; larger ones are refused.
 
     Memory does not grow with the video's length. A reader is used up by one pass. It closes its file at the
     end, on an error and on leaving a `with` block.
@@ -94,13 +86,15 @@ class VideoReader:
         *,
         start: float | None = None,
         end: float | None = None,
-        fps: float | None = None,
+        fps: float | Fraction | None = None,
         size: tuple[int, int] | None = None,
+        track: int | None = None,
+        max_pixels: int = MOST_PIXELS,
     ) -> None:
         self._start, self._end = _checked_range(start, end)
         self._fps = None if fps is None else checked_fps(fps)
         self._size = None if size is None else _checked_size(size)
-        self._file = VideoFile(path)
+        self._file = VideoFile(path, track=track, max_pixels=max_pixels)
         try:
             frames = self._file.frames()
             first = next(frames, None)
@@ -137,9 +131,10 @@ class VideoReader:
 
     def _read(self, first: VideoFrame, frames: Iterator[VideoFrame]) -> Generator[tuple[Tensor, float]]:
         try:
-            timed = self._in_range(self._timed(first, frames))
+            period = 1 / self.info.fps
+            timed = in_range(self._timed(first, frames), self._start, self._end, rounding(period))
             if self._fps is not None:
-                timed = _resampled(timed, self._fps, 1 / self.info.fps)
+                timed = resampled(timed, self._fps, period)
             picture, shown = torch.empty(0), None
             for frame, time in timed:
                 if frame is shown:
@@ -154,49 +149,47 @@ class VideoReader:
 
     def _timed(self, first: VideoFrame, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
         """Frames with seconds since the file's first, from a key frame at or before the range's start on."""
-        period = 1 / self.info.fps
+        file, period = self._file, 1 / self.info.fps
+        mended = partial(with_times, period=period, name=file.path, joined=file.joined)
         if self._start > period and first.pts is not None and first.time_base is not None:
-            found = self._file.seek(first.pts + math.floor(self._start / first.time_base))
-            if found is not None:
-                return _with_times(found, period, float(first.pts * first.time_base))
-            self._file.reopen()
-            frames = self._file.frames()
-            return _with_times(frames, period)
-        return _with_times(chain([first], frames), period)
-
-    def _in_range(self, timed: Iterable[Timed]) -> Iterator[Timed]:
-        origin: float | None = None
-        for frame, time in timed:
-            if time < self._start - _ROUNDING:
-                continue
-            if time >= self._end - _ROUNDING:
-                return
-            origin = time if origin is None else origin
-            yield frame, time - origin
+            stamp = first.pts + math.floor(self._start / first.time_base)
+            if file.keeps_time(stamp):
+                found = file.seek(stamp)
+                if found is not None:
+                    return mended(found, origin=float(first.pts * first.time_base))
+                file.reopen()
+                return mended(file.frames())
+        return mended(chain([first], frames))
 
 
-def probe(path: StrPath) -> VideoInfo:
+def probe(path: StrPath, *, track: int | None = None) -> VideoInfo:
     """Describe a video file; its first frame is decoded, so a file that passes does hold a picture.
 
     Raises VideoError for a file that is missing, unreadable or without video.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, track=track) as reader:
         return reader.info
 
 
 def read_video(
-    path: StrPath, *, start: float | None = None, end: float | None = None, fps: float | None = None
+    path: StrPath,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    fps: float | Fraction | None = None,
+    track: int | None = None,
+    max_pixels: int = MOST_PIXELS,
 ) -> Video:
     """Read a video, or its part from `start` to `end` seconds, into memory.
 
     Arguments and errors are those of VideoReader.
     """
-    with VideoReader(path, start=start, end=end, fps=fps) as reader:
+    with VideoReader(path, start=start, end=end, fps=fps, track=track, max_pixels=max_pixels) as reader:
         frames, seconds = zip(*reader, strict=True)
-        rate = reader.info.fps if fps is None else fps
-    video = Video(torch.stack(frames), torch.tensor(seconds, dtype=torch.float64), rate)
+        rate = reader.info.fps if fps is None else float(fps)
+    video = Video(torch.stack(frames), torch.tensor(seconds, dtype=torch.float64, device="cpu"), rate)
     if not video.constant_rate:
-        video.fps = (len(frames) - 1) / seconds[-1]
+        video.fps = mean_rate(len(frames), seconds[-1])
     return video
 
 
@@ -242,41 +235,10 @@ def _checked_range(start: float | None, end: float | None) -> tuple[float, float
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = size
+    height, width = (int(side) for side in size)
     if height < 1 or width < 1:
         raise ValueError(f"size: got {size}; height and width are at least 1")
-    return int(height), int(width)
-
-
-def _with_times(frames: Iterable[VideoFrame], period: float, origin: float | None = None) -> Iterator[Timed]:
-    """Frames with seconds since `origin` (the first frame's stamp), strictly increasing."""
-    last: float | None = None
-    for frame in frames:
-        stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-        if origin is None:
-            origin = 0.0 if stamp is None else stamp
-        time = None if stamp is None else stamp - origin
-        if last is None:
-            time = time or 0.0
-        elif time is None or time <= last:
-            time = last + period
-        last = time
-        yield frame, time
-
-
-def _resampled(timed: Iterable[Timed], fps: float, period: float) -> Iterator[Timed]:
-    """The frame nearest to each slot j / fps; the last frame is shown for one `period`."""
-    slot = 0
-    before: Timed | None = None
-    for now in timed:
-        while before is not None and slot / fps <= (before[1] + now[1]) / 2 + _TIE:
-            yield before[0], slot / fps
-            slot += 1
-        before = now
-    # A slot that begins with the video's end, give or take a rounding, shows nothing.
-    while before is not None and (slot == 0 or slot / fps < before[1] + period - _TIE):
-        yield before[0], slot / fps
-        slot += 1
+    return height, width
 
 
 def _take(

@@ -9,6 +9,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
+# Without these, white of 10 bits and of resized pictures with halved chroma comes out two levels darker.
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
 
 class Scaler:
     """Resizes pictures: area-averaged where they shrink, else bicubic. One for many pictures, and for one thread."""
@@ -19,10 +22,12 @@ class Scaler:
 
     def frame(self, frame: VideoFrame, size: tuple[int, int] | None, format: str, **more: int) -> VideoFrame:
         """A frame in a pixel format, and in another size (height, width) if one is given; `more` as PyAV takes it."""
-        if size is None:
+        own = (frame.height, frame.width)
+        size = size or own
+        if size == own and max(part.bits for part in frame.format.components) <= 8:
             return self._reformatter.reformat(frame, format=format, **more)
-        shrinks = size[0] * size[1] < frame.height * frame.width
-        how = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+        shrinks = size[0] * size[1] < own[0] * own[1]
+        how = (Interpolation.AREA if shrinks else Interpolation.BICUBIC) | _EXACT
         return self._reformatter.reformat(frame, size[1], size[0], format, interpolation=how, **more)
 
     def picture(self, picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     (root / "half.mp4").write_bytes(whole[: len(whole) // 2])
     (root / "empty.mp4").touch()
     (root / "text.avi").write_text("these are no pictures\n" * 50)
-    (root / "folder.mp4").mkdir()
+    os.mkfifo(root / "pipe.mp4")
     (root / "nowhere.mp4").symlink_to(root / "gone.mp4")
     return root
 
@@ -76,7 +77,7 @@ def test_a_scan_finds_what_is_there(folder: Path, tmp_path: Path) -> None:
         "half.mp4": rows["half.mp4"].reason,
         "empty.mp4": "the file is empty",
         "text.avi": "invalid data found when processing input",
-        "folder.mp4": "it is not a file",
+        "pipe.mp4": "it is not a file",
         "nowhere.mp4": "there is no such file",
     }
     assert str(folder) not in str(rows["half.mp4"].reason) and "breaks off" in str(rows["half.mp4"].reason)
@@ -134,10 +135,11 @@ def test_a_journal_of_another_folder_is_not_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ) -> None:
     interrupted(folder, tmp_path / "m.parquet", monkeypatch, after=4)
+    (folder / "pipe.mp4").unlink()  # which cannot be copied
     shutil.copytree(folder, tmp_path / "other", symlinks=True)
     decoded.clear()
     scan_to(tmp_path / "other", tmp_path / "m.parquet", ScanConfig(processes=1))
-    assert len(decoded) == 9
+    assert len(decoded) == 8
 
 
 def test_a_scan_that_is_killed_leaves_a_journal_and_no_process(folder: Path, tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_a_folder_takes_its_manifest_as_an_index(
     scanned: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, manifest = scanned
-    monkeypatch.setattr("evatok.data.folders.probe", lambda path: pytest.fail("it was scanned"))
+    monkeypatch.setattr("evatok.data.folders.look_at", lambda path: pytest.fail("it was scanned"))
     config = FolderConfig(str(folder), index=str(tmp_path / "m.parquet"), max_bad=0.7)
     source = FolderSource(config)
     entries = [source.describe(index) for index in range(len(source))]
@@ -234,3 +236,21 @@ def test_a_file_that_is_not_the_scanned_one_any_more_is_refused(scanned: tuple[P
     (folder / "copy.mp4").unlink()
     with pytest.raises(VideoError, match="has 0 bytes"):
         source.read(2, 0, 4, 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_what_cannot_be_written_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"^cannot write /dev/null/\.m\.parquet\.journal, the scan's journal: File exists$"
+    with pytest.raises(OSError, match=said):
+        scan_to(folder, Path("/dev/null/m.parquet"))
+    real: Any = Path.open
+    target = tmp_path / "m.parquet"
+
+    def full(path: Path, *how: str, **more: str) -> object:
+        return real(Path("/dev/full") if path == journal_beside(target) else path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(OSError, match=r"^cannot write .*\.m\.parquet\.journal, the scan's journal: No space left"):
+            scan_to(folder, target, ScanConfig(processes=1))
+    assert not target.exists()

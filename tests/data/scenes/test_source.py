@@ -109,10 +109,14 @@ def test_still_views_of_pictures_are_still(pictures: Path, monkeypatch: pytest.M
     assert 0.05 < np.mean(still) < 0.5
 
 
+def files_shown(source: ScenesSource, index: int) -> list[str]:
+    return [name for name in source.identities(index) if name.startswith("file:")]
+
+
 def test_cuts_cut(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, CUT=1, ELSEWHERE=1)
     source = ScenesSource(ScenesConfig(str(pictures), paths=20))
-    shown = [source.identities(index) for index in range(len(source))]
+    shown = [files_shown(source, index) for index in range(len(source))]
     assert all(names[0].endswith("deep/grey.jpg") for names in shown[:20])
     both = [index for index in range(20) if len(shown[index]) == 2]
     assert len(both) > 5
@@ -126,7 +130,7 @@ def test_cuts_cut(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_cuts_a_path_shows_one_file(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, CUT=0)
     source = ScenesSource(ScenesConfig(str(pictures), paths=20))
-    assert {len(source.identities(index)) for index in range(len(source))} == {1}
+    assert {len(files_shown(source, index)) for index in range(len(source))} == {1}
 
 
 def test_cutouts_appear_and_move(tmp_path: Path, cutouts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +244,10 @@ def test_configs_are_known_by_their_entries() -> None:
     assert source_config(entries) == ScenesConfig("a", paths=3, max_bad=0.1, weight=2.0)
     with pytest.raises(ValueError, match="paths must be at least 1, not 0"):
         ScenesConfig("a", paths=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_pictures_of_16_bits(tmp_path: Path, suffix: str) -> None:
+    levels = np.array([[0, 257, 32896, 65535]], np.uint16).repeat(4, 0)
+    Image.fromarray(levels).save(tmp_path / f"a{suffix}")
+    assert read_picture(tmp_path / f"a{suffix}", 4)[1, 0].tolist() == [0, 1, 128, 255]

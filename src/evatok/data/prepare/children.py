@@ -87,7 +87,7 @@ def in_children(
         processes: number of children at a time.
 
     Raises:
-        ChildProcessError: a child died before its first task.
+        ChildProcessError: a child cannot be started, or died before its first task.
     """
     todo = deque(range(len(tasks)))
     children: dict[Connection, _Child] = {}
@@ -132,7 +132,10 @@ class _Child:
             _CONTEXT.set_forkserver_preload([__name__, function.__module__])
         self.connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, function, memory), daemon=True)
-        self._process.start()
+        try:
+            self._process.start()
+        except OSError as error:
+            raise ChildProcessError(f"a child process cannot be started: {error.strerror or error}") from error
         theirs.close()
         self._started = False
         self._seconds = 0.0

@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from evatok.data.manifest import ManifestRow
+from evatok.data.storage import StorageError
 from evatok.utils.files import write_text
 
 VERSION = 1
@@ -15,7 +18,7 @@ class Journal:
     """Rows of a manifest that is not written yet: JSON lines, appended to as videos are done.
 
     A row counts only as long as its file has the size and the time of its last change that it had. A last line
-    that was torn is dropped, and so is a journal of another folder or version.
+    that was torn is dropped, and so is a journal of another folder or version. StorageError if it cannot be written.
     """
 
     def __init__(self, path: Path, folder: str) -> None:
@@ -29,9 +32,10 @@ class Journal:
         for entry in whole[1:]:
             row = ManifestRow(**entry["row"])
             self._known[row.path] = entry["mtime"], row
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, "".join(map(_line, whole)))
-        self._file = path.open("a", encoding="utf-8")
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, "".join(map(_line, whole)))
+            self._file = path.open("a", encoding="utf-8")
 
     def find(self, path: str, size: int, mtime: int) -> ManifestRow | None:
         """The row of a file that has not changed since."""
@@ -40,17 +44,21 @@ class Journal:
 
     def add(self, row: ManifestRow, mtime: int) -> None:
         """Note a row, and the time of its file's last change in nanoseconds."""
-        self._file.write(_line({"mtime": mtime, "row": vars(row)}))
-        self._file.flush()
+        with self._writing():
+            self._file.write(_line({"mtime": mtime, "row": vars(row)}))
+            self._file.flush()
 
     def close(self) -> None:
         """Leave the journal for later."""
-        self._file.close()
+        with self._writing():
+            self._file.close()
 
-    def remove(self) -> None:
-        """Delete the journal: what it held is in a manifest."""
-        self._file.close()
-        self._path.unlink()
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}, the scan's journal: {error.strerror}") from error
 
 
 def journal_beside(path: str | os.PathLike[str]) -> Path:

@@ -17,11 +17,9 @@ from evatok.data.listing import Listed, videos_of
 from evatok.data.manifest import Manifest, ManifestRow, misnamed, write_manifest
 from evatok.data.prepare.children import Failure, Limits, in_children
 from evatok.data.prepare.journal import Journal, journal_beside
-from evatok.video.file import VideoError, VideoFile, VideoInfo, VideoSource, orientation
-
-# Of a picture. 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet in
-# training.
-MOST_PIXELS = 2**26
+from evatok.video.file import VideoFile
+from evatok.video.shown import orientation
+from evatok.video.sources import VideoError, VideoInfo, VideoSource
 
 
 @dataclass(frozen=True)
@@ -72,19 +70,14 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
 
 
 def decode_whole(source: VideoSource) -> VideoInfo:
-    """Decode a video to its end and count its frames. VideoError where one cannot be had, as `read_clip` would find.
-
-    Pictures of more than `MOST_PIXELS` count as such: they are hardly ever meant.
-    """
+    """Decode a video to its end and count its frames. VideoError where one cannot be had, as `read_clip` would find."""
     with VideoFile(source, threads=1) as file:
-        _check_size(file, *file.coded_size)
         count, damaged, first = 0, 0, None
         kinds: set[object] = set()
         for frame in file.frames():
             first = first or frame
             # Converting one frame of a kind shows that all can be.
             if (kind := _kind(frame)) not in kinds:
-                _check_size(file, frame.height, frame.width)
                 file.picture(frame, None)
                 kinds.add(kind)
             count += 1
@@ -99,13 +92,8 @@ def decode_whole(source: VideoSource) -> VideoInfo:
         return replace(file.info(first), frames=count)
 
 
-def _check_size(file: VideoFile, height: int, width: int) -> None:
-    if height * width > MOST_PIXELS:
-        raise file.error(f"its pictures of {width}x{height} pixels are too large")
-
-
 def _kind(frame: VideoFrame) -> object:
-    return frame.format.name, frame.width, frame.height, orientation(frame)
+    return frame.format.name, frame.colorspace, frame.color_range, frame.width, frame.height, orientation(frame)
 
 
 @dataclass(frozen=True)
@@ -188,6 +176,8 @@ def _look_at(path: str) -> tuple[str | None, VideoInfo | str]:
 
 def _sha256(path: str) -> str | None:
     """Digest of a file; None if it cannot be read."""
+    if not os.path.isfile(path):  # a pipe would never end
+        return None
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,8 +27,8 @@ from evatok.data.manifest import (
 )
 from evatok.data.prepare.scanning import ScanConfig, scan
 from evatok.data.storage import Place
-from evatok.utils.packages import cache_folder
-from evatok.video.file import VideoError
+from evatok.utils.packages import made_in_cache
+from evatok.video.sources import VideoError
 
 SHARD_SIZE = 2**30
 BLOCK = tarfile.BLOCKSIZE  # of a tar file, to which everything in it is padded
@@ -148,7 +148,7 @@ def write_shards(plan: ShardPlan) -> None:
 def _journal_of(source: Path) -> Path:
     """Where a scan is remembered that belongs to no manifest."""
     digest = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()
-    return cache_folder() / "scans" / f"{digest[:16]}.journal"
+    return made_in_cache("scans") / f"{digest[:16]}.journal"
 
 
 def _placed(good: Manifest, shard_size: int) -> tuple[Manifest, tuple[Shard, ...]]:

@@ -93,7 +93,7 @@ class Grounds:
             order = (wanted - first) // step
             return clip if np.array_equal(order, np.arange(count)) else clip[order]
         except VideoError as error:
-            self.bad.add(ground.key, str(error))
+            self.bad.add(ground.key, error.reason)
             raise
 
     def _look_at_all(self) -> list[Ground | SkippedVideo]:

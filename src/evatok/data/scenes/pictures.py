@@ -29,7 +29,7 @@ def read_picture(path: Path, short: int) -> Tensor:
     def decode() -> Image.Image:
         with Image.open(path) as file:
             file.draft("RGB", (short * file.width // min(file.size), short * file.height // min(file.size)))
-            image = ImageOps.exif_transpose(file).convert("RGB")
+            image = _eight_bits(ImageOps.exif_transpose(file)).convert("RGB")
         height, width = shrunk((image.height, image.width), short)
         return image.resize((width, height), Image.Resampling.LANCZOS)
 
@@ -45,7 +45,7 @@ def read_cutout(path: Path) -> Tensor:
 
     def decode() -> Image.Image:
         with Image.open(path) as file:
-            return file.convert("RGBA")
+            return _eight_bits(ImageOps.exif_transpose(file)).convert("RGBA")
 
     image = _decoded(path, decode)
     alpha = image.getchannel("A")
@@ -58,6 +58,13 @@ def read_cutout(path: Path) -> Tensor:
     size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
     # "RGBa" is multiplied by alpha: colours of transparent pixels would otherwise come out at the edges.
     return _pixels(image.convert("RGBa").resize(size, Image.Resampling.BOX))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as one of 8: Pillow would cut it off at 255."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _decoded(path: Path, decode: Callable[[], Image.Image]) -> Image.Image:

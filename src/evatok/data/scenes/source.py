@@ -6,8 +6,9 @@ may move over it. Only frames that are asked for are rendered.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
-from evatok.data.folders import file_identity
+from evatok.data.folders import file_identities
 from evatok.data.listing import files_of
 from evatok.data.quarantine import Quarantine, SkippedVideo, check_tolerance
 from evatok.data.recent import Recent
@@ -94,7 +95,7 @@ class ScenesSource(ClipSource):
         self.classes = _names([ground.key for ground in self._grounds])
         # Short, as generators take their time with long seeds.
         self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds]
-        self._identities = [file_identity(self._grounds.path(number)) for number in range(len(self._grounds))]
+        self._identities = [file_identities(self._grounds.path(number)) for number in range(len(self._grounds))]
         self._cutouts: list[Path] = []
         self._bad = [self._grounds.bad]
         if config.cutouts is not None:
@@ -112,6 +113,11 @@ class ScenesSource(ClipSource):
         """Why files could not be read later, by their paths in their folders."""
         return {key: reason for bad in self._bad for key, reason in bad.failed.items()}
 
+    @property
+    def quarantines(self) -> Sequence[Quarantine]:
+        """That of the files, and that of the cut-outs if there are any."""
+        return self._bad
+
     def __len__(self) -> int:
         return len(self._grounds) * self._number
 
@@ -122,7 +128,8 @@ class ScenesSource(ClipSource):
 
     def identities(self, index: int) -> tuple[str, ...]:
         """The files that are looked at: all paths over one show the same."""
-        return tuple(dict.fromkeys(self._identities[shot.ground] for shot in self._shots(index)))
+        shown = (self._identities[shot.ground] for shot in self._shots(index))
+        return tuple(dict.fromkeys(chain.from_iterable(shown)))
 
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of path `index`: uint8 (count, 3, 144, 144).
@@ -183,7 +190,7 @@ class ScenesSource(ClipSource):
         try:
             return self._cutout_pixels[path]
         except VideoError as error:
-            self._bad[-1].add(path.name, str(error))
+            self._bad[-1].add(path.name, error.reason)
             raise
 
 
