@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
-from evatok.cli.config_text import MOST_BYTES, limit_yaml
+from evatok.cli.config_text import MOST_BYTES, guard_parsing
 from evatok.utils.texts import shortened
 
 ConfigT = TypeVar("ConfigT")
@@ -44,7 +44,7 @@ def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> t
     """
     from evatok.data.sources import SourceConfig
 
-    limit_yaml()
+    guard_parsing()
     register_type(SourceConfig, asdict, _source, (ValueError, TypeError, ArgumentError), isinstance)
     parser.add_argument("--config", action=ConfigFile, help="YAML file with any of the values below; may be repeated.")
     parser.add_class_arguments(kind, None)
