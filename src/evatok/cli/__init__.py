@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from evatok import __version__
 from evatok.cli import codec, data, reports, training
-from evatok.cli.arguments import Parse, WrongUse
+from evatok.cli.arguments import Parse, WrongUse, in_a_sentence
 from evatok.training.stopping import Stopped
 from evatok.utils.packages import PackageError
 from evatok.utils.texts import shortened
@@ -76,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # --help, --version and --print_config
         return int(done.code or 0)
     except (ArgumentError, WrongUse) as error:
-        said = shortened(" ".join(str(error).split()))
-        return _complain(f"{said} (see {parser.prog} --help)", WRONG_USE)
+        return _complain(f"{in_a_sentence(error)} (see {parser.prog} --help)", WRONG_USE)
     except ModuleNotFoundError as error:
         if not name or not COMMANDS[name].extra:
             raise
@@ -129,5 +128,5 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"evatok: {shortened(sentence)}", file=sys.stderr)
+    print(f"evatok: {shortened(sentence, 1000)}", file=sys.stderr)
     return code

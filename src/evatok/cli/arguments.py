@@ -1,6 +1,7 @@
 """What commands share: a config's arguments, and the extra that a command needs."""
 
 import os
+import re
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -20,6 +21,13 @@ Parse = Callable[[], Namespace]
 
 class WrongUse(ValueError):
     """Arguments that parse and still make no sense."""
+
+
+def in_a_sentence(error: Exception) -> str:
+    """What a parser complains about, on one line, without the types that it tried and their modules."""
+    said = " ".join(str(error).split())
+    said = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", said)
+    return shortened(re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", said))
 
 
 class ConfigFile(ActionConfigFile):
