@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 from argparse import ArgumentError
 
-from evatok.cli.arguments import WrongUse
+from evatok.cli.arguments import WrongUse, in_a_sentence
 from evatok.cli.process import BY_SIGNAL, NOBODY_READS, nobody_reads
 from evatok.training.stopping import Stopped
 from evatok.utils.files import WriteError, reason
@@ -32,7 +32,7 @@ def told(error: BaseException, name: str, extra: str = "") -> tuple[str, int]:
         case BrokenPipeError() if nobody_reads():
             return "", NOBODY_READS
         case ArgumentError() | WrongUse():
-            return f"{' '.join(str(error).split())} (see {f'evatok {name}'.strip()} --help)", WRONG_USE
+            return f"{in_a_sentence(error)} (see {f'evatok {name}'.strip()} --help)", WRONG_USE
         case ModuleNotFoundError() if extra:
             return f"{name} needs {error.name}: pip install 'evatok[{extra}]'", FAILED
         case Stopped():

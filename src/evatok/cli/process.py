@@ -85,4 +85,4 @@ def flushed(code: int) -> int:
 def complain(sentence: str) -> None:
     """Prints what went wrong, if anybody reads it."""
     with suppress(OSError):
-        print(f"evatok: {shortened(sentence)}", file=sys.stderr)
+        print(f"evatok: {shortened(sentence, 1000)}", file=sys.stderr)
