@@ -28,18 +28,18 @@ from benchmarks import (
     tokenizer_speed,
     training_speed,
 )
+from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
 from evatok.data.manifest import read_manifest
 from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig
-from evatok.evaluation.strategies import SWEEP
+from evatok.evaluation.routing import Prediction
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
-from evatok.search.beam import beam_search
 from evatok.search.table import SearchTable
 from evatok.search.walk import search_clips
 from evatok.stages.router import RouterTrainingConfig
@@ -325,23 +325,17 @@ def searched(clips: int) -> SearchTable:
     return SearchTable(space, tuple(range(clips)), keys, lpips.square(), lpips, torch.zeros(clips, 3), about)
 
 
-def test_wider_beams_lose_less_and_one_that_holds_everything_nothing() -> None:
-    table = searched(40)
-    rows = beam_width.measure(table, [1, 2, 9], [SWEEP[4]])
-    assert [row["blocks measured a clip"] for row in rows] == [9, 15, 39]
-    lost = [100 - row["percentile"] for row in rows]
-    assert lost[0] > lost[1] > lost[2] == pytest.approx(0, abs=1e-9) and rows[2]["clips at the optimum"] == "100.0%"
-
-
-def test_beam_picks_are_those_of_the_beam_search(mini: VideoTokenizer) -> None:
-    video, lpips = torch.randint(0, 256, (3, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
-    values = search_clips(mini, video, lpips)
-    keys, places = ("a", "b", "c"), (0, 1, 2)
-    table = SearchTable(mini.config.space, places, keys, values.mse, values.lpips, torch.zeros(3, 4), {})
-    for width in (1, 2):
-        found = beam_search(mini, video, lpips, 1e-4, width)
-        picks = mini.config.space.lengths[beam_width.beam_picks(table, 1e-4, width)]
-        assert torch.equal(picks, found.lengths[:, 0])
+def test_wider_beams_save_more_and_one_that_holds_everything_what_the_search_saves() -> None:
+    truth = searched(40)
+    reward = ProxyReward.fit(truth.clip_lpips, truth.space.costs)
+    values = truth.lpips.mean(0).expand(40, -1)
+    mean = Prediction("mean", truth.clip_lpips.mean(0).expand(40, -1))
+    *rows, whole = beam_width.measure(
+        truth, reward, mean, {"mean": values, "none": None}, [(1, 1), (1, None), (9, None)], 10
+    )
+    assert [row["blocks a clip"] for row in rows] == [3, 9, 3 + 9 + 19, 9, 3 + 9 + 27]
+    assert rows[0]["saved %"] < rows[1]["saved %"] < whole["saved %"]
+    assert rows[-1]["saved %"] == pytest.approx(whole["saved %"])
 
 
 def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:

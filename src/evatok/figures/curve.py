@@ -11,7 +11,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from evatok.figures.tokens import DOTS_PER_INCH, INK, QUIET
 
-_COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d")
+_COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d", "#495057", "#f783ac")
 _STYLES = ("o-", ".:", ".--", ".-.")
 _GREY, _GREY_STYLE = "#868e96", "s--"
 
