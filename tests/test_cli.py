@@ -1,10 +1,12 @@
 """The command line's own matters: help, versions, configs, and what it says about wrong arguments."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 import torch
 import yaml
@@ -45,6 +47,7 @@ def test_overview_names_every_command_and_loads_nothing_heavy() -> None:
         "pyarrow",
         "scipy",
         "tensorboard",
+        "torch",
         "evatok.codec",
         "evatok.data",
         "evatok.stages",
@@ -262,3 +265,40 @@ def test_data_commands_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureF
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and said in err
     assert [path.name for path in tmp_path.iterdir()] == ["nothing"]
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "notes.txt", "shards.parquet", "table.parquet", "link", "pipe", "x.mp4/"])
+def test_a_scan_replaces_nothing_but_a_scan(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evatok.data.manifest import Manifest, write_manifest
+
+    monkeypatch.chdir(tmp_path)
+    for file in ("in.mp4", "notes.txt", "x.mp4"):
+        Path(file).write_text("the user's")
+    os.symlink("in.mp4", "link")
+    os.mkfifo("pipe")
+    write_manifest(Manifest.of([]), "shards.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), "table.parquet")
+    before = {path.name: path.lstat()[:2] for path in Path().iterdir()}
+    assert main(["data", "scan", "in.mp4", "-o", name]) == cli.FAILED
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and f"cannot write {Path(name)}: it " in err
+    assert {path.name: path.lstat()[:2] for path in Path().iterdir()} == before
+
+
+def test_a_scan_replaces_a_scan_and_goes_into_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evatok.data.manifest import read_manifest
+
+    monkeypatch.chdir(tmp_path)
+    for file in ("in.mp4", "other.mp4", "empty.parquet"):
+        Path(file).touch()
+    os.symlink("empty.parquet", "link.parquet")
+    for name, made in (("new/er/", "new/er/in.parquet"), ("new", "new/in.parquet"), ("link.parquet", "empty.parquet")):
+        for source in ("other.mp4", "in.mp4"):
+            assert main(["data", "scan", source, "-o", name if source == "in.mp4" else made]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "  in.mp4: the file is empty"
+        assert [row.path for row in read_manifest(made)] == ["in.mp4"]
+    assert Path("link.parquet").is_symlink()

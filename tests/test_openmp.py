@@ -16,7 +16,7 @@ class Watch(importlib.abc.MetaPathFinder):
             sys.exit()
 
 sys.meta_path.insert(0, Watch())
-import evatok
+from evatok import VideoTokenizer
 """
 
 

@@ -93,5 +93,19 @@ def test_wheel_holds_every_file_of_the_package() -> None:
 
 
 def test_scripts_are_declared() -> None:
-    (script,) = (e for e in importlib.metadata.entry_points(group="console_scripts") if e.name == "evatok")
-    assert script.value == "evatok.cli:main"
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"evatok": "evatok.__main__:main"}
+    assert callable(importlib.metadata.EntryPoint("evatok", scripts["evatok"], "console_scripts").load())
+
+
+def test_public_names_are_there_and_load_when_they_are_asked_for() -> None:
+    code = """
+import sys, evatok
+before = "torch" in sys.modules
+from evatok import *
+from evatok import Tokens as imported
+assert Tokens is imported is evatok.Tokens and "VideoTokenizer" in dir(evatok)
+print(before, "torch" in sys.modules, hasattr(evatok, "nonsense"), len(evatok.__all__) > 20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "False", "True"]

@@ -1,48 +1,27 @@
-"""evatok: adaptive-length video tokenizer. What is imported here is the public interface; all else may change."""
+"""evatok: adaptive-length video tokenizer. What `evatok._public` lists is the public interface; all else may change.
+
+It is imported when a name of it is first asked for. torch takes a second, for which the command line need not wait
+before it can tell how it is used, or be interrupted.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from evatok import _openmp  # noqa: F401  # before torch
-from evatok.assignment import AssignmentError, AssignmentSpace
-from evatok.nn.packed import Layout
-from evatok.nn.transformer import TransformerConfig
-from evatok.router.config import ROUTER_PRESETS, RouterConfig
-from evatok.router.model import Router
-from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
-from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
-from evatok.tokens.tokens import TokenFileError, TokenFormat, Tokens, VideoRecord
-from evatok.utils.saving import CheckpointError
-from evatok.video.fit import Fit, plan_fit
-from evatok.video.reading import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "PRESETS",
-    "ROUTER_PRESETS",
-    "AssignmentError",
-    "AssignmentSpace",
-    "CheckpointError",
-    "FSQConfig",
-    "Fit",
-    "Layout",
-    "QuantizerConfig",
-    "Router",
-    "RouterConfig",
-    "SketchConfig",
-    "TokenFileError",
-    "TokenFormat",
-    "TokenMismatch",
-    "TokenizerConfig",
-    "Tokens",
-    "TransformerConfig",
-    "Video",
-    "VideoError",
-    "VideoInfo",
-    "VideoReader",
-    "VideoRecord",
-    "VideoTokenizer",
-    "__version__",
-    "plan_fit",
-    "probe",
-    "read_video",
-    "write_video",
-]
+if TYPE_CHECKING:
+    from evatok._public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> object:
+        public = import_module("evatok._public")
+        if name == "__all__":
+            return public.__all__
+        if name not in public.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(public, name)
+
+    def __dir__() -> list[str]:
+        return [*globals(), *import_module("evatok._public").__all__]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ Assignment = tuple[int, ...]
 
 class AssignmentError(ValueError):
     """An assignment, level or prefix that the space does not have."""
+
+
+# What models are made for at most, so that a config's numbers cannot ask for more than any machine has.
+MOST_LEVELS, MOST_BLOCKS, MOST_TOKENS, MOST_ASSIGNMENTS = 256, 256, 2**16, 2**20
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,20 @@ class AssignmentSpace:
             raise AssignmentError(f"levels must be strictly increasing positive integers, got {self.levels}")
         if self.blocks < 1:
             raise AssignmentError(f"blocks must be at least 1, got {self.blocks}")
+
+    @classmethod
+    def of_model(cls, levels: Sequence[int], blocks: int) -> Self:
+        """Those that a model of these levels and blocks chooses from; AssignmentError for more than can be listed."""
+        if len(levels) > MOST_LEVELS or blocks > MOST_BLOCKS:
+            came = f"{len(levels)} levels and {blocks!s:.80} blocks"
+            raise AssignmentError(f"a model has at most {MOST_LEVELS} levels and {MOST_BLOCKS} blocks, got {came}")
+        space = cls(tuple(levels), blocks)
+        if space.levels[-1] > MOST_TOKENS or len(levels) ** blocks > MOST_ASSIGNMENTS:
+            raise AssignmentError(
+                f"levels are at most {MOST_TOKENS} and make at most {MOST_ASSIGNMENTS} assignments of all blocks, got "
+                f"{len(levels)} to {space.levels[-1]!s:.80} for {blocks} blocks"
+            )
+        return space
 
     def __len__(self) -> int:
         return len(self.levels) ** self.blocks

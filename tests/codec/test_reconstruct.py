@@ -1,4 +1,4 @@
-"""Comparison of a video with its reconstruction, and files that appear together."""
+"""Comparison of a video with its reconstruction."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from evatok.codec.reconstruct import (
     Scored,
     block_edges,
     evenly,
-    filled_together,
     measured,
     reconstruct_file,
     scores_table,
@@ -128,21 +127,3 @@ def test_evenly() -> None:
     assert evenly(12, 3) == [2, 6, 10]
     assert evenly(2, 6) == [0, 1]
     assert evenly(1, 6) == [0]
-
-
-def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
-    new = tmp_path / "a" / "b"
-    with pytest.raises(RuntimeError), filled_together(new) as part:
-        (part / "one").touch()
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-    new.mkdir(parents=True)
-    (new / "kept").touch()
-    with pytest.raises(RuntimeError), filled_together(new) as part:
-        (part / "one").touch()
-        raise RuntimeError
-    assert [path.name for path in new.iterdir()] == ["kept"]
-    with filled_together(new) as part:
-        (part / "one").touch()
-        assert not (new / "one").exists()
-    assert sorted(path.name for path in new.iterdir()) == ["kept", "one"]

@@ -18,6 +18,7 @@ from evatok.data.quarantine import TooManyBadVideos
 from evatok.data.sources import KINDS, SourceConfig, open_source, source_config, source_kind
 from evatok.data.toy.games import GamesConfig
 from evatok.video.reading import VideoError, write_video
+from tests.video.videos import encode, moving_bar
 
 
 def ramp(frames: int, first: int = 0, size: tuple[int, int] = (16, 24)) -> Tensor:
@@ -230,3 +231,15 @@ def test_entries_of_json_are_those_of_the_config() -> None:
 def test_entries_of_no_source_say_why(entries: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         source_config(entries)
+
+
+def test_pictures_that_change_their_size_are_told_when_they_are_read(tmp_path: Path) -> None:
+    small, large = (encode(tmp_path / f"{side}.ts", moving_bar(20, side, side)) for side in (48, 96))
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.ts").write_bytes(small.read_bytes() + large.read_bytes())
+    source = FolderSource(FolderConfig(str(tmp_path / "videos"), max_bad=1.0))
+    assert source.describe(0).size == (48, 48)
+    assert source.read(0, 2, 8, 1).shape == (8, 3, 48, 48)
+    for start in (15, 25):
+        with pytest.raises(VideoError, match="its pictures change from 48x48 to 96x96 pixels"):
+            source.read(0, start, 8, 1)

@@ -25,7 +25,7 @@ from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.optimizers import OptimizerConfig
 from evatok.utils.ranks import meet
-from evatok.video.file import VideoInfo
+from evatok.video.sources import VideoInfo
 from tests.conftest import IN_PASSES, MINI
 from tests.runs import mini_config, write_config
 

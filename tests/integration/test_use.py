@@ -253,9 +253,9 @@ def test_targets_that_cannot_be_written(
     tmp_path: Path, tokenizer: str, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = video.read_bytes()
-    for target in (tmp_path / "nowhere" / "out", tmp_path / "model", video):
+    for target in (tmp_path / "nowhere" / "out", f"{video}/", video, tmp_path / "model" / ".." / "in.mp4"):
         assert run("encode", video, "-o", target, "--tokenizer", tokenizer) == 1
-        assert str(target) in complaint(capsys)
+        assert str(Path(target)) in complaint(capsys)
     assert run("reconstruct", video, "-o", video, "--tokenizer", tokenizer) == 1
     assert "is no folder" in complaint(capsys)
     assert run("encode", video, "-o", tmp_path / "t.tokens", "--tokenizer", tokenizer) == 0

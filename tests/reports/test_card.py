@@ -212,6 +212,16 @@ def test_numbers_of_other_weights_are_refused(folder: Path) -> None:
     assert not (folder / "README.md").exists()
 
 
+def test_a_readme_of_the_users_stays_and_an_older_card_does_not(mini: VideoTokenizer, folder: Path) -> None:
+    (folder / "README.md").write_text("# My tokenizer\n")
+    with pytest.raises(RecordError, match="exists and is no card"):
+        write(folder, record(mini.checksum))
+    assert (folder / "README.md").read_text() == "# My tokenizer\n"
+    (folder / "README.md").unlink()
+    first = write(folder, record(mini.checksum))
+    assert write(folder, record(mini.checksum, longest_lpips=0.25)) != first
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [

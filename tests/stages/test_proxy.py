@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,12 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tmp_path: Path, vid
     train_proxy(config)
     with pytest.raises(ValueError, match="already holds a run"):
         train_proxy(config)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    for folder in (tmp_path / "run", tmp_path / "run" / "final"):
+        before = (folder / "config.json").read_bytes()
+        with pytest.raises(ValueError, match="final holds a model"):
+            train_proxy(replace(config, folder=str(folder), init_from=str(tmp_path / "run" / "final")))
+        assert (folder / "config.json").read_bytes() == before
 
 
 def test_a_resume_names_what_changed_and_refuses_another_model(

@@ -42,7 +42,7 @@ def make(form: TokenFormat, frames: list[int], seed: int = 0, times: bool = Fals
 
 def two_videos() -> Tokens:
     """9 frames: two clips, the second of one block; 4 frames: one clip of one block."""
-    videos = (VideoRecord(9, 3.0, (6, 8), FIT), VideoRecord(4, 2.0, (5, 5), FIT))
+    videos = (VideoRecord(9, 3.0, (6, 8)), VideoRecord(4, 2.0, (5, 5)))
     return Tokens(FORM, videos, torch.arange(16), torch.tensor([[2, 4], [8, 0], [2, 0]]))
 
 
@@ -100,9 +100,11 @@ def test_equality_sees_every_part() -> None:
         form = TokenFormat(**{**vars(FORM), name: value})
         assert tokens != Tokens(form, tokens.videos, tokens.ids, tokens.lengths)
     record = vars(tokens.videos[0])
-    changes = {"frames": 10, "fps": 30.0, "size": (1, 1), "fit": {}, "times": None}
+    fits = [FIT | {"inner": (0, 0, 36, 64)}, FIT | {"source": (1090, 1920)}]
+    also: dict[str, Any] = {"frames": {"times": torch.arange(10.0)}, "size": {"fit": fits[1]}}
+    changes = {"frames": 10, "fps": 30.0, "size": (1090, 1920), "fit": fits[0], "times": None}
     for name, value in changes.items():
-        changed = {**record, name: value} | ({"times": torch.arange(10.0)} if name == "frames" else {})
+        changed = {**record, name: value} | also.get(name, {})
         assert tokens.videos[0] != VideoRecord(**changed)
 
 
@@ -174,6 +176,7 @@ def test_format_refuses(name: str, value: Any) -> None:
         ("fit", [1]),
         ("fit", {"a": float("nan")}),
         ("fit", {"a": object()}),
+        ("fit", FIT),
         ("times", torch.tensor([0.0, 1.0])),
         ("times", torch.tensor([0.0, 2.0, 1.0])),
         ("times", torch.tensor([1.0, 2.0, 3.0])),
@@ -300,7 +303,8 @@ def test_the_documented_layout_is_read() -> None:
         ({"fit": None}, "fit is None"),
         ({"times": -1}, "times"),
         ({"times": 1.0}, "times"),
-        ({"times": 2}, "time stamps cannot be decompressed"),
+        ({"times": 1}, "time stamps is not one compressed stream"),
+        ({"times": 2}, "0 bytes of tokens are too few"),
         ({"times": 10**12}, "time stamps should have 1000000000000 bytes"),
         ({"levels": [1]}, "left over"),
         ({"levels": [10**6]}, "cut short"),

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.children import peak_memory, restart_peak_memory
 from evatok.data.prepare.scanning import decode_whole
-from evatok.video.file import VideoInfo
 from evatok.video.reading import VideoBytes, VideoError, read_clip
+from evatok.video.sources import VideoInfo
 from tests.fuzzing import damage
 from tests.video.originals import ORIGINALS
 

@@ -1,4 +1,4 @@
-"""The command line: `main`, its exit codes and the table of the commands, which stand in files by group.
+"""The command line: `main` and the table of the commands, which stand in files by group.
 
 A command adds its arguments to a parser, has them parsed and does its work. It is called, and imports what it needs,
 only when a command line names it: `evatok --help` is quick.
@@ -6,7 +6,6 @@ only when a command line names it: `evatok --help` is quick.
 
 import logging
 import sys
-from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from inspect import getdoc
 from typing import NamedTuple
@@ -15,12 +14,11 @@ from jsonargparse import ArgumentParser, Namespace
 
 from evatok import __version__
 from evatok.cli import codec, data, reports, training
-from evatok.cli.arguments import Parse, WrongUse
-from evatok.training.stopping import Stopped
-from evatok.utils.packages import PackageError
+from evatok.cli.arguments import Parse
+from evatok.cli.errors import FAILED, INTERRUPTED, STOPPED, WRONG_USE, by_signal, told
+from evatok.cli.process import complain, flushed, raised_signals, ready_streams
 
-# 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
-FAILED, WRONG_USE, STOPPED, INTERRUPTED = 1, 2, 75, 130
+__all__ = ["COMMANDS", "FAILED", "GROUPS", "INTERRUPTED", "STOPPED", "WRONG_USE", "Command", "main"]
 
 
 class Command(NamedTuple):
@@ -58,39 +56,43 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (the process's own if None) and returns its exit code; errors are one sentence on stderr."""
-    words = [_spelled(word) for word in (sys.argv[1:] if argv is None else argv)]
+    ready_streams()
+    words = _spelled(sys.argv[1:] if argv is None else argv)
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), "")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("evatok").setLevel(logging.INFO)
+    with raised_signals() as came:
+        try:
+            _run(name, words[len(name.split()) :])
+            code = 0
+        except BaseException as error:
+            extra = COMMANDS[name].extra if name else ""
+            sentence, code = by_signal(came[0]) if came else told(error, name, extra)
+            if sentence:
+                complain(sentence)
+    return flushed(code)
+
+
+def _run(name: str, words: Sequence[str]) -> None:
+    """Runs a command; of no name, what its parser says: help, or an error."""
     parser = _parser(name)
 
     def parse() -> Namespace:
-        return parser.parse_args(words[len(name.split()) :])
+        return parser.parse_args(words)
 
-    try:
-        if name:
-            COMMANDS[name].run(parser, parse)
-        else:  # --help or an error
-            parse()
-    except SystemExit as done:  # --help, --version and --print_config
-        return int(done.code or 0)
-    except (ArgumentError, WrongUse) as error:
-        return _complain(f"{' '.join(str(error).split())} (see {parser.prog} --help)", WRONG_USE)
-    except ModuleNotFoundError as error:
-        if not name or not COMMANDS[name].extra:
-            raise
-        return _complain(f"{name} needs {error.name}: pip install 'evatok[{COMMANDS[name].extra}]'", FAILED)
-    except Stopped as error:
-        return _complain(f"{error}; the same command with --resume goes on", STOPPED)
-    except (ValueError, OSError, PackageError, FloatingPointError) as error:
-        return _complain(str(error), FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
-    return 0
+    if name:
+        COMMANDS[name].run(parser, parse)
+    else:
+        parse()
 
 
-def _spelled(word: str) -> str:
-    """A word of a command line as the parser knows it: options with _, and a printed config with comments."""
+def _spelled(words: Sequence[str]) -> list[str]:
+    """A command line as the parser knows it: options with _, and a printed config with comments; files after --."""
+    end = words.index("--") if "--" in words else len(words)
+    return [*map(_option, words[:end]), *words[end:]]
+
+
+def _option(word: str) -> str:
     option, equals, value = word.partition("=")
     if not option.startswith("--"):
         return word
@@ -124,8 +126,3 @@ def _parser(name: str) -> ArgumentParser:
             below[group] = add(group, GROUPS[group]).add_subcommands(dest="command", metavar="COMMAND")
         add(name, getdoc(command.run) or "")
     return whole
-
-
-def _complain(sentence: str, code: int) -> int:
-    print(f"evatok: {sentence}", file=sys.stderr)
-    return code

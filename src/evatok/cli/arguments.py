@@ -1,20 +1,47 @@
 """What commands share: a config's arguments, and the extra that a command needs."""
 
+import os
 from argparse import ArgumentError
-from collections.abc import Callable
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
+
+from evatok.cli.config_text import MOST_BYTES, limit_yaml
+from evatok.utils.texts import shortened
 
 ConfigT = TypeVar("ConfigT")
 # Parses the command line, after a command has added its arguments; returns what was given for them.
 Parse = Callable[[], Namespace]
+# What `-o` of a command that writes one file may be too.
+OR_FOLDER = "or a folder for one with the input's name; one that is to be made ends with a slash."
 
 
 class WrongUse(ValueError):
     """Arguments that parse and still make no sense."""
+
+
+def any_path(text: str | Path) -> Path:
+    """A path on the command line; the parser's own way with `Path` fails at names that are not in UTF-8."""
+    return Path(text)
+
+
+class ConfigFile(ActionConfigFile):
+    """Reads a config's file, unless it is far too large for one; what is wrong in it is said with its name."""
+
+    @staticmethod
+    def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
+        """As jsonargparse has it; WrongUse where it raises anything."""
+        try:
+            if os.path.isfile(value) and os.path.getsize(value) > MOST_BYTES:
+                raise WrongUse(f"it has {os.path.getsize(value)} bytes; a config may have {MOST_BYTES}")
+            ActionConfigFile.apply_config(parser, cfg, dest, value)
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise WrongUse(f"config {shortened(value, 200)}: {error}") from error
 
 
 def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> tuple[ConfigT, Namespace]:
@@ -25,8 +52,9 @@ def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> t
     """
     from evatok.data.sources import SourceConfig
 
+    limit_yaml()
     register_type(SourceConfig, asdict, _source, (ValueError, TypeError, ArgumentError), isinstance)
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below; may be repeated.")
+    parser.add_argument("--config", action=ConfigFile, help="YAML file with any of the values below; may be repeated.")
     parser.add_class_arguments(kind, None)
     given = parse()
     try:
@@ -46,5 +74,37 @@ def _source(entries: Any) -> Any:
 
 
 def _instantiated(parser: ArgumentParser, given: Namespace, kind: type[ConfigT]) -> ConfigT:
+    _check_values(given, kind)
     values = vars(parser.instantiate(given))
     return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _check_values(given: Namespace, kind: type[Any], section: str = "") -> None:
+    """ValueError for what the parser lets pass: no section where one belongs, YAML's null, numbers without end."""
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        key, value, expected = section + field.name, given.get(field.name), hints[field.name]
+        if is_dataclass(expected) and isinstance(value, Namespace):
+            _check_values(value, hints[field.name], f"{key}.")
+        elif is_dataclass(expected) and not isinstance(value, hints[field.name]):
+            known = ", ".join(each.name for each in fields(expected))
+            raise ValueError(f"{key} must be a section with any of {known}; got {_as_yaml(value)}")
+        elif value is None and NoneType not in get_args(expected):
+            raise ValueError(f"{key} must have a value; got null")
+        elif wrong := [number for number in _numbers(value) if not abs(number) < 2**63]:
+            raise ValueError(f"{key} must be finite and below 2^63; got {wrong[0]!s:.80}")
+
+
+def _as_yaml(value: Any) -> str:
+    return "null" if value is None else f"{value!r:.80}"
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers within what a config has as a value."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping | Namespace):
+        yield from _numbers(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each)

@@ -7,7 +7,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import Parse
+from evatok.cli.arguments import OR_FOLDER, Parse, any_path
+from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
@@ -15,9 +16,9 @@ _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's re
 
 def demo(parser: ArgumentParser, parse: Parse) -> None:
     """Reconstruct a real video at several lengths: table, picture, video."""
-    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder for what it writes.")
+    parser.add_argument("-o", "--output", type=any_path, default=Path("demo"), help="folder for what it writes.")
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
-    parser.add_argument("--video", type=Path, help="a video of your own, of which the first 4 seconds are taken.")
+    parser.add_argument("--video", type=any_path, help="a video of your own, of which the first 4 seconds are taken.")
     given = parse()
     import matplotlib.figure  # noqa: F401  # if it is missing, that is said before the work is done
 
@@ -28,30 +29,38 @@ def demo(parser: ArgumentParser, parse: Parse) -> None:
 
 def encode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a video into a token file."""
-    _add_video(parser, "the token file.")
+    _add_video(parser)
+    parser.add_argument("-o", "--output", required=True, help=f"the token file, {OR_FOLDER}")
     given = parse()
     from evatok.codec.files import bits_per_pixel, encode_file
+    from evatok.codec.targets import named
 
-    tokens = encode_file(given.video, given.output, **_choices(given))
-    size = given.output.stat().st_size
-    print(f"{given.output}: {tokens!r}, {bits_per_pixel(tokens):.4f} bits/pixel, {size} bytes")
+    with named(given.output, given.video, ".tokens") as target:
+        tokens = encode_file(given.video, target, **_choices(given))
+    print(f"{target}: {tokens!r}, {bits_per_pixel(tokens):.4f} bits/pixel, {target.stat().st_size} bytes")
 
 
 def decode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a token file back into a video."""
-    parser.add_argument("tokens", type=Path, help="a token file.")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .m4v, .mov, .mkv or .webm.")
+    parser.add_argument("tokens", type=any_path, help="a token file.")
+    what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {OR_FOLDER}"
+    parser.add_argument("-o", "--output", required=True, help=what)
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
+    parser.add_class_arguments(TokenLimits, "limits")
     given = parse()
     from evatok.codec.files import decode_file
+    from evatok.codec.targets import named
 
-    record = decode_file(given.tokens, given.output, given.tokenizer).videos[0]
-    print(f"{given.output}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
+    limits = TokenLimits(**given.limits)
+    with named(given.output, given.tokens, ".mp4") as target:
+        record = decode_file(given.tokens, target, given.tokenizer, limits).videos[0]
+    print(f"{target}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 
 def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     """Write a video's reconstruction, the two side by side, a picture and numbers."""
-    _add_video(parser, "folder for what it writes.")
+    _add_video(parser)
+    parser.add_argument("-o", "--output", type=any_path, required=True, help="folder for what it writes.")
     given = parse()
     from evatok.codec.reconstruct import FILES, reconstruct_file, scores_table
 
@@ -68,9 +77,10 @@ def weights(parser: ArgumentParser, parse: Parse) -> None:
         print(f"{name}: {path}")
 
 
-def _add_video(parser: ArgumentParser, output: str) -> None:
-    parser.add_argument("video", type=Path, help="a video of any length, in any container and codec that FFmpeg reads.")
-    parser.add_argument("-o", "--output", type=Path, required=True, help=output)
+def _add_video(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "video", type=any_path, help="a video of any length, in any container and codec that FFmpeg reads."
+    )
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
     lengths = parser.add_mutually_exclusive_group()
     lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")

@@ -1,5 +1,6 @@
 """Commands that prepare training data."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,23 +8,46 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from evatok.cli.arguments import Parse
+from evatok.cli.arguments import OR_FOLDER, Parse, any_path
 
 
 def scan(parser: ArgumentParser, parse: Parse) -> None:
     """Decode every video of a folder completely: which are good, and why others are not."""
-    parser.add_argument("source", type=Path, help="a folder, whose subfolders are classes, or a video.")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the manifest, a Parquet file.")
+    parser.add_argument("source", type=any_path, help="a folder, whose subfolders are classes, or a video.")
+    parser.add_argument("-o", "--output", required=True, help=f"the manifest, a Parquet file, {OR_FOLDER}")
     given = _parse_scan(parser, parse)
+    from evatok.codec.targets import named
     from evatok.data.manifest import summary
     from evatok.data.prepare.scanning import scan_to
 
-    print(f"{given.output}: {summary(scan_to(given.source, given.output, _scan_config(given)))}")
+    with named(given.output, given.source.resolve(), ".parquet") as target:
+        manifest = scan_to(given.source, _place_of_manifest(target), _scan_config(given))
+    print(f"{target}: {summary(manifest)}")
+
+
+def _place_of_manifest(target: Path) -> Path:
+    """Where a manifest is written; ValueError where something else would be lost."""
+    from evatok.data.manifest import ManifestError, read_manifest
+    from evatok.utils.files import destination
+
+    if not os.path.lexists(target):
+        return target
+    place = destination(target)
+    if place.exists() and place.stat().st_size:
+        try:
+            scanned = read_manifest(place).folder is not None
+        except ManifestError:
+            scanned = False
+        if not scanned:
+            raise ValueError(f"cannot write {target}: it exists and is no manifest of a scan")
+    return place
 
 
 def shards(parser: ArgumentParser, parse: Parse) -> None:
     """Pack the good videos of a folder into tar files that training reads, here or in an object store."""
-    parser.add_argument("source", type=Path, help="a folder of videos, which is scanned first, or a scan's manifest.")
+    parser.add_argument(
+        "source", type=any_path, help="a folder of videos, which is scanned first, or a scan's manifest."
+    )
     parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
     parser.add_argument("--shard_size", type=PositiveInt, default=2**30, help="bytes of a shard at most.")
     given = _parse_scan(parser, parse)
@@ -37,7 +61,9 @@ def shards(parser: ArgumentParser, parse: Parse) -> None:
 
 def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
     """Fetch the film and cut it into shots, for training and for validation."""
-    parser.add_argument("folder", type=Path, help="gets train/ and validation/, shots in each; it must not exist yet.")
+    parser.add_argument(
+        "folder", type=any_path, help="gets train/ and validation/, shots in each; it must not exist yet."
+    )
     parser.add_argument("--height", type=PositiveInt, default=270, help="of the shots in pixels.")
     given = parse()
     from evatok.data.toy.film import CREDIT, prepare_big_buck_bunny
@@ -49,8 +75,8 @@ def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
 
 def photographs(parser: ArgumentParser, parse: Parse) -> None:
     """Make a folder of photographs and of cut-outs with alpha, out of Debian packages and scikit-image's."""
-    parser.add_argument("folder", type=Path, help="gets train/, validation/ and cutouts/; it must not exist yet.")
-    parser.add_argument("--from", type=Path, help="folder with the .deb files; without it, apt-get fetches them.")
+    parser.add_argument("folder", type=any_path, help="gets train/, validation/ and cutouts/; it must not exist yet.")
+    parser.add_argument("--from", type=any_path, help="folder with the .deb files; without it, apt-get fetches them.")
     given = parse()
     from evatok.data.toy.photographs import prepare_photographs
 
@@ -64,8 +90,10 @@ def photographs(parser: ArgumentParser, parse: Parse) -> None:
 
 def footage(parser: ArgumentParser, parse: Parse) -> None:
     """Make a folder of a camera's short recordings, for training and for validation."""
-    parser.add_argument("folder", type=Path, help="gets train/ and validation/; it must not exist yet.")
-    parser.add_argument("--from", type=Path, help="folder with the repository's files; without it, they are fetched.")
+    parser.add_argument("folder", type=any_path, help="gets train/ and validation/; it must not exist yet.")
+    parser.add_argument(
+        "--from", type=any_path, help="folder with the repository's files; without it, they are fetched."
+    )
     parser.add_argument("--height", type=PositiveInt, default=180, help="of the videos in pixels.")
     given = parse()
     from evatok.data.toy.footage import CREDIT, prepare_footage

@@ -1,10 +1,8 @@
 """Commands that judge what has been trained."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser
 
-from evatok.cli.arguments import Parse, parse_config
+from evatok.cli.arguments import Parse, any_path, parse_config
 
 
 def evaluate(parser: ArgumentParser, parse: Parse) -> None:
@@ -35,7 +33,7 @@ def router_report(parser: ArgumentParser, parse: Parse) -> None:
 def card(parser: ArgumentParser, parse: Parse) -> None:
     """Write the model card beside a tokenizer's weights."""
     parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer, with its training.json.")
-    parser.add_argument("--evaluation", type=Path, required=True, help="an evaluation.json of the same weights.")
+    parser.add_argument("--evaluation", type=any_path, required=True, help="an evaluation.json of the same weights.")
     given = parse()
     from evatok.reports.card import write_card
 

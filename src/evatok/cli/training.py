@@ -1,10 +1,8 @@
 """Commands of the stages, and the check that a machine can train."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser
 
-from evatok.cli.arguments import Parse, parse_config
+from evatok.cli.arguments import Parse, any_path, parse_config
 
 
 def proxy(parser: ArgumentParser, parse: Parse) -> None:
@@ -37,7 +35,7 @@ def search(parser: ArgumentParser, parse: Parse) -> None:
 
 def selfcheck(parser: ArgumentParser, parse: Parse) -> None:
     """Tell a broken setup from hard data: print the setup, learn one clip by heart within minutes."""
-    parser.add_argument("--video", type=Path, help="whose first 16 frames are learned; without it, a made-up clip.")
+    parser.add_argument("--video", type=any_path, help="whose first 16 frames are learned; without it, a made-up clip.")
     given = parse()
     from evatok.codec.selfcheck import selfcheck, setup
 

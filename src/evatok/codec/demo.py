@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import Scored, evenly, filled_together, measured, panel, scores_table
+from evatok.codec.reconstruct import Scored, evenly, measured, panel, scores_table
+from evatok.codec.targets import filled_together
 from evatok.data.toy.film import sample_path
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
@@ -27,6 +28,7 @@ SECONDS = 4.0
 LIVELY_SECONDS = (2.5, 6.5)
 MOMENTS = 3
 HEIGHT = 240
+FILES = ("reconstructions.png", "side_by_side.mp4", "adaptive.png")
 
 
 def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
@@ -43,13 +45,15 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
 
     Raises:
         ValueError: if the video or the tokenizer cannot be used.
+        OSError: the files cannot be written.
         PackageError: if the camera clip or the weights of LPIPS cannot be fetched.
     """
     model = VideoTokenizer.from_pretrained(tokenizer)
     source = sample_path(SAMPLE) if video is None else video
-    clip = read_video(source, end=SECONDS)
-    lpips = LPIPS.from_pretrained("alex")
-    with filled_together(folder) as part:
+    files = [*FILES, *(f"{level}.tokens" for level in model.config.levels)]
+    with filled_together(folder, files, source, tokenizer) as part:
+        clip = read_video(source, end=SECONDS)
+        lpips = LPIPS.from_pretrained("alex")
         scores, videos = [], []
         for level in model.config.levels:
             tokens, score, frames = _reconstructed(model, clip, LengthRequest(uniform=level), lpips)
@@ -61,7 +65,8 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
         write_video(part / "side_by_side.mp4", _beside([clip.frames, *videos], captions), fps=clip.fps)
         text, names = [f"{source.name}, {len(clip.frames)} frames", scores_table(scores)], "reconstructions.png"
         if model.router:
-            clips = {source.stem: clip}
+            # Pictures can show no name that is not in UTF-8.
+            clips = {source.stem.encode(errors="backslashreplace").decode(): clip}
             if video is None:
                 start, end = LIVELY_SECONDS
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)

@@ -3,16 +3,14 @@
 from fractions import Fraction
 from pathlib import Path
 
+from evatok.codec.targets import FileError, check_target
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.limits import DEFAULT_LIMITS, TokenLimits
 from evatok.tokens.tokens import Tokens
 from evatok.utils.saving import CheckpointError
 from evatok.video.fit import Fit, Mode, crop
 from evatok.video.reading import write_video
-
-
-class FileError(ValueError):
-    """A file that cannot be read or written as asked; says which and why."""
 
 
 def encode_file(
@@ -36,27 +34,32 @@ def encode_file(
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
+        OSError: the target cannot be written.
     """
-    check_target(target, source)
+    check_target(target, source, tokenizer)
     model = VideoTokenizer.from_pretrained(tokenizer)
     tokens = model.encode_clips(model.file_clips(source, fit, fps), request)
     tokens.save(target)
     return tokens
 
 
-def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tokens:
+def decode_file(
+    source: Path, target: Path, tokenizer: str | None = None, limits: TokenLimits = DEFAULT_LIMITS
+) -> Tokens:
     """Writes the video of a token file that holds one; returns the tokens. Memory does not grow with the length.
 
     Args:
         source: the token file.
         target: the video (.mp4, .m4v, .mov, .mkv, .webm), which appears whole or not at all.
         tokenizer: what made the tokens; None: the name that is written in them.
+        limits: what the tokens may ask for.
 
     Raises:
         ValueError: whatever is wrong with the files or the tokenizer, or if another tokenizer made the tokens.
+        OSError: the target cannot be written.
     """
-    check_target(target, source)
-    tokens = Tokens.load(source)
+    check_target(target, source, tokenizer)
+    tokens = Tokens.load(source, limits)
     if len(tokens) != 1:
         raise FileError(f"{source} holds {len(tokens)} videos; a file of one video can be decoded here")
     try:
@@ -68,20 +71,10 @@ def decode_file(source: Path, target: Path, tokenizer: str | None = None) -> Tok
         raise CheckpointError(f"{made}; say where it is with --tokenizer ({error})") from error
     record = tokens.videos[0]
     fit = Fit.from_dict(record.fit)
-    frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, undo_fit=False))
+    frames = (crop(frame, fit.inner) for frame in model.decode_stream(tokens, limits, undo_fit=False))
     aspect = Fraction(*fit.pixel_aspect)
     write_video(target, frames, fps=record.fps, times=record.times, size=fit.output_size, pixel_aspect=aspect)
     return tokens
-
-
-def check_target(target: Path, source: Path) -> None:
-    """FileError, before any work is done, where `target` could not be written or would replace `source`."""
-    if not target.parent.is_dir():
-        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
-    if target.is_dir():
-        raise FileError(f"cannot write {target}: it is a folder")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise FileError(f"cannot write {target}: it is the input")
 
 
 def bits_per_pixel(tokens: Tokens) -> float:

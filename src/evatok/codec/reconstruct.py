@@ -1,10 +1,6 @@
 """A video beside its reconstruction: scores, videos, a picture and the tokens, for a video of any length."""
 
-import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -14,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.codec.files import FileError, bits_per_pixel
+from evatok.codec.files import bits_per_pixel
+from evatok.codec.targets import filled_together
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Panel, moments_figure, save_png
@@ -23,7 +20,7 @@ from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.background import in_background
-from evatok.utils.files import write_text
+from evatok.utils.files import write_json
 from evatok.utils.tables import table
 from evatok.video.fit import Box, Fit, Mode, Size, crop, to_bytes
 from evatok.video.reading import VideoReader, write_video
@@ -110,10 +107,11 @@ def reconstruct_file(
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
+        OSError: the files cannot be written.
         PackageError: if the weights of LPIPS cannot be fetched.
     """
-    model = VideoTokenizer.from_pretrained(tokenizer)
-    with filled_together(folder) as part:
+    with filled_together(folder, FILES, source, tokenizer) as part:
+        model = VideoTokenizer.from_pretrained(tokenizer)
         clips = model.file_clips(source, fit, fps)
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
         moments = Moments()
@@ -139,7 +137,7 @@ def reconstruct_file(
         if _can_draw():
             numbers, chosen = moments.evenly()
             save_png(moments_figure([panel(tokens, numbers, chosen, _caption(scored))]), part / "picture.png")
-        write_text(part / "metrics.json", json.dumps(asdict(scored), indent=2) + "\n")
+        write_json(part / "metrics.json", asdict(scored))
     return scored
 
 
@@ -181,24 +179,6 @@ class Moments:
         wanted = evenly(self._frames, MOMENTS)
         numbers = sorted({min(self._kept, key=lambda kept: abs(kept - number)) for number in wanted})
         return numbers, [self._kept[number] for number in numbers]
-
-
-@contextmanager
-def filled_together(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder whose files move into `folder` in the end; on an exception nothing is left of either."""
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"cannot write into {folder}: it is no folder")
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
-            yield Path(part)
-            for path in sorted(Path(part).iterdir()):
-                path.replace(folder / path.name)
-    except BaseException:
-        if made:
-            shutil.rmtree(made[-1], ignore_errors=True)
-        raise
 
 
 def evenly(frames: int, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evatok.data.quarantine import Quarantine
+from evatok.video.sources import VideoError
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,12 @@ def check_range(entry: VideoEntry, start: int, count: int, step: int) -> None:
         raise ValueError(
             f"{entry.key} has {entry.frames} frames: cannot give {count} from frame {start} on, {step} apart"
         )
+
+
+def check_size(video: Tensor, entry: VideoEntry, path: object) -> Tensor:
+    """The frames of a video, whose pictures are as large as its first one; VideoError if they have changed by then."""
+    if tuple(video.shape[-2:]) != entry.size:
+        (height, width), (first_height, first_width) = video.shape[-2:], entry.size
+        reason = f"its pictures change from {first_width}x{first_height} to {width}x{height} pixels"
+        raise VideoError(f"cannot read video '{path}': {reason}", reason)
+    return video

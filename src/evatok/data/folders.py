@@ -9,17 +9,20 @@ from typing import Any
 import pyarrow
 import pyarrow.compute
 from torch import Tensor
+from tqdm import tqdm
 
-from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_weight
+from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry, check_range, check_size, check_weight
 from evatok.data.index import find_index, read_index
 from evatok.data.listing import Listed, file_number, videos_of
 from evatok.data.manifest import Manifest, ManifestRow, is_manifest, misnamed, read_manifest
 from evatok.data.quarantine import check_tolerance
 from evatok.data.scanned import ScannedSource
 from evatok.utils.ranks import by_one
-from evatok.video.file import VideoFile, VideoInfo
+from evatok.video.file import VideoFile
 from evatok.video.reading import VideoError, read_clip
+from evatok.video.sources import VideoInfo
 
+_PATIENCE = 5  # seconds of looking at files before progress is shown
 _FILE = "file:"  # what the identity of a file begins with
 
 
@@ -134,7 +137,7 @@ class FileSource(ClipSource):
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of the file: uint8 (count, 3, H, W)."""
         check_range(self.describe(index), start, count, step)
-        return read_clip(self._path, start, count, step)
+        return check_size(read_clip(self._path, start, count, step), self._entry, self._path)
 
 
 def file_identities(path: Path) -> tuple[str, ...]:
@@ -168,7 +171,7 @@ def _size(path: Path) -> int:
 
 
 def _look_at_all(root: Path, index: Path | None) -> Manifest:
-    """Look at every file once, without decoding it; their order is kept."""
+    """Look at every file once; their order is kept."""
 
     def look(item: Listed) -> ManifestRow:
         (key, label), path = item, root / item[0]
@@ -178,5 +181,8 @@ def _look_at_all(root: Path, index: Path | None) -> Manifest:
         except VideoError as error:
             return ManifestRow(key, label, size, None, reason=error.reason)
 
+    listed = read_index(index, root) if index else videos_of(root)
     with ThreadPoolExecutor() as pool:
-        return Manifest.of(pool.map(look, read_index(index, root) if index else videos_of(root)))
+        rows = pool.map(look, listed)
+        # Only containers without a good index take time, as their videos are decoded: a scan does that once for all.
+        return Manifest.of(tqdm(rows, root.name, len(listed), delay=_PATIENCE, unit="video"))

@@ -15,7 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from evatok.data.storage import place_and_name
-from evatok.video.file import VideoInfo
+from evatok.video.sources import VideoInfo
 
 VERSION = 1
 SHARDS_MANIFEST = "manifest.parquet"  # its name in a folder of shards

@@ -11,7 +11,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evatok.data.clip_source import ClipSource, VideoEntry, check_range
+from evatok.data.clip_source import ClipSource, VideoEntry, check_range, check_size
 from evatok.data.manifest import Manifest, ManifestRow
 from evatok.data.quarantine import Quarantine, SkippedVideo, too_short
 from evatok.video.reading import VideoBytes, VideoError, read_clip
@@ -90,7 +90,7 @@ class ScannedSource(ClipSource):
         row = self._row(index)
         check_range(self._entry(row), start, count, step)
         try:
-            return read_clip(self._find(row), start, count, step)
+            return check_size(read_clip(self._find(row), start, count, step), self._entry(row), row.path)
         except VideoError as error:
             self._bad.add(row.path, error.reason)
             raise

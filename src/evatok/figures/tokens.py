@@ -116,7 +116,9 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
     for place, (panel, cell) in enumerate(zip(panels, cells, strict=True)):
         start, tall = place * own, cell * panel.aspect
         y = 1 - 0.5 * title / height
-        figure.text((start + margin) / width, y, panel.caption, ha="left", va="center", size=8.5, color=INK)
+        at = ((start + margin) / width, y)
+        # Captions have names of files in them, and "$" may well be in those.
+        figure.text(*at, panel.caption, ha="left", va="center", size=8.5, color=INK, parse_math=False)
         for row, (label, frames) in enumerate((("original", panel.original), ("decoded", panel.reconstruction))):
             top = title + row * (tall + gap)
             for number, picture in enumerate(frames):

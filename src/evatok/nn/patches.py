@@ -1,11 +1,23 @@
 """A video cut into 3D patches, each through one linear layer."""
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from evatok.nn.components import Whitened
+
+# Of the patches and pictures that a model can be made for: pixels of a patch, and of the trained square's side.
+MOST_PIXELS, MOST_SIDE = 2**16, 4096
+
+
+def check_patch(patch: tuple[int, ...]) -> None:
+    """ValueError for what is no size of a patch: frames, height and width, of at most 2^16 pixels together."""
+    if len(patch) != 3 or min(patch) < 1:
+        raise ValueError(f"patch must be three positive integers (frames, height, width), got {patch}")
+    if math.prod(patch) > MOST_PIXELS:
+        raise ValueError(f"patch must have at most {MOST_PIXELS} pixels in all of its frames, got {patch}")
 
 
 def cut_patches(video: Tensor, patch: tuple[int, int, int]) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from evatok.nn.attention import Segments, attend
 from evatok.nn.packed import Layout, Packed, append_blocks, pick_clips
 from evatok.nn.positions import rotate
-from evatok.utils.configs import check_least
+from evatok.utils.configs import check_between, check_least
 
 # Residual branches start small: full-size ones collapse the codebook at the start of training.
 RESIDUAL_START = 0.3
@@ -29,10 +29,10 @@ class TransformerConfig:
     """Size of a stack of layers.
 
     Args:
-        width: channels, a multiple of `heads`.
-        depth: number of layers, at least 1.
+        width: channels, a multiple of `heads`, at most 8192.
+        depth: number of layers, 1 to 128.
         heads: attention heads; `width / heads` must be a multiple of 16.
-        mlp_ratio: hidden channels of the MLP over `width`.
+        mlp_ratio: hidden channels of the MLP over `width`, at most 16.
     """
 
     width: int = 256
@@ -41,7 +41,10 @@ class TransformerConfig:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
-        check_least(self, 1, "width", "depth", "heads", "mlp_ratio")
+        check_least(self, 1, "heads")
+        check_between(self, 1, 8192, "width")
+        check_between(self, 1, 128, "depth")
+        check_between(self, 1, 16, "mlp_ratio")
         if self.width % (16 * self.heads):
             raise ValueError(f"width must be a multiple of 16 * heads = {16 * self.heads}, got {self.width}")
 

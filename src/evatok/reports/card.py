@@ -79,7 +79,7 @@ def write_card(tokenizer: str | Path, evaluation: str | Path) -> Path:
 
     Raises:
         CheckpointError: if the folder holds no tokenizer.
-        RecordError: if a record cannot be read, or the evaluation is of other weights.
+        RecordError: if a record cannot be read, the evaluation is of other weights, or another README.md is there.
     """
     folder = Path(tokenizer)
     training, record = TrainingRecord.read(folder / TRAINING), EvaluationRecord.read(Path(evaluation))
@@ -88,8 +88,11 @@ def write_card(tokenizer: str | Path, evaluation: str | Path) -> Path:
         raise RecordError(
             f"{evaluation} is of {record.tokenizer} ({record.checksum}), not of {folder} ({model.checksum})"
         )
-    write_text(folder / "README.md", card(model, training, record))
-    return folder / "README.md"
+    path = folder / "README.md"
+    if path.exists() and "library_name: evatok" not in path.read_text(encoding="utf-8", errors="replace"):
+        raise RecordError(f"{path} exists and is no card of evatok's; give it another name")
+    write_text(path, card(model, training, record))
+    return path
 
 
 def card(model: VideoTokenizer, training: TrainingRecord, record: EvaluationRecord) -> str:

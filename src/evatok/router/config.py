@@ -5,7 +5,9 @@ from typing import Literal
 
 from evatok.allocation.calibration import Calibration
 from evatok.assignment import AssignmentSpace
+from evatok.nn.patches import MOST_SIDE, check_patch
 from evatok.nn.transformer import TransformerConfig
+from evatok.utils.configs import check_between
 
 Head = Literal["classification", "regression", "prefix_regression"]
 
@@ -40,13 +42,13 @@ class RouterConfig:
     def __post_init__(self) -> None:
         for name in ("levels", "patch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.patch) != 3 or min(self.patch) < 1:
-            raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
+        check_patch(self.patch)
+        check_between(self, 1, MOST_SIDE, "side")
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
         if self.hints and min(self.patch[1:]) < 8:
             raise ValueError(f"hints need patches of at least 8 pixels in height and width, got {self.patch}")
-        self.space  # noqa: B018  # which says what is wrong with levels and blocks
+        AssignmentSpace.of_model(self.levels, self.blocks)
         if len(self.levels) < 2:
             raise ValueError(f"levels must be at least two, or there is nothing to choose, got {self.levels}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from evatok.allocation.predictors import BlockRidge, blocks_of, table_of
@@ -67,7 +67,7 @@ class CheapPredictors:
         weights = {f"{name}.{t}": each for name in _RIDGES for t, each in enumerate(getattr(self, name).weights)}
         about = {"levels": self.space.levels, "blocks": self.space.blocks}
         with replacing(path) as temporary:
-            save_file({"mean": self.mean, **weights}, temporary, metadata={_METADATA: json.dumps(about)})
+            temporary.write_bytes(save({"mean": self.mean, **weights}, metadata={_METADATA: json.dumps(about)}))
 
     @classmethod
     def read(cls, path: Path) -> "CheapPredictors":

@@ -6,9 +6,10 @@ from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
-from evatok.assignment import AssignmentSpace
+from evatok.assignment import MOST_TOKENS, AssignmentSpace
+from evatok.nn.patches import MOST_SIDE, check_patch
 from evatok.nn.transformer import TransformerConfig
-from evatok.utils.configs import check_least
+from evatok.utils.configs import check_between, check_least
 
 KindT = TypeVar("KindT", int, Tensor)
 
@@ -18,8 +19,8 @@ class QuantizerConfig:
     """Vector quantization of each 1D token (paper, section 3).
 
     Args:
-        codebook_size: number of codes.
-        dim: channels of a code.
+        codebook_size: number of codes, 2 to 2^20.
+        dim: channels of a code, 1 to 1024.
         commitment: weight of the loss that pulls features to their codes.
         entropy: weight of the entropy loss (the MAGVIT-v2 form: low for a token, high for the batch's mean).
         temperature: softness of the assignment to codes within the entropy loss, in squared distances.
@@ -38,10 +39,10 @@ class QuantizerConfig:
     unit: bool = True
 
     def __post_init__(self) -> None:
-        check_least(self, 2, "codebook_size")
-        check_least(self, 1, "dim")
+        check_between(self, 2, 2**20, "codebook_size")
+        check_between(self, 1, 1024, "dim")
         check_least(self, 0, "commitment", "entropy")
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
 
@@ -50,7 +51,7 @@ class FSQConfig:
     """Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505): no codebook, so nothing to learn or collapse.
 
     Args:
-        fsq: number of values of each channel, at least 3; their product is the number of codes.
+        fsq: number of values of each channel, at least 3; their product is the number of codes, at most 2^31.
     """
 
     fsq: tuple[int, ...]
@@ -59,6 +60,8 @@ class FSQConfig:
         object.__setattr__(self, "fsq", tuple(self.fsq))
         if not self.fsq or min(self.fsq) < 3:
             raise ValueError(f"fsq must be one or more numbers of at least 3, got {self.fsq}")
+        if len(self.fsq) > 32 or self.codebook_size > 2**31:
+            raise ValueError(f"fsq must be at most 2^31 codes, got {len(self.fsq)} channels of up to {max(self.fsq)}")
 
     @property
     def codebook_size(self) -> int:
@@ -96,6 +99,8 @@ class SketchConfig:
         object.__setattr__(self, "passes", tuple(self.passes))
         if not self.passes or min(self.passes) < 1:
             raise ValueError(f"passes must be one or more positive shares, got {self.passes}")
+        if len(self.passes) > 16 or sum(self.passes) > MOST_TOKENS:
+            raise ValueError(f"passes must be at most 16, of up to {MOST_TOKENS} shares, got {self.passes}")
 
     @property
     def kinds(self) -> int:
@@ -137,10 +142,9 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         for name in ("levels", "patch", "default_assignment"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.patch) != 3 or min(self.patch) < 1:
-            raise ValueError(f"patch must be three positive integers (frames, height, width), got {self.patch}")
-        check_least(self, 1, "side")
-        if self.default_assignment not in self.space:
+        check_patch(self.patch)
+        check_between(self, 1, MOST_SIDE, "side")
+        if self.default_assignment not in AssignmentSpace.of_model(self.levels, self.blocks):
             raise ValueError(
                 f"default_assignment must be {self.blocks} of the levels {self.levels}, got {self.default_assignment}"
             )

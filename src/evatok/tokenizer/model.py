@@ -1,9 +1,11 @@
 """The tokenizer as users hold it: videos in, `Tokens` out, and back."""
 
+import math
 import os
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +18,8 @@ from evatok.tokenizer.clips import CLIPS_AT_ONCE, TENSOR_FPS, ClipChunk, ClipRea
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.lengths import LengthRequest, Lengths
 from evatok.tokenizer.network import TokenizerNetwork
-from evatok.tokens.tokens import TokenFormat, Tokens
+from evatok.tokens.limits import DEFAULT_LIMITS
+from evatok.tokens.tokens import TokenFormat, TokenLimits, Tokens
 from evatok.utils.defaults import with_own_defaults
 from evatok.utils.saving import CONFIG, Kind, SavedModel
 from evatok.video.fit import Fit, Mode, Size, fill_blocks, plan_fit, to_bytes
@@ -27,7 +30,7 @@ ROUTER = "router"
 
 
 class TokenMismatch(ValueError):
-    """Tokens that another model made."""
+    """Tokens that this model did not make, or cannot have made."""
 
 
 class EncodedClips(NamedTuple):
@@ -227,42 +230,41 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         return video.clamp(-1, 1).cpu()
 
     @with_own_defaults
-    def decode(self, tokens: Tokens) -> Tensor:
+    def decode(self, tokens: Tokens, limits: TokenLimits = DEFAULT_LIMITS) -> Tensor:
         """Turns tokens back into videos, `(B, F, 3, H, W)` uint8: as many frames and as large as was encoded.
 
         Raises:
-            ValueError: if the videos differ in frames or size (decode them one by one: `for video in tokens`).
+            ValueError: if the videos differ in frames or size (decode them one by one: `for video in tokens`), or if
+                they ask for more than the limits.
             TokenMismatch: if another model made the tokens.
         """
         if len({(record.frames, record.size, str(record.fit)) for record in tokens.videos}) > 1:
             raise ValueError("the videos differ in frames, size or fit: decode them one by one, `for video in tokens`")
-        self._check_tokens(tokens)
-        fit, clip_frames = Fit.from_dict(tokens.videos[0].fit), self.config.clip_frames
+        fit, clip_frames = self._fit(tokens, limits), self.config.clip_frames
         frames = torch.empty(tokens.num_clips, clip_frames, 3, *fit.output_size, dtype=torch.uint8)
         for clips, video in self._decoded(tokens, fit.size):
             frames[clips, : video.shape[1]] = fit.undo(video)
         return frames.unflatten(0, (len(tokens), -1)).flatten(1, 2)[:, : tokens.videos[0].frames]
 
-    def decode_stream(self, tokens: Tokens, *, undo_fit: bool = True) -> Iterator[Tensor]:
-        """Yields the frames `(3, H, W)` uint8 of one video; memory does not grow with its length.
+    def decode_stream(
+        self, tokens: Tokens, limits: TokenLimits = DEFAULT_LIMITS, *, undo_fit: bool = True
+    ) -> Iterator[Tensor]:
+        """The frames `(3, H, W)` uint8 of one video, made as they are asked for; memory does not grow with its length.
 
         Args:
             tokens: of one video.
+            limits: what the video may ask for.
             undo_fit: False leaves the frames as the model made them, at its size and with a fit's bars.
 
         Raises:
-            ValueError: if there is more than one video.
+            ValueError: if there is more than one video, or it asks for more than the limits.
             TokenMismatch: if another model made the tokens.
         """
         if len(tokens) != 1:
             raise ValueError(f"decode_stream takes one video, got {len(tokens)}; iterate: `for video in tokens`")
-        self._check_tokens(tokens)
-        record, left = tokens.videos[0], tokens.videos[0].frames
-        fit = Fit.from_dict(record.fit)
-        for _, video in self._decoded(tokens, fit.size):
-            frames = video.flatten(0, 1)[:left]
-            left -= len(frames)
-            yield from map(fit.undo if undo_fit else to_bytes, frames)
+        fit = self._fit(tokens, limits)
+        made = (frame for _, video in self._decoded(tokens, fit.size) for frame in video.flatten(0, 1))
+        return map(fit.undo if undo_fit else to_bytes, islice(made, tokens.videos[0].frames))
 
     def _decoded(self, tokens: Tokens, size: Size) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers of clips, and their frames `(n, F, 3, h, w)` float32: full clips first, in order, as many as fit."""
@@ -272,12 +274,24 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
                 ids = torch.cat([tokens.clip_ids(clip) for clip in clips.tolist()])
                 yield clips, self.decode_clips(ids, tokens.lengths[clips, :count].tolist(), size)
 
-    def _check_tokens(self, tokens: Tokens) -> None:
+    def _fit(self, tokens: Tokens, limits: TokenLimits) -> Fit:
+        """The fit of the first video of tokens that this model made and that ask for no more than the limits."""
         ours, theirs = self.token_format, tokens.format
         if theirs.checksum != ours.checksum:
             raise TokenMismatch(
                 f"tokens were made by {theirs.model} ({theirs.checksum}), this is {ours.model} ({ours.checksum})"
             )
+        for name in ("levels", "codebook_size", "block_frames", "clip_blocks"):
+            if getattr(theirs, name) != getattr(ours, name):
+                raise TokenMismatch(f"tokens have {name} {getattr(theirs, name)}, {ours.model} {getattr(ours, name)}")
+        fit, patch = Fit.from_dict(tokens.videos[0].fit), self.config.patch[1:]
+        if any(side < 1 or side % part for side, part in zip(fit.size, patch, strict=True)):
+            raise TokenMismatch(f"tokens are of pictures of {fit.size}, those of {ours.model} are multiples of {patch}")
+        limits.check("pixels", math.prod(fit.output_size), "the pixels of a frame are")
+        limits.check(
+            "enlarged", math.prod(fit.size) // self.config.side**2, "pixels over those of the trained area are"
+        )
+        return fit
 
     def reconstruct(
         self, video: Tensor | str | os.PathLike[str], assignment: Lengths | None = None, **options: Any

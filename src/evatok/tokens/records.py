@@ -4,7 +4,6 @@ Numbers and names only: nothing here knows a model. A video is consecutive clips
 `block_frames` frames; only its last clip may have fewer blocks, and only its last block is filled up.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +13,12 @@ from torch import Tensor
 
 from evatok.assignment import AssignmentSpace
 from evatok.tokens.bits import bits_for
+from evatok.video.fit import Fit
 
+MAX_LEVELS = 256
 MAX_CLIP_BLOCKS = 256
 MAX_NAME = 200
+MAX_SIDE = 2**31
 MAX_FPS = 1_000_000
 TICKS = 1_000_000  # of a second: time stamps are kept to the microsecond
 
@@ -26,7 +28,7 @@ class TokenFormat:
     """What all tokens of one model have in common.
 
     Args:
-        levels: token counts that a block may have, strictly increasing positive integers.
+        levels: token counts that a block may have, strictly increasing positive integers, at most 256.
         codebook_size: number of codes; ids are in [0, codebook_size). 2 to 2^31.
         block_frames: frames of a block, 1 to 65536.
         clip_blocks: blocks of a full clip, 1 to 256.
@@ -44,6 +46,8 @@ class TokenFormat:
     checksum: str
 
     def __post_init__(self) -> None:
+        if len(self.levels) > MAX_LEVELS:
+            raise ValueError(f"levels are {len(self.levels)}; there may be at most {MAX_LEVELS}")
         levels = tuple(check_integer("a level", level, 1, 2**31) for level in self.levels)
         check_integer("codebook_size", self.codebook_size, 2, 2**31)
         check_integer("block_frames", self.block_frames, 1, 65536)
@@ -89,7 +93,8 @@ class VideoRecord:
         frames: number of frames, at least 1.
         fps: frames per second, the average if the rate varies; above 0, at most 10^6.
         size: height and width of the original picture in pixels.
-        fit: how the picture was fitted to the model, as `Fit.to_dict()` gives it; plain JSON values.
+        fit: how the picture of this size was fitted to the model, as `Fit.to_dict()` gives it; empty if nothing is
+            known.
         times: seconds from the first frame to each frame, float64 `(frames,)`, starting with 0 and not
             decreasing; None when the rate is constant. Kept to the microsecond.
 
@@ -111,9 +116,9 @@ class VideoRecord:
         object.__setattr__(self, "fps", float(self.fps))
         if len(self.size) != 2:
             raise ValueError(f"size is {self.size}; it must be a height and a width")
-        sides = tuple(check_integer("a side of size", side, 1, 2**31) for side in self.size)
+        sides = tuple(check_integer("a side of size", side, 1, MAX_SIDE) for side in self.size)
         object.__setattr__(self, "size", sides)
-        object.__setattr__(self, "fit", _plain(self.fit))
+        object.__setattr__(self, "fit", _checked(self.fit, sides))
         if self.times is not None:
             object.__setattr__(self, "times", _whole_microseconds(self.times, self.frames))
 
@@ -138,22 +143,24 @@ def check_integer(name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
-def _plain(fit: dict[str, Any]) -> dict[str, Any]:
-    """A copy in the types that JSON gives back (lists, not tuples), so that it equals what a file holds."""
+def _checked(fit: dict[str, Any], size: tuple[int, ...]) -> dict[str, Any]:
+    """The fit in the types that JSON gives back (lists, not tuples), so that it equals what a file holds."""
     if not isinstance(fit, dict):
         raise ValueError(f"fit is {fit!r:.80}; it must be a dict")
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(fit, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"fit must be made of plain JSON values: {error}") from error
-    return copy
+    if fit:
+        known = Fit.from_dict(fit)
+        if known.source != size:
+            raise ValueError(f"fit is of a picture of {known.source}; size is {size}")
+        for side in known.size:
+            check_integer("a side of the fit's size", side, 1, MAX_SIDE)
+    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in fit.items()}
 
 
 def _whole_microseconds(times: Tensor, frames: int) -> Tensor:
     if times.shape != (frames,):
         raise ValueError(f"times have shape {tuple(times.shape)}; {frames} frames need ({frames},)")
-    ticks = torch.round(times.detach().cpu().double() * TICKS)
-    ordered = bool((ticks.diff() >= 0).all()) and ticks[0] == 0 and bool(torch.isfinite(ticks[-1]))
+    ticks = (times.detach().cpu().double() * TICKS).round_()
+    ordered = bool((ticks[1:] >= ticks[:-1]).all()) and ticks[0] == 0 and bool(torch.isfinite(ticks[-1]))
     if not ordered or ticks[-1] > 2**53:
         raise ValueError("times must start with 0, be finite and not decrease")
-    return ticks / TICKS
+    return ticks.div_(TICKS)

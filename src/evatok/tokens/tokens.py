@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.tokens.file import TokenFileError, read_tokens, write_tokens
+from evatok.tokens.file import MAGIC, TokenFileError, check_magic, read_tokens, write_tokens
+from evatok.tokens.limits import DEFAULT_LIMITS, TokenLimits
 from evatok.tokens.records import TokenFormat, VideoRecord
 from evatok.utils.files import replacing
 
-__all__ = ["TokenFileError", "TokenFormat", "Tokens", "VideoRecord"]
+__all__ = ["TokenFileError", "TokenFormat", "TokenLimits", "Tokens", "VideoRecord"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,9 +158,9 @@ class Tokens:
         return write_tokens(self.format, self.videos, self.ids, self.lengths)
 
     @staticmethod
-    def from_bytes(data: bytes) -> "Tokens":
-        """Undo `to_bytes`. Raises TokenFileError for anything that is no whole, undamaged token file."""
-        return Tokens(*read_tokens(data))
+    def from_bytes(data: bytes, limits: TokenLimits = DEFAULT_LIMITS) -> "Tokens":
+        """Undo `to_bytes`. Raises TokenFileError for anything that is no whole, undamaged token file within limits."""
+        return Tokens(*read_tokens(data, limits))
 
     def save(self, path: str | Path) -> None:
         """Write the token file; what was at `path` stays until the new file is complete."""
@@ -167,10 +168,13 @@ class Tokens:
             temporary.write_bytes(self.to_bytes())
 
     @staticmethod
-    def load(path: str | Path) -> "Tokens":
-        """Read a token file. Raises TokenFileError, which names the path, when it cannot be read."""
+    def load(path: str | Path, limits: TokenLimits = DEFAULT_LIMITS) -> "Tokens":
+        """Read a token file. Raises TokenFileError, which names the path, when it cannot be read within limits."""
         try:
-            return Tokens.from_bytes(Path(path).read_bytes())
+            with Path(path).open("rb") as file:
+                start = file.read(len(MAGIC))
+                check_magic(start)  # before all of a file is read that is none
+                return Tokens.from_bytes(start + file.read(), limits)
         except OSError as error:
             raise TokenFileError(f"cannot read {path}: {error.strerror}") from error
         except TokenFileError as error:

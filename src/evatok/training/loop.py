@@ -27,6 +27,7 @@ from evatok.training.tracking import check_name, installed, log_pictures
 from evatok.training.update import NotFinite, Updated, drop_gradients, update
 from evatok.utils.configs import check_least
 from evatok.utils.files import write_json
+from evatok.utils.saving import WEIGHTS
 
 log = logging.getLogger(__name__)
 SKIPS_IN_A_ROW = 10  # steps that are not finite, after which `skip` gives up
@@ -148,6 +149,9 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
     if resume and not found:
         raise ValueError(f"there is no checkpoint to resume in {folder / 'checkpoints'}")
+    for place in (folder, folder / "final"):
+        if not resume and (place / WEIGHTS).exists():
+            raise ValueError(f"{place} holds a model, which this run would replace; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -2,28 +2,39 @@
 
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from evatok.utils.configs import from_dict, to_dict
 from evatok.utils.files import replacing, write_json
+from evatok.utils.texts import shortened
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+# Bytes of a config, and of a file of weights before the first of them. Ours have 10 KB and 20 KB.
+MOST_CONFIG, MOST_HEADER = 2**20, 2**22
+# As safetensors names what weights may be stored as.
+_DTYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 ConfigT = TypeVar("ConfigT")
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class CheckpointError(ValueError):
-    """A folder, name or file that holds no model of the kind that is asked for."""
+    """A folder, name or file that holds no model of the kind that is asked for; says why in one sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(shortened(sentence))
 
 
 @dataclass(frozen=True)
@@ -74,20 +85,21 @@ class Kind(Generic[ConfigT]):
         stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
         entries = {"kind": self.mark, "format": FORMAT, "config": to_dict(config)}
         with replacing(folder / WEIGHTS) as temporary:
-            save_file(stored, temporary, metadata={"format": "pt"})
+            # Not `save_file`: it has a temporary file of its own, and errors that are not the system's.
+            temporary.write_bytes(save(stored, metadata={"format": "pt"}))
         write_json(folder / CONFIG, entries)
 
     def read_config(self, folder: Path) -> ConfigT:
         """The config of a saved model; `CheckpointError` where there is none that this version can read."""
         try:
-            entries = json.loads((folder / CONFIG).read_text())
-        except (OSError, ValueError) as error:
+            entries = _read_json(folder / CONFIG)
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
         kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
         if kind != self.mark:
-            raise CheckpointError(f"{folder / CONFIG} is no {self.noun}'s config: its kind is {kind!r}")
+            raise CheckpointError(f"{folder / CONFIG} is no {self.noun}'s config: its kind is {kind!r:.80}")
         if version != FORMAT:
-            raise CheckpointError(f"{folder} has format {version}; this version of evatok reads format {FORMAT}")
+            raise CheckpointError(f"{folder} has format {version!s:.80}; this version of evatok reads format {FORMAT}")
         try:
             return from_dict(self.config, entries["config"])
         except (KeyError, TypeError, ValueError) as error:
@@ -106,7 +118,9 @@ class SavedModel(nn.Module, Generic[ConfigT]):
     KIND: ClassVar[Kind[Any]]
     config: ConfigT
     name: str = "unnamed"
-    _checksum: str | None = None
+    # Of the weights, and how they looked when it was taken.
+    _checksum: str = ""
+    _look: int | None = None
 
     @classmethod
     def from_pretrained(
@@ -141,10 +155,11 @@ class SavedModel(nn.Module, Generic[ConfigT]):
             model = cls(config).eval()
         weights = _read_weights(folder, model.state_dict())
         model.load_state_dict(weights, assign=True)
-        model._checksum = _digest(weights)
         model.name = folder.resolve().name if Path(name).is_dir() else str(PurePosixPath(name, subfolder))
         model._load_parts(folder)
-        return model.to(device, dtype)
+        model = model.to(device, dtype)
+        model._set_checksum(_digest(weights))
+        return model
 
     def _load_parts(self, folder: Path) -> None:
         """Loads what a subclass keeps in the folder beside its weights."""
@@ -153,7 +168,7 @@ class SavedModel(nn.Module, Generic[ConfigT]):
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
         weights = self.state_dict()
         self.KIND.write(Path(folder), self.config, weights, dtype)
-        self._checksum = _digest(weights)
+        self._set_checksum(_digest(weights))
 
     def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
         """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
@@ -183,23 +198,23 @@ class SavedModel(nn.Module, Generic[ConfigT]):
         """Sixteen hexadecimal digits that say which weights these are: the first of their SHA-256 as float32.
 
         It is taken when weights are loaded from or saved to a folder, or else when it is first asked for, and stays
-        through any change of dtype and device. It is taken anew after `load_state_dict`, and after or during training
-        (`train`). Weights that are written into in evaluation mode keep it until they are saved.
+        through any change of the whole model's dtype and device. It is taken anew once weights have changed, however
+        they did: whenever it is asked for they are looked at, which takes half a millisecond for two million of them.
         """
-        if self._checksum is None or self.training:
-            self._checksum = _digest(self.state_dict())
+        if self._look != _look(self.state_dict().values()):
+            self._set_checksum(_digest(self.state_dict()))
         return self._checksum
 
-    def train(self, mode: bool = True) -> Self:
-        """As of any module; weights change in training, so `checksum` is taken anew."""
-        if mode or self.training:
-            self._checksum = None
-        return super().train(mode)
+    def _set_checksum(self, checksum: str) -> None:
+        self._checksum, self._look = checksum, _look(self.state_dict().values())
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """What `load_state_dict` comes to, called for this module or for one that it is part of."""
-        self._checksum = None
-        super()._load_from_state_dict(*args, **kwargs)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to`, `cuda` and the like come to: the checksum stays."""
+        known = self._look is not None and self.checksum
+        super()._apply(fn, recurse)
+        if known:
+            self._set_checksum(known)
+        return self
 
 
 def _shipped() -> Path:
@@ -226,22 +241,71 @@ def _download(name: str, subfolder: str, revision: str | None, token: str | bool
         raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {reason}") from error
 
 
+def _read_json(path: Path) -> Any:
+    """What a file of a config's size holds as JSON; ValueError, for numbers that are not finite too."""
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"it has the number {text:.80}")
+        return number
+
+    if path.stat().st_size > MOST_CONFIG:
+        raise ValueError(f"it has {path.stat().st_size} bytes; a config may have {MOST_CONFIG}")
+    return json.loads(path.read_text(encoding="utf-8"), parse_float=finite, parse_constant=finite)
+
+
 def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a saved model as float32; `CheckpointError` with the differing names if they do not fit."""
+    """The weights of a saved model as float32; `CheckpointError` if they do not fit or are not finite, with names."""
+    path = folder / WEIGHTS
     try:
-        found = load_file(folder / WEIGHTS)
+        with path.open("rb") as start:
+            header = int.from_bytes(start.read(8), "little")
+        if header > MOST_HEADER:
+            raise CheckpointError(f"{path} cannot be read: its header has {header} bytes, not at most {MOST_HEADER}")
+        with safe_open(path, "pt") as file:
+            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            _check_names(path, {name: tuple(each.get_shape()) for name, each in stored.items()}, expected)
+            if odd := sorted(name for name, each in stored.items() if each.get_dtype() not in _DTYPES):
+                raise CheckpointError(f"{path} has weights that are no floating-point numbers: {_some(odd)}")
+            # Copied: a file's own memory lies at odd addresses, where some CPUs round products differently.
+            weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in stored}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    shapes = {name: tuple(weight.shape) for name, weight in found.items()}
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    # A sum is several times as quick as looking at each number, and finite only where all of them are.
+    suspects = [name for name, weight in weights.items() if not weight.sum().isfinite()]
+    if wrong := sorted(name for name in suspects if not weights[name].isfinite().all()):
+        raise CheckpointError(f"{path} has weights that are not finite: {_some(wrong)}")
+    return weights
+
+
+def _check_names(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor]) -> None:
     wanted = {name: tuple(weight.shape) for name, weight in expected.items()}
     if shapes != wanted:
         missing, unknown = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
         other = sorted(name for name in shapes.keys() & wanted.keys() if shapes[name] != wanted[name])
         raise CheckpointError(
-            f"{folder / WEIGHTS} does not fit its config: missing {missing}, unknown {unknown}, other shapes {other}"
+            f"{path} does not fit its config: missing {_some(missing)}, unknown {_some(unknown)}, "
+            f"other shapes {_some(other)}"
         )
-    # Copied: a file's own memory lies at odd addresses, where some CPUs round products differently.
-    return {name: weight.to(torch.float32, copy=True) for name, weight in found.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{[f'{name:.60}' for name in names[:3]]}{more}"
+
+
+def _look(weights: Iterable[Tensor]) -> int:
+    """A number that a change of weights changes, of the sums of their rows' bits: exact in any order, and quick."""
+    parts = []
+    for weight in weights:
+        if not weight.is_meta:
+            rows = (weight if weight.ndim else weight[None]).contiguous()
+            size = rows.element_size()
+            bits = rows.view(_BITS[math.gcd(8, rows.shape[-1] * size, rows.storage_offset() * size)])
+            # Where rows are short, and in vectors, changed signs could cancel out.
+            parts.append((bits if bits.ndim == 1 or bits.shape[-1] <= 16 else bits.sum(-1)).flatten())
+    return zlib.crc32(torch.cat(parts).cpu().numpy().tobytes()) if parts else 0
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

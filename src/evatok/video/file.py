@@ -4,11 +4,8 @@ import io
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
@@ -25,9 +22,8 @@ from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
 from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
 from evatok.video.shown import UPRIGHT, Orientation, orientation, pixel_aspect, shown
+from evatok.video.sources import NamedBytes, VideoBytes, VideoError, VideoInfo, VideoSource, reason_of
 from evatok.video.tracks import NoTrack, pick_track
-
-StrPath = str | os.PathLike[str]
 
 # Starting threads takes longer than coding frames of at most so many pixels.
 SMALL_PICTURE = 256 * 256
@@ -46,47 +42,6 @@ _EARLY = 32  # first packets, among which are all that are shown before the very
 
 # Limited range, 16 to 235, as full range.
 _WIDENED = ((torch.arange(256) - 16) * (255 / 219)).round().clamp(0, 255).to(torch.uint8)
-
-
-class VideoError(ValueError):
-    """A video could not be read or written; the message is one sentence with the path and the reason.
-
-    `reason` is the message without the path, where that is known.
-    """
-
-    def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = message if reason is None else reason
-
-
-@dataclass(frozen=True)
-class VideoBytes:
-    """A video file that is in memory: its content, and a name for messages, whose suffix helps to tell the format."""
-
-    name: str
-    data: bytes
-
-
-VideoSource = StrPath | VideoBytes
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a file says about its video.
-
-    `frames` is the container's claim (None if it makes none); `fps` the average rate, above 0, by the first frames
-    where the container's claim is plainly wrong; `size` is (height, width) as shown, that is after rotation and with
-    square pixels; `seconds` the duration (None if unknown). Sides are whole numbers, so that pixels of that size may
-    still be a little wider than high: `pixel_aspect` says how much, and is 1 for nearly all videos.
-    """
-
-    path: str
-    frames: int | None
-    fps: float
-    size: tuple[int, int]
-    seconds: float | None
-    codec: str
-    pixel_aspect: Fraction = Fraction(1)
 
 
 class VideoFile:
@@ -140,7 +95,7 @@ class VideoFile:
         file: str | io.BytesIO = f"file:{self.path}"
         allowed = "file"
         if self._data is not None:
-            file, allowed = _NamedBytes(self._data, self.path), "none"
+            file, allowed = NamedBytes(self._data, self.path), "none"
         try:
             self._container = av.open(file, "r", options={"protocol_whitelist": allowed}, metadata_errors="replace")
         except (FFmpegError, OSError) as error:
@@ -344,19 +299,6 @@ class VideoFile:
             seconds = self._container.duration / av.time_base
         how, codec = shown(first, self._turn or UPRIGHT, self._pixel_aspect), stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
-
-
-class _NamedBytes(io.BytesIO):
-    """Bytes as a file of which FFmpeg learns no more of the name than the suffix, by which it knows some formats."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self.name = f"video{PurePath(name).suffix}"
-
-
-def reason_of(error: Exception) -> str:
-    """Return what an error of FFmpeg or of the system says, without its number."""
-    return str(getattr(error, "strerror", None) or error).lower()
 
 
 def _by(shape: torch.Size) -> str:

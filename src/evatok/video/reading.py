@@ -13,8 +13,9 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from evatok.video.file import MOST_PIXELS, StrPath, VideoBytes, VideoError, VideoFile, VideoInfo, VideoSource
+from evatok.video.file import MOST_PIXELS, VideoFile
 from evatok.video.rate import checked_fps, mean_rate
+from evatok.video.sources import StrPath, VideoBytes, VideoError, VideoInfo, VideoSource
 from evatok.video.times import ROUNDING, Timed, in_range, resampled, rounding, with_times
 from evatok.video.writing import write_video
 

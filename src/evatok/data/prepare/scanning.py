@@ -17,8 +17,9 @@ from evatok.data.listing import Listed, videos_of
 from evatok.data.manifest import Manifest, ManifestRow, misnamed, write_manifest
 from evatok.data.prepare.children import Failure, Limits, in_children
 from evatok.data.prepare.journal import Journal, journal_beside
-from evatok.video.file import VideoError, VideoFile, VideoInfo, VideoSource
+from evatok.video.file import VideoFile
 from evatok.video.shown import orientation
+from evatok.video.sources import VideoError, VideoInfo, VideoSource
 
 
 @dataclass(frozen=True)

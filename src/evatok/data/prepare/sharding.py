@@ -28,7 +28,7 @@ from evatok.data.manifest import (
 from evatok.data.prepare.scanning import ScanConfig, scan
 from evatok.data.storage import Place
 from evatok.utils.packages import made_in_cache
-from evatok.video.file import VideoError
+from evatok.video.sources import VideoError
 
 SHARD_SIZE = 2**30
 BLOCK = tarfile.BLOCKSIZE  # of a tar file, to which everything in it is padded

@@ -1,0 +1,45 @@
+"""What `evatok` offers: its attributes, loaded when the first of them is asked for."""
+
+from evatok.assignment import AssignmentError, AssignmentSpace
+from evatok.nn.packed import Layout
+from evatok.nn.transformer import TransformerConfig
+from evatok.router.config import ROUTER_PRESETS, RouterConfig
+from evatok.router.model import Router
+from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
+from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
+from evatok.tokens.tokens import TokenFileError, TokenFormat, TokenLimits, Tokens, VideoRecord
+from evatok.utils.saving import CheckpointError
+from evatok.video.fit import Fit, plan_fit
+from evatok.video.reading import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
+
+__all__ = [
+    "PRESETS",
+    "ROUTER_PRESETS",
+    "AssignmentError",
+    "AssignmentSpace",
+    "CheckpointError",
+    "FSQConfig",
+    "Fit",
+    "Layout",
+    "QuantizerConfig",
+    "Router",
+    "RouterConfig",
+    "SketchConfig",
+    "TokenFileError",
+    "TokenFormat",
+    "TokenLimits",
+    "TokenMismatch",
+    "TokenizerConfig",
+    "Tokens",
+    "TransformerConfig",
+    "Video",
+    "VideoError",
+    "VideoInfo",
+    "VideoReader",
+    "VideoRecord",
+    "VideoTokenizer",
+    "plan_fit",
+    "probe",
+    "read_video",
+    "write_video",
+]

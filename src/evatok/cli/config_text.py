@@ -1,0 +1,47 @@
+"""Text of configs, read unless it is made to take time and memory: nested deeply, or growing through its aliases."""
+
+from typing import Any
+
+from jsonargparse import get_loader, set_loader
+
+# Of a config: bytes of its file, values in it once aliases are written out, depth. Ours have 5,000, 100 and 4.
+MOST_BYTES, MOST_VALUES, DEEPEST = 2**20, 10_000, 32
+# Characters of a text that count as a value.
+_TEXT = 100
+
+_read_any_yaml = get_loader("yaml")
+
+
+def limit_yaml() -> None:
+    """Has jsonargparse read YAML by `read_yaml`; without PyYAML it reads JSON."""
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        return
+    set_loader("yaml", read_yaml, (yaml.YAMLError,))
+
+
+def read_yaml(text: str) -> Any:
+    """What a YAML text holds, as jsonargparse reads it; YAMLError for what is deeper or larger than configs are."""
+    import yaml
+
+    sizes: dict[str, int] = {}  # of what has an anchor, once it is complete
+    begun: list[tuple[str | None, int]] = []  # anchors of what is not, and what was counted before
+    count = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            begun.append((event.anchor, count))
+            count += 1
+        elif isinstance(event, yaml.ScalarEvent):
+            begun.append((event.anchor, count))
+            count += 1 + len(event.value) // _TEXT
+        elif isinstance(event, yaml.AliasEvent):
+            within_itself = any(anchor == event.anchor for anchor, _ in begun)
+            count += MOST_VALUES if within_itself else sizes.get(event.anchor, 0)
+        if len(begun) > DEEPEST or count > MOST_VALUES:
+            raise yaml.YAMLError(f"it has more than {DEEPEST} levels or {MOST_VALUES} values, aliases written out")
+        if isinstance(event, yaml.CollectionEndEvent | yaml.ScalarEvent):
+            anchor, before = begun.pop()
+            if anchor:
+                sizes[anchor] = count - before
+    return _read_any_yaml(text)

@@ -1,0 +1,66 @@
+"""What is said of what ended a command, and the exit codes."""
+
+import os
+import signal
+import tarfile
+import zipfile
+from argparse import ArgumentError
+
+from evatok.cli.arguments import WrongUse
+from evatok.cli.process import BY_SIGNAL, NOBODY_READS, nobody_reads
+from evatok.training.stopping import Stopped
+from evatok.utils.files import WriteError
+from evatok.utils.packages import PackageError
+
+# 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
+FAILED, WRONG_USE, STOPPED, INTERRUPTED = 1, 2, 75, BY_SIGNAL + signal.SIGINT
+
+
+def told(error: BaseException, name: str, extra: str = "") -> tuple[str, int]:
+    """One sentence about what ended a command ("": there is nothing to say), and the exit code.
+
+    Args:
+        error: what it raised. What only evatok itself can have done wrong is raised again, for its traceback.
+        name: of the command.
+        extra: of the package, that the command needs.
+    """
+    match error:
+        case SystemExit():  # --help, --version and --print_config
+            return "", int(error.code or 0)
+        case KeyboardInterrupt():
+            return by_signal(signal.SIGINT)
+        case BrokenPipeError() if nobody_reads():
+            return "", NOBODY_READS
+        case ArgumentError() | WrongUse():
+            return f"{' '.join(str(error).split())} (see {f'evatok {name}'.strip()} --help)", WRONG_USE
+        case ModuleNotFoundError() if extra:
+            return f"{name} needs {error.name}: pip install 'evatok[{extra}]'", FAILED
+        case Stopped():
+            return f"{error}; the same command with --resume goes on", STOPPED
+        case OSError() if error.errno and not isinstance(error, WriteError):
+            return _of_the_system(error), FAILED
+        case MemoryError():
+            return "there is not enough memory for this", FAILED
+        case RuntimeError() if "memory" in str(error) and "allocate" in str(error):  # as PyTorch says it
+            return "there is not enough memory for this", FAILED
+        case RecursionError():
+            return "what was given is nested too deeply", FAILED
+        case tarfile.TarError() | zipfile.BadZipFile():
+            return f"an archive cannot be read: {error}", FAILED
+        case UnicodeDecodeError():
+            return f"a file is not the text that it should be: {error}", FAILED
+        case ValueError() | OSError() | PackageError() | FloatingPointError():
+            return str(error), FAILED
+    raise error
+
+
+def by_signal(number: int) -> tuple[str, int]:
+    """What is said of a signal that ended a command, and the exit code."""
+    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    return what, BY_SIGNAL + number
+
+
+def _of_the_system(error: OSError) -> str:
+    """An error of the system: the file, where it names one, and what failed, without the number."""
+    reason = os.strerror(error.errno or 0).lower()
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason

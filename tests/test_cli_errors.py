@@ -1,0 +1,53 @@
+"""What is said of what ends a command."""
+
+import errno
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from evatok.cli import main
+from evatok.cli.errors import told
+from evatok.utils.files import WriteError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(errno.ENOENT, "x", "videos/a.mp4"), "videos/a.mp4: no such file or directory"),
+        (PermissionError(errno.EACCES, "x", b"\xff"), "\udcff: permission denied"),
+        (OSError(errno.ENOSPC, "Error writing. Detail: [errno 28] No space left"), "no space left on device"),
+        (OSError("it is too small"), "it is too small"),
+        (WriteError(errno.ENOSPC, "no space left on device", "x"), "cannot write x: no space left on device"),
+        (MemoryError(), "there is not enough memory for this"),
+        (RecursionError("maximum recursion depth exceeded"), "what was given is nested too deeply"),
+        (zipfile.BadZipFile("no zip"), "an archive cannot be read: no zip"),
+        (tarfile.ReadError("no tar"), "an archive cannot be read: no tar"),
+        (BrokenPipeError(errno.EPIPE, "x"), "broken pipe"),  # of a child process, say
+    ],
+)
+def test_what_comes_of_the_input_is_one_sentence(error: Exception, said: str) -> None:
+    assert told(error, "encode") == (said, 1)
+
+
+def test_a_tensor_that_is_too_large() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**62, dtype=torch.uint8)
+    assert told(raised.value, "encode") == ("there is not enough memory for this", 1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), AssertionError(), ImportError("x")])
+def test_what_is_a_fault_of_evatok_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        told(error, "encode")
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\xfa\n", b"[" * 10**3, b"\x00"])
+def test_a_config_that_is_none(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.yaml").write_bytes(content)
+    assert main(["train", "proxy", "--config", str(tmp_path / "broken.yaml")]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("evatok: ")
