@@ -10,11 +10,11 @@ import shutil
 import time
 import traceback
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -34,7 +34,7 @@ class Family(Protocol):
     """A kind of input, and the names of the ways in which it is damaged."""
 
     @property
-    def KINDS(self) -> Mapping[str, Any]: ...  # noqa: N802
+    def KINDS(self) -> Mapping[str, Any]: ...
 
     def prepare(self, folder: Path) -> None: ...
 
@@ -95,7 +95,7 @@ class Answer:
         told: the sentence, or where the fault is.
         memory: bytes that it took at most over what the child had before.
         seconds: that it took.
-        left: what was written and should not have been left behind.
+        left: what was written and should not be there, or should be and is not.
     """
 
     kind: Kind
@@ -115,10 +115,11 @@ def answer_to(given: Input) -> Answer:
     held, started = restart_peak_memory(), time.perf_counter()
     kind, told, made = _used(given, target)
     memory, seconds = peak_memory() - held, time.perf_counter() - started
-    left = {name for name in _names(target) - before if not any(name == each or name.startswith(f"{each}/") for each in made)}
+    own = {name for name in _names(target) if not made.isdisjoint([name, *map(str, PurePosixPath(name).parents)])}
     missing = {name for name in made if not (target / name).exists()}
+    left = (_names(target) - before - own) | missing
     shutil.rmtree(target)
-    return Answer(kind, told.replace(str(target), "…"), memory, seconds, tuple(sorted(left | missing)))
+    return Answer(kind, told, memory, seconds, tuple(sorted(left)))
 
 
 def _used(given: Input, target: Path) -> tuple[Kind, str, set[str]]:
@@ -153,18 +154,24 @@ def _warm(family: str, folder: str) -> None:
     gc.freeze()
 
 
-def answers(family: str, folder: Path, seed: int, count: int, limits: Limits, processes: int = 1) -> list[Answer]:
-    """The answers to `count` inputs of a family, in child processes with limits; `folder` is for making them."""
+def inputs(family: str, folder: Path, seed: int, count: int) -> list[Input]:
+    """The first `count` inputs of a family by a seed; `folder` is for them."""
     originals = folder / "originals"
     originals.mkdir(parents=True)
     FAMILIES[family].prepare(originals)
-    inputs = [Input(family, str(originals), seed, number) for number in range(count)]
-    found = dict(in_children(answer_to, inputs, [limits.seconds] * count, limits.memory, processes))
-    return [_ended(each) if isinstance(each := found[number], Failure) else each for number in range(count)]
+    return [Input(family, str(originals), seed, number) for number in range(count)]
 
 
-def _ended(failure: Failure) -> Answer:
+def answers(given: Sequence[Input], limits: Limits, processes: int = 1) -> list[Answer]:
+    """The answers to inputs, in child processes with limits."""
+    found = dict(in_children(answer_to, given, [limits.seconds] * len(given), limits.memory, processes))
+    return [ended(each) if isinstance(each := found[number], Failure) else each for number in range(len(given))]
+
+
+def ended(failure: Failure) -> Answer:
     """The answer to an input that ended a child, or to one that could not be made."""
     kinds: dict[str, Kind] = {"takes longer": "too long", "takes more": "too much memory", "ends the": "death"}
-    kind = next((kind for words, kind in kinds.items() if failure.reason.startswith(f"reading it {words}")), "traceback")
-    return Answer(kind, failure.reason)
+    for words, kind in kinds.items():
+        if failure.reason.startswith(f"reading it {words}"):
+            return Answer(kind, failure.reason)
+    return Answer("traceback", failure.reason)

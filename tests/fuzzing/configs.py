@@ -24,6 +24,19 @@ COMMANDS = {
     "evaluation": ("evaluate", "evatok.reports.evaluate.evaluate"),
     "curve": ("curve", "evatok.reports.curve.curve"),
 }
+_NUMBERS = ("-1", "0", "1e400", "1e-400", ".nan", "-.inf", "9" * 400, "0x7fffffffffffffff", "1_000_000_000_000", "1:30")
+_TAGGED = (
+    *(
+        "!!python/object/apply:os.getcwd []",
+        "!!binary aGk=",
+        "!!set {a, b}",
+        "!unknown x",
+        "2020-01-01",
+        "*a",
+        "&a [*a]",
+    ),
+    *("<<: {a: 1}", "[" * 40, "{" * 2000, "? a", "|", ">-", "%", "@", "`"),
+)
 
 
 class Made(Exception):
@@ -56,6 +69,8 @@ def use(folder: Path, target: Path) -> set[str]:
             code = main([*command.split(), "--config", str(path)])
         except Made:
             return set()
+    if "not enough memory" in told.getvalue():
+        raise MemoryError
     assert code in (1, 2) and told.getvalue().startswith("evatok: "), f"exit code {code}: {told.getvalue()}"
     raise Refused(told.getvalue().removesuffix("\n"))
 
@@ -88,14 +103,11 @@ def _indented(lines: list[str], at: int, rng: Rng) -> None:
 
 
 def _number(lines: list[str], at: int, rng: Rng) -> None:
-    numbers = ["-1", "0", "1e400", "1e-400", ".nan", "-.inf", "9" * 400, "0x7fffffffffffffff", "1_000_000_000_000", "1:30"]
-    lines[at] = re.sub(r"\d[\d.e_]*", lambda found: damage.pick([found[0], *numbers], rng), lines[at])
+    lines[at] = re.sub(r"\d[\d.e_]*", lambda found: damage.pick([found[0], *_NUMBERS], rng), lines[at])
 
 
 def _tagged(lines: list[str], at: int, rng: Rng) -> None:
-    tags = ["!!python/object/apply:os.getcwd []", "!!binary aGk=", "!!set {a, b}", "!unknown x", "2020-01-01", "*a", "&a [*a]"]
-    key, _, _ = lines[at].partition(":")
-    lines[at] = f"{key}: {damage.pick([*tags, '<<: {a: 1}', '[' * 40, '{' * 2000, '? a', '|', '>-', '%', '@', '`'], rng)}"
+    lines[at] = f"{lines[at].partition(':')[0]}: {damage.pick(_TAGGED, rng)}"
 
 
 def _bomb(data: bytes, rng: Rng) -> bytes:

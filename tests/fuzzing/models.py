@@ -22,7 +22,7 @@ def prepare(folder: Path) -> None:
     """Two tokenizers, one of which has a router, and a router alone."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        small = TransformerConfig(16, 1, 2)
+        small = TransformerConfig(32, 1, 2)
         router = Router(RouterConfig(MINI.levels, MINI.blocks, MINI.patch, transformer=small)).eval()
     random_tokenizer(MINI).save_pretrained(folder / "paper")
     random_tokenizer(IN_PASSES).set_router(router).save_pretrained(folder / "passes")

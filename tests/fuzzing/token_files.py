@@ -46,13 +46,14 @@ def prepare(folder: Path) -> None:
 
         fixed, tall = encoded(1, 21, 3, 36, 64, fps=30.0), encoded(1, 5, 3, 64, 40, fit="letterbox")
         times = torch.rand(21, generator=generator, dtype=torch.float64).cumsum(0)
-        irregular = (replace(fixed.videos[0], times=times - times[0]), *tall.videos)
+        videos = (replace(fixed.videos[0], times=times - times[0]),)
+        irregular = Tokens(fixed.format, videos, fixed.ids, fixed.lengths)
         made = {
             "fixed": fixed,
             "picture": encoded(1, 1, 3, 32, 32, fit="crop"),
             "several": Tokens.cat([encoded(3, 18, 3, 32, 48), tall, fixed]),
-            "irregular": Tokens(fixed.format, irregular[:1], fixed.ids, fixed.lengths),
-            "both": Tokens(fixed.format, irregular, *map(torch.cat, ((fixed.ids, tall.ids), (fixed.lengths, tall.lengths)))),
+            "irregular": irregular,
+            "both": Tokens.cat([irregular, tall]),
         }
         for kind, tokens in made.items():
             tokens.save(folder / f"{name}-{kind}.tokens")
@@ -192,24 +193,27 @@ def _header_stream(data: bytes, rng: Rng) -> bytes:
 def _stamps(data: bytes, rng: Rng) -> bytes:
     """Time stamps of other counts, order and size."""
     parts = split(data)
-    counts = [video["frames"] - 1 for video in parts.header["videos"]]
-    steps = [0, 1, 40_000, 2**31, 2**52, 2**53, 2**63, 2**64 - 1]
-    changed = []
-    for stamp, count in zip(parts.stamps, counts, strict=True):
-        made = [
-            lambda stamp=stamp: damage.damaged(stamp, rng) if stamp else rng.bytes(20),
-            lambda count=count: zlib.compress(b"".join(struct.pack(">Q", damage.pick(steps, rng)) for _ in range(count))),
-            lambda count=count: zlib.compress(bytes(8 * count + damage.pick([-8, -1, 1, 8], rng))) if count > 1 else b"",
-            lambda: zlib.compress(bytes(2**26), 9),
-            lambda stamp=stamp: stamp,
-        ]
-        changed.append(damage.pick(made, rng)())
-    videos = [
-        video | {"times": len(stamp) if rng.random() < 0.9 else damage.pick([0, -1, 1, 2**40, True, None], rng)}
-        for video, stamp in zip(parts.header["videos"], changed, strict=True)
-    ]
+    records = zip(parts.header["videos"], parts.stamps, strict=True)
+    changed = [_stamp(stamp, video["frames"] - 1, rng) for video, stamp in records]
+    sizes = [len(stamp) if rng.random() < 0.9 else damage.pick([0, -1, 1, 2**40, True, None], rng) for stamp in changed]
+    videos = [video | {"times": size} for video, size in zip(parts.header["videos"], sizes, strict=True)]
     header = damage.json_text(parts.header | {"videos": videos})
     return joined(zlib.compress(header, 9), *changed, parts.payload)
+
+
+def _stamp(stamp: bytes, count: int, rng: Rng) -> bytes:
+    """The time stamps of a video of one frame more than `count`."""
+    if not count:
+        return stamp
+    steps = [0, 1, 40_000, 2**31, 2**52, 2**53, 2**63, 2**64 - 1]
+    streams: list[Callable[[], bytes]] = [
+        lambda: damage.damaged(stamp, rng),
+        lambda: zlib.compress(struct.pack(f">{count}Q", *(damage.pick(steps, rng) for _ in range(count)))),
+        lambda: zlib.compress(bytes(8 * count + damage.pick([-8, -1, 1, 8], rng))),
+        lambda: zlib.compress(bytes(2**26), 9),
+        lambda: stamp,
+    ]
+    return bytes(damage.pick(streams, rng)())
 
 
 def _payload(data: bytes, rng: Rng) -> bytes:

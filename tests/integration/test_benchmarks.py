@@ -58,12 +58,18 @@ LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
-    record = fuzz.fuzz(tmp_path, seed=3, count=32, config=ScanConfig(1, Limits(seconds=30.0)))
-    assert record["good"] + record["bad"] == record["videos"] == 32
-    assert all(sum(row.values()) == 2 for row in record["by_kind"].values())
-    assert sum(record["reasons"].values()) == record["bad"] > 0
-    assert record["by_kind"]["unchanged"] == {"good": 2, "bad": 0}
-    assert record["contradictions"] == [] and 0 < record["peak_memory_mib"] < 4096
+    record = fuzz.fuzz(tmp_path, seed=3, videos=32, count=2, config=ScanConfig(1, Limits(seconds=30.0)))
+    assert record["inputs"] == sum(record["answers"].values()) == 32 + 2 * len(record["families"]) - 2
+    assert record["wrong"] == [] and record["tracebacks"] == record["hangs"] == record["left_behind"] == 0
+    videos = record["families"]["videos"]
+    assert videos["answers"]["read"] + videos["answers"]["refused"] == videos["inputs"] == 32
+    assert all(sum(row.values()) == 2 for row in videos["by_damage"].values())
+    assert sum(videos["reasons"].values()) == videos["answers"]["refused"] > 0
+    assert videos["by_damage"]["unchanged"] == {"read": 2}
+    assert videos["contradictions"] == [] and 0 < videos["peak_memory_mb"] < 4096
+    for name, family in record["families"].items():
+        assert family["inputs"] == sum(family["answers"].values()) == (32 if name == "videos" else 2)
+        assert family["by_damage"]["unchanged"].keys() == {"read"}
 
 
 def test_manifests_are_opened_and_their_good_videos_counted(tmp_path: Path) -> None:
