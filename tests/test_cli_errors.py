@@ -46,7 +46,10 @@ def test_what_is_a_fault_of_evatok_keeps_its_traceback(error: Exception) -> None
     assert raised.value is error
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\xfa\n", b"[" * 10**3, b"\x00", b"optimizer: {lr: %s}" % (b"9" * 400)])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\xfa\n", b"[" * 10**3, b"\x00", b"optimizer: {lr: %s}" % (b"9" * 400), b"loop: &a {}\nloop.loop: *a"],
+)
 def test_a_config_that_is_none(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.yaml").write_bytes(content)
     assert main(["train", "proxy", "--config", str(tmp_path / "broken.yaml")]) in (1, 2)
