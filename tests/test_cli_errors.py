@@ -16,9 +16,12 @@ from evatok.utils.files import WriteError
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (FileNotFoundError(errno.ENOENT, "x", "videos/a.mp4"), "videos/a.mp4: no such file or directory"),
-        (PermissionError(errno.EACCES, "x", b"\xff"), "\udcff: permission denied"),
-        (OSError(errno.ENOSPC, "Error writing. Detail: [errno 28] No space left"), "no space left on device"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "videos/a.mp4"),
+            "videos/a.mp4: no such file or directory",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", b"\xff"), "\udcff: permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device"),
         (OSError("it is too small"), "it is too small"),
         (WriteError(errno.ENOSPC, "no space left on device", "x"), "cannot write x: no space left on device"),
         (MemoryError(), "there is not enough memory for this"),
@@ -26,7 +29,7 @@ from evatok.utils.files import WriteError
         (OverflowError("no float"), "a number that was given is too large: no float"),
         (zipfile.BadZipFile("no zip"), "an archive cannot be read: no zip"),
         (tarfile.ReadError("no tar"), "an archive cannot be read: no tar"),
-        (BrokenPipeError(errno.EPIPE, "x"), "broken pipe"),  # of a child process, say
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "broken pipe"),  # of a child process, say
     ],
 )
 def test_what_comes_of_the_input_is_one_sentence(error: Exception, said: str) -> None:

@@ -99,7 +99,7 @@ class AssignmentSpace:
     @cached_property
     def lengths(self) -> Tensor:
         """Every assignment, `(len(self), blocks)` int64, row `i` being `assignment(i)`."""
-        choices = [torch.tensor(self.levels)] * self.blocks
+        choices = [torch.tensor(self.levels, device="cpu")] * self.blocks
         return torch.cartesian_prod(*choices).view(len(self), self.blocks)
 
     @property
@@ -142,9 +142,9 @@ class AssignmentSpace:
     @cached_property
     def prefixes(self) -> Tensor:
         """Number of the prefix of 1, 2, ... blocks of every assignment, `(len(self), blocks)` int64."""
-        index = torch.arange(len(self))[:, None]
-        shorter = len(self.levels) ** torch.arange(self.blocks - 1, -1, -1)
-        return torch.tensor(self.prefix_starts[:-1]) + index // shorter
+        index = torch.arange(len(self), device="cpu")[:, None]
+        shorter = len(self.levels) ** torch.arange(self.blocks - 1, -1, -1, device="cpu")
+        return torch.tensor(self.prefix_starts[:-1], device="cpu") + index // shorter
 
     def sample(self, generator: torch.Generator, count: int | None = None) -> Tensor:
         """Uniformly random assignments: `(blocks,)` int64, or `(count, blocks)`."""

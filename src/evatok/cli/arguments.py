@@ -1,6 +1,7 @@
 """What commands share: a config's arguments, and the extra that a command needs."""
 
 import os
+import re
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
-from evatok.cli.config_text import MOST_BYTES, limit_yaml
+from evatok.cli.config_text import MOST_BYTES, guard_parsing
 from evatok.utils.texts import shortened
 
 ConfigT = TypeVar("ConfigT")
@@ -28,6 +29,13 @@ class WrongUse(ValueError):
 def any_path(text: str | Path) -> Path:
     """A path on the command line; the parser's own way with `Path` fails at names that are not in UTF-8."""
     return Path(text)
+
+
+def in_a_sentence(error: Exception) -> str:
+    """What a parser complains about, on one line, without the types that it tried and their modules."""
+    said = " ".join(str(error).split())
+    said = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", said)
+    return shortened(re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", said))
 
 
 class ConfigFile(ActionConfigFile):
@@ -52,7 +60,7 @@ def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> t
     """
     from evatok.data.sources import SourceConfig
 
-    limit_yaml()
+    guard_parsing()
     register_type(SourceConfig, asdict, _source, (ValueError, TypeError, ArgumentError), isinstance)
     parser.add_argument("--config", action=ConfigFile, help="YAML file with any of the values below; may be repeated.")
     parser.add_class_arguments(kind, None)

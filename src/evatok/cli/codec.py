@@ -100,6 +100,8 @@ def _add_video(parser: ArgumentParser) -> None:
         help="how pictures are brought to the tokenizer's area: aspect ratio kept, centre square, square with bars.",
     )
     parser.add_argument("--fps", type=float, help="frame rate to resample to; without it, every frame is kept.")
+    track = "number of the video track, from 0 on; without it, the longest that is no still picture."
+    parser.add_argument("--track", type=int, help=track)
 
 
 def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
@@ -117,4 +119,4 @@ def _choices(given: Namespace) -> dict[str, Any]:
     from evatok.tokenizer.lengths import LengthRequest
 
     request = LengthRequest(**{field.name: given[field.name] for field in fields(LengthRequest)})
-    return {"request": request} | {name: given[name] for name in ("tokenizer", "fit", "fps")}
+    return {"request": request} | {name: given[name] for name in ("tokenizer", "fit", "fps", "track")}

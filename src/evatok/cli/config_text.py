@@ -1,8 +1,8 @@
-"""Text of configs, read unless it is made to take time and memory: nested deeply, or growing through its aliases."""
+"""Text of configs, read unless it is made to import things, or to take time and memory: deep, or growing by aliases."""
 
 from typing import Any
 
-from jsonargparse import get_loader, set_loader
+from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 # Of a config: bytes of its file, values in it once aliases are written out, depth. Ours have 5,000, 100 and 4.
 MOST_BYTES, MOST_VALUES, DEEPEST = 2**20, 10_000, 32
@@ -12,8 +12,9 @@ _TEXT = 100
 _read_any_yaml = get_loader("yaml")
 
 
-def limit_yaml() -> None:
-    """Has jsonargparse read YAML by `read_yaml`; without PyYAML it reads JSON."""
+def guard_parsing() -> None:
+    """Has jsonargparse read YAML by `read_yaml` (without PyYAML it reads JSON) and import nothing but our own."""
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=["evatok"])
     try:
         import yaml
     except ModuleNotFoundError:

@@ -6,10 +6,10 @@ import tarfile
 import zipfile
 from argparse import ArgumentError
 
-from evatok.cli.arguments import WrongUse
+from evatok.cli.arguments import WrongUse, in_a_sentence
 from evatok.cli.process import BY_SIGNAL, NOBODY_READS, nobody_reads
 from evatok.training.stopping import Stopped
-from evatok.utils.files import WriteError
+from evatok.utils.files import WriteError, reason
 from evatok.utils.packages import PackageError
 
 # 75 is what sysexits.h calls a temporary failure: a scheduler may start the same command again.
@@ -32,13 +32,14 @@ def told(error: BaseException, name: str, extra: str = "") -> tuple[str, int]:
         case BrokenPipeError() if nobody_reads():
             return "", NOBODY_READS
         case ArgumentError() | WrongUse():
-            return f"{' '.join(str(error).split())} (see {f'evatok {name}'.strip()} --help)", WRONG_USE
+            return f"{in_a_sentence(error)} (see {f'evatok {name}'.strip()} --help)", WRONG_USE
         case ModuleNotFoundError() if extra:
             return f"{name} needs {error.name}: pip install 'evatok[{extra}]'", FAILED
         case Stopped():
             return f"{error}; the same command with --resume goes on", STOPPED
-        case OSError() if error.errno and not isinstance(error, WriteError):
-            return _of_the_system(error), FAILED
+        case OSError() if error.strerror and not isinstance(error, WriteError):
+            file = error.filename
+            return f"{os.fsdecode(file)}: {reason(error)}" if isinstance(file, str | bytes) else reason(error), FAILED
         case MemoryError():
             return "there is not enough memory for this", FAILED
         case RuntimeError() if "memory" in str(error) and "allocate" in str(error):  # as PyTorch says it
@@ -60,9 +61,3 @@ def by_signal(number: int) -> tuple[str, int]:
     """What is said of a signal that ended a command, and the exit code."""
     what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     return what, BY_SIGNAL + number
-
-
-def _of_the_system(error: OSError) -> str:
-    """An error of the system: the file, where it names one, and what failed, without the number."""
-    reason = os.strerror(error.errno or 0).lower()
-    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from evatok.utils.files import reason
 from evatok.utils.texts import shortened
 
 # As shells have it, a process that a signal ends has this exit code and the signal's number.
@@ -76,7 +77,7 @@ def flushed(code: int) -> int:
             if isinstance(error, BrokenPipeError):
                 code = NOBODY_READS
             else:
-                complain(f"cannot write what was to be printed: {os.strerror(error.errno or 0).lower()}")
+                complain(f"cannot write what was to be printed: {reason(error)}")
                 code = code or 1
     return code
 
@@ -84,4 +85,4 @@ def flushed(code: int) -> int:
 def complain(sentence: str) -> None:
     """Prints what went wrong, if anybody reads it."""
     with suppress(OSError):
-        print(f"evatok: {shortened(sentence)}", file=sys.stderr)
+        print(f"evatok: {shortened(sentence, 1000)}", file=sys.stderr)

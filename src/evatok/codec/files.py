@@ -21,6 +21,7 @@ def encode_file(
     *,
     fit: Mode = "keep",
     fps: float | None = None,
+    track: int | None = None,
 ) -> Tokens:
     """Writes the tokens of a video of any length to a file, and returns them; memory does not grow with the length.
 
@@ -31,6 +32,7 @@ def encode_file(
         request: how many tokens.
         fit: how pictures are brought to the tokenizer's area.
         fps: frame rate to resample to; None keeps every frame.
+        track: number of the video track, from 0 on; None: the longest that is no still picture.
 
     Raises:
         ValueError: whatever is wrong with the files, the tokenizer or what is asked for.
@@ -38,7 +40,7 @@ def encode_file(
     """
     check_target(target, source, tokenizer)
     model = VideoTokenizer.from_pretrained(tokenizer)
-    tokens = model.encode_clips(model.file_clips(source, fit, fps), request)
+    tokens = model.encode_clips(model.file_clips(source, fit, fps, track), request)
     tokens.save(target)
     return tokens
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
 from itertools import tee
@@ -99,6 +100,7 @@ def reconstruct_file(
     *,
     fit: Mode = "keep",
     fps: float | None = None,
+    track: int | None = None,
 ) -> Scored:
     """Encodes and decodes a video of any length, and compares; memory does not grow with the length.
 
@@ -112,10 +114,10 @@ def reconstruct_file(
     """
     with filled_together(folder, FILES, source, tokenizer) as part:
         model = VideoTokenizer.from_pretrained(tokenizer)
-        clips = model.file_clips(source, fit, fps)
+        clips = model.file_clips(source, fit, fps, track)
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
         moments = Moments()
-        beside = partial(_write_beside, part / "side_by_side.mp4", source, clips.fit, fps, moments)
+        beside = partial(_write_beside, part / "side_by_side.mp4", source, clips.fit, fps, track, moments)
         # Two threads: x264 leaves the interpreter alone while it works, and so do torch and the decoder.
         with (
             in_background(partial(_write, part / "reconstruction.mp4", clips.fit, clips.fps)) as keep,
@@ -226,13 +228,14 @@ def _write(path: Path, fit: Fit, fps: float, made: Iterable[Made]) -> None:
         path,
         (crop(some, fit.inner) for some, _ in frames),
         fps=fps,
+        pixel_aspect=Fraction(*fit.pixel_aspect),
         times=(time for _, some in times for time in some),
         size=fit.output_size,
     )
 
 
 def _write_beside(
-    path: Path, source: Path, fit: Fit, fps: float | None, moments: Moments, made: Iterable[Made]
+    path: Path, source: Path, fit: Fit, fps: float | None, track: int | None, moments: Moments, made: Iterable[Made]
 ) -> None:
     """Reads the source once more, for its frames at the size at which they are shown."""
     frames, times = tee(made)
@@ -248,7 +251,7 @@ def _write_beside(
             moments.add(original, reconstruction)
             yield side_by_side((original, reconstruction), captions)
 
-    with VideoReader(source, fps=fps, size=whole) as reader:
+    with VideoReader(source, fps=fps, size=whole, track=track) as reader:
         write_video(path, pairs(), fps=fps or reader.info.fps, times=(time for _, some in times for time in some))
 
 

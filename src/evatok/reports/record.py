@@ -14,7 +14,7 @@ from evatok.evaluation.equal_bits import CodecResult
 from evatok.evaluation.scores import ReconstructionResult
 from evatok.training.versions import commit, versions
 from evatok.utils.configs import from_dict
-from evatok.utils.files import write_json
+from evatok.utils.files import reason, write_json
 
 FORMAT = 1
 
@@ -118,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read: {error}") from error
+        raise RecordError(f"{path} cannot be read: {reason(error)}") from error
     if not isinstance(entries, dict):
         raise RecordError(f"{path} holds no JSON object")
     return entries

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.assignment import AssignmentSpace
-from evatok.utils.files import replacing
+from evatok.utils.files import reason, replacing
 
 FORMAT = 1
 VALUES = ("mse", "lpips", "motion")
@@ -135,7 +135,7 @@ class SearchTable:
             table = pyarrow.parquet.read_table(path)
             metadata = json.loads((table.schema.metadata or {})[_METADATA])
         except (pyarrow.ArrowException, OSError, KeyError) as error:
-            raise TableError(f"{path} is no table of searched clips: {error}") from error
+            raise TableError(f"{path} is no table of searched clips: {reason(error)}") from error
         if metadata["format"] != FORMAT:
             raise TableError(f"{path} has format {metadata['format']}; this version of evatok reads format {FORMAT}")
         space = AssignmentSpace(tuple(metadata["levels"]), metadata["blocks"])

@@ -18,6 +18,7 @@ from torch import Tensor
 from evatok.tokens.bits import pack, packed_size, unpack
 from evatok.tokens.limits import TokenLimits
 from evatok.tokens.records import TICKS, TokenFormat, VideoRecord
+from evatok.utils.defaults import with_own_defaults
 from evatok.utils.texts import shortened
 
 MAGIC = b"\x89EVATOK\n"
@@ -37,6 +38,7 @@ class TokenFileError(ValueError):
         super().__init__(shortened(sentence))
 
 
+@with_own_defaults
 def write_tokens(form: TokenFormat, videos: Sequence[VideoRecord], ids: Tensor, lengths: Tensor) -> bytes:
     """The file of these (valid) tokens: ids `(N,)`, lengths `(clips, T)` with 0 for absent blocks."""
     stamps = [b"" if video.times is None else _pack_times(video.times) for video in videos]
@@ -62,6 +64,7 @@ def write_tokens(form: TokenFormat, videos: Sequence[VideoRecord], ids: Tensor, 
     return body + _CHECK.pack(zlib.crc32(body))
 
 
+@with_own_defaults
 def read_tokens(data: bytes, limits: TokenLimits) -> tuple[TokenFormat, tuple[VideoRecord, ...], Tensor, Tensor]:
     """Undo `write_tokens`: format, videos, ids, lengths. Raises TokenFileError."""
     check_magic(data)

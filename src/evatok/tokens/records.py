@@ -13,6 +13,7 @@ from torch import Tensor
 
 from evatok.assignment import AssignmentSpace
 from evatok.tokens.bits import bits_for
+from evatok.utils.defaults import with_own_defaults
 from evatok.video.fit import Fit
 
 MAX_LEVELS = 256
@@ -76,6 +77,7 @@ class TokenFormat:
         """Clips of a video of `frames` frames."""
         return -(-self.blocks_of(frames) // self.clip_blocks)
 
+    @with_own_defaults
     def block_mask(self, frames: Sequence[int]) -> Tensor:
         """Which blocks exist in the clips of videos of so many frames each: bool `(clips, T)`."""
         clips = torch.tensor([self.clips_of(n) for n in frames])

@@ -16,6 +16,7 @@ from torch import Tensor
 from evatok.tokens.file import MAGIC, TokenFileError, check_magic, read_tokens, write_tokens
 from evatok.tokens.limits import DEFAULT_LIMITS, TokenLimits
 from evatok.tokens.records import TokenFormat, VideoRecord
+from evatok.utils.defaults import with_own_defaults
 from evatok.utils.files import replacing
 
 __all__ = ["TokenFileError", "TokenFormat", "TokenLimits", "Tokens", "VideoRecord"]
@@ -124,7 +125,7 @@ class Tokens:
     @cached_property
     def clip_starts(self) -> Tensor:
         """Where each clip begins in `ids`: int64 `(clips,)`."""
-        return torch.tensor(self._clip_ends[:-1])
+        return torch.tensor(self._clip_ends[:-1], device="cpu")
 
     def clip_ids(self, clip: int) -> Tensor:
         """The ids of one clip, counted over all videos: int32 `(length,)`."""
@@ -139,6 +140,7 @@ class Tokens:
         """Tokens for a second of video, over all videos."""
         return self.num_tokens / self.seconds
 
+    @with_own_defaults
     def pad_to(self, length: int | None = None, value: int = -1) -> Tensor:
         """The clips' ids side by side, filled up at the end with `value`: int64 `(clips, length)`.
 
@@ -199,7 +201,7 @@ def _check_lengths(form: TokenFormat, videos: Sequence[VideoRecord], lengths: Te
         clip, block = (int(i) for i in ((lengths != 0) != mask).nonzero()[0])
         state = "exists" if mask[clip, block] else "is past the video's end"
         raise ValueError(f"lengths: block {block} of clip {clip} {state} but has {int(lengths[clip, block])} tokens")
-    wrong = lengths[mask][~torch.isin(lengths[mask], torch.tensor(form.levels))]
+    wrong = lengths[mask][~torch.isin(lengths[mask], torch.tensor(form.levels, device="cpu"))]
     if len(wrong):
         raise ValueError(f"lengths have a block of {int(wrong[0])} tokens; the levels are {form.levels}")
 

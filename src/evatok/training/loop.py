@@ -1,7 +1,8 @@
 """The one training loop: accelerate for devices, precision and processes; checkpoints, resume, trackers."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -176,11 +177,12 @@ class _Run:
         if first and first % loop.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
             # A run that is stopped at such a step has no time for it.
             self.validate()
-        items = self._items(first)
         meter, skips = Meter(progress), 0
-        with tqdm(
+        bar = tqdm(
             total=loop.steps, initial=first, unit="step", disable=not accelerator.is_main_process, smoothing=0.05
-        ) as bar:
+        )
+        # Processes that make batches end with the loop, not when this frame is collected: nobody waits for them then.
+        with closing(self._items(first)) as items, bar:
             for step in range(first, loop.steps):
                 chunk = list(islice(items, loop.accumulate))
                 with accelerator.autocast():
@@ -207,7 +209,7 @@ class _Run:
                 if updated.stopped:
                     raise Stopped(f"stopped at step {done} of {loop.steps}; everything is saved in {self.folder}")
 
-    def _items(self, first: int) -> Iterator[Item[Any]]:
+    def _items(self, first: int) -> Generator[Item[Any], None, None]:
         """This process's share of the batches from step `first` on: every process takes each n-th."""
         stride = self.accelerator.num_processes
         each = self.loop.accumulate * stride

@@ -39,6 +39,11 @@ class WriteError(OSError):
         return f"cannot write {self.filename}: {self.strerror}"
 
 
+def reason(error: Exception) -> str:
+    """What an error of the system says, without its number and the file's name; of any other, its message."""
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def destination(path: str | Path) -> Path:
     """What a file of that name is written to: `path`, or what it leads to as a link, which need not exist yet.
 
@@ -144,8 +149,9 @@ def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     except OSError as error:
         if temporary and error.filename is not None and temporary.name not in str(error.filename):
             raise
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise WriteError(error.errno or errno.EIO, reason, str(path)) from error
+        # Some that pass on the system's errors have longer words for them.
+        said = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise WriteError(error.errno or errno.EIO, said, str(path)) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from evatok.utils.configs import from_dict, to_dict
-from evatok.utils.files import replacing, write_json
+from evatok.utils.files import reason, replacing, write_json
 from evatok.utils.texts import shortened
 
 FORMAT = 1
@@ -94,7 +94,7 @@ class Kind(Generic[ConfigT]):
         try:
             entries = _read_json(folder / CONFIG)
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
+            raise CheckpointError(f"{folder / CONFIG} cannot be read: {reason(error)}") from error
         kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
         if kind != self.mark:
             raise CheckpointError(f"{folder / CONFIG} is no {self.noun}'s config: its kind is {kind!r:.80}")
@@ -237,8 +237,8 @@ def _download(name: str, subfolder: str, revision: str | None, token: str | bool
     try:
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=wanted), subfolder)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {reason}") from error
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {said}") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -270,7 +270,7 @@ def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Ten
             # Copied: a file's own memory lies at odd addresses, where some CPUs round products differently.
             weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in stored}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
     # A sum is several times as quick as looking at each number, and finite only where all of them are.
     suspects = [name for name, weight in weights.items() if not weight.sum().isfinite()]
     if wrong := sorted(name for name in suspects if not weights[name].isfinite().all()):

@@ -9,7 +9,7 @@ from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source, source_config
 from evatok.search.table import SearchTable, with_new_names
 from evatok.stages.search.parts import Part, SearchConfig
-from evatok.utils.files import write_json
+from evatok.utils.files import reason, write_json
 
 PLAN, COMPLETED, PREDICTORS = "search.json", "completed.parquet", "predictors.safetensors"
 _GO_ON = "run the same `evatok search` again"
@@ -60,7 +60,7 @@ def read_plan(folder: Path) -> Plan:
         plan = Plan(**json.loads((folder / PLAN).read_text()))
         return replace(plan, made_by=with_new_names(plan.made_by))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder} holds no search: {error}") from error
+        raise ValueError(f"{folder} holds no search: {reason(error)}") from error
 
 
 def read_table(folder: Path) -> SearchTable:
