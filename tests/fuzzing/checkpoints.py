@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,8 @@ class Kind(NamedTuple):
 
 def prepare(folder: Path) -> None:
     """A run of 4 steps, with checkpoints at 2 and 4."""
-    run(folder / "run", 4)
+    with redirect_stderr(StringIO()):  # its bar
+        run(folder / "run", 4)
     shutil.rmtree(folder / "run" / "final")
 
 

@@ -1,5 +1,7 @@
 """Videos and pictures, damaged, and turned into token files: what `evatok encode` does with them."""
 
+import itertools
+import struct
 from pathlib import Path
 
 from evatok.codec.files import encode_file
@@ -34,7 +36,18 @@ def use(folder: Path, target: Path) -> set[str]:
     return {"video.tokens"}
 
 
+def _other_size(data: bytes, rng: Rng) -> bytes:
+    """A header that promises larger pictures than there are, or longer ones."""
+    height, width = damage.pick([(2160, 3840), (8193, 8193), (65535, 65535), (1, 65535), (65535, 1)], rng)
+    start, rest = data[:600], data[600:]
+    for old, form in itertools.product(sorted({original.size for original in ORIGINALS}), (">II", "<II", ">HH", "<HH")):
+        for order in (1, -1):
+            start = start.replace(struct.pack(form, *old[::order]), struct.pack(form, *(height, width)[::order]))
+    return start + rest
+
+
 KINDS: dict[str, damage.Damage] = {
     "unchanged": damage.unchanged,
     **{change.__name__.replace("_", " "): change for change in damage.DAMAGES},
+    "other size": _other_size,
 }
