@@ -60,6 +60,7 @@ def peak_memory() -> int:
 def restart_peak_memory() -> int:
     """Has `peak_memory` speak of what comes from now on (on Linux alone); gives the bytes that are held now."""
     gc.collect()
+    gc.freeze()  # what is there now need not be looked through the next time
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # or what was freed before would be held still, and be used unseen
         Path("/proc/self/clear_refs").write_text("5")

@@ -10,6 +10,7 @@ import torch
 
 from evatok.cli import main
 from evatok.cli.errors import told
+from evatok.cli.process import complain
 from evatok.utils.files import WriteError
 
 
@@ -40,6 +41,11 @@ def test_a_tensor_that_is_too_large() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**62, dtype=torch.uint8)
     assert told(raised.value, "encode") == ("there is not enough memory for this", 1)
+
+
+def test_a_sentence_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("it broke\nwhere it was read\r\n")
+    assert capsys.readouterr().err == "evatok: it broke where it was read\n"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), AssertionError(), ImportError("x")])

@@ -4,7 +4,6 @@ A family is a module that makes originals (`prepare`), puts a damaged one into a
 a user would (`use`, which gives the names of what it wrote there). Input `number` is a function of seed and number.
 """
 
-import gc
 import os
 import shutil
 import time
@@ -22,7 +21,7 @@ import numpy as np
 from benchmarks.children import peak_memory, restart_peak_memory
 from evatok.data.prepare.children import Failure, Limits, in_children
 from evatok.utils.packages import PackageError
-from tests.fuzzing import checkpoints, configs, encoding, models, token_files
+from tests.fuzzing import checkpoints, configs, encoding, lists, models, token_files
 
 Kind = Literal["read", "refused", "traceback", "too long", "too much memory", "death"]
 # What the command line says in one sentence.
@@ -48,6 +47,7 @@ FAMILIES: dict[str, Family] = {
     "configs": configs,
     "models": models,
     "checkpoints": checkpoints,
+    "lists": lists,
     "encoding": encoding,
 }
 
@@ -150,8 +150,6 @@ def _warm(family: str, folder: str) -> None:
     first.place(target)
     _used(first, target)
     shutil.rmtree(target)
-    gc.collect()
-    gc.freeze()
 
 
 def inputs(family: str, folder: Path, seed: int, count: int) -> list[Input]:

@@ -40,7 +40,7 @@ def test_of_every_family_some_are_read_and_some_refused(family: str, given: list
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_input_is_a_function_of_seed_and_number(family: str, given: list[Input], tmp_path: Path) -> None:
-    mine = [each for each in given if each.family == family]
+    mine = [each for each in given if each.family == family][:12]
     contents = []
     for name, seed in (("first", SEED), ("again", SEED), ("other", SEED + 1)):
         (tmp_path / name).mkdir()
