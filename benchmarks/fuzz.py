@@ -83,11 +83,10 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
 
 def is_wrong(family: str, kind: str, answer: Answer) -> bool:
     """Whether an answer is none that a stranger's input should get."""
-    pictures = family in OF_PICTURES
-    if answer.kind == "too much memory" and pictures:
-        return False
-    too_much = answer.memory > MOST_MEMORY and not pictures
-    return answer.kind not in ("read", "refused")[: 1 if kind == "unchanged" else 2] or bool(answer.left) or too_much
+    if answer.kind == "too much memory" or answer.memory > MOST_MEMORY:
+        return family not in OF_PICTURES
+    good = answer.kind == "read" or (answer.kind == "refused" and not kind.endswith("unchanged"))
+    return bool(answer.left) or not good
 
 
 def summary(kinds: Sequence[str], found: Sequence[Answer]) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def use(folder: Path, target: Path) -> set[str]:
         assert _contents(target) == before
         raise
     assert last(target / "run").name == "step_00000005"
-    return {"run/final", *(f"run/checkpoints/{path.name}" for path in checkpoints(target / "run" / "checkpoints"))}
+    kept = [f"run/checkpoints/{path.name}" for path in checkpoints(target / "run" / "checkpoints")]
+    return {"run/config.json", "run/final", *kept}
 
 
 def _contents(folder: Path) -> dict[Path, bytes]:

@@ -186,7 +186,7 @@ def _header_stream(data: bytes, rng: Rng) -> bytes:
     header = damage.pick(streams, rng)()
     whole = joined(header, *parts.stamps, parts.payload)
     if rng.random() < 0.3:
-        sizes = [0, 1, len(header) - 1, len(header) + 1, len(whole), 2**31, 2**32 - 1]
+        sizes = [0, 1, max(len(header) - 1, 0), len(header) + 1, len(whole), 2**31, 2**32 - 1]
         whole = mended(_START.pack(whole[:8], 1, damage.pick(sizes, rng)) + whole[_START.size : -4])
     return whole
 
