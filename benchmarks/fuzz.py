@@ -83,10 +83,10 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
 
 def is_wrong(family: str, kind: str, answer: Answer) -> bool:
     """Whether an answer is none that a stranger's input should get."""
-    if answer.kind == "too much memory" or answer.memory > MOST_MEMORY:
-        return family not in OF_PICTURES
-    good = answer.kind == "read" or (answer.kind == "refused" and not kind.endswith("unchanged"))
-    return bool(answer.left) or not good
+    small = family not in OF_PICTURES
+    good = {"read"} if kind.endswith("unchanged") else {"read", "refused"}
+    good |= set() if small else {"too much memory"}
+    return answer.kind not in good or bool(answer.left) or (small and answer.memory > MOST_MEMORY)
 
 
 def summary(kinds: Sequence[str], found: Sequence[Answer]) -> dict[str, Any]:

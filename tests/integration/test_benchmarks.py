@@ -52,6 +52,7 @@ from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
 from evatok.video.reading import write_video
 from tests.conftest import MINI, SKETCHED
+from tests.fuzzing.answers import Answer
 from tests.runs import mini_config
 
 LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
@@ -70,6 +71,26 @@ def test_fuzz_record_adds_up(tmp_path: Path) -> None:
     for name, family in record["families"].items():
         assert family["inputs"] == sum(family["answers"].values()) == (32 if name == "videos" else 2)
         assert family["by_damage"]["unchanged"].keys() == {"read"}
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "answer", "wrong"),
+    [
+        ("configs", "bytes", Answer("refused", "it is none"), False),
+        ("configs", "unchanged", Answer("refused", "it is none"), True),
+        ("configs", "bytes", Answer("traceback", "KeyError"), True),
+        ("lists", "table: unchanged", Answer("refused"), True),
+        ("models", "bytes", Answer("read", memory=fuzz.MOST_MEMORY + 1), True),
+        ("models", "bytes", Answer("too much memory"), True),
+        ("checkpoints", "bytes", Answer("read", left=("run/.step_3.partial",)), True),
+        ("encoding", "other size", Answer("read", memory=fuzz.MOST_MEMORY + 1), False),
+        ("videos", "noise", Answer("too much memory"), False),
+        ("videos", "noise", Answer("too long", memory=fuzz.MOST_MEMORY + 1), True),
+        ("videos", "noise", Answer("death"), True),
+    ],
+)
+def test_fuzz_tells_what_is_wrong(family: str, kind: str, answer: Answer, wrong: bool) -> None:
+    assert fuzz.is_wrong(family, kind, answer) is wrong
 
 
 def test_manifests_are_opened_and_their_good_videos_counted(tmp_path: Path) -> None:
