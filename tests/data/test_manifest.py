@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -84,6 +85,7 @@ def test_what_is_no_manifest_is_said_to_be_none(tmp_path: Path) -> None:
         ((replace(GOOD, reason="it is ugly"),), r"a/ü\.mp4: either what decoding found or a reason must"),
         ((replace(GOOD, height=None),), r"a/ü\.mp4: either what decoding found or a reason must"),
         ((replace(GOOD, offset=3), BAD), r"a/ü\.mp4: both shard and offset, or neither, must"),
+        ((replace(GOOD, path="a\0b.mp4"),), r"a path has a NUL byte"),
         ((BAD, GOOD, BAD), r"it lists 'b\.mkv' more than once"),
     ],
 )
@@ -91,6 +93,17 @@ def test_rows_are_checked(rows: tuple[ManifestRow, ...], said: str, tmp_path: Pa
     write_manifest(Manifest.of(rows), tmp_path / "m.parquet")
     with pytest.raises(ManifestError, match=rf"m\.parquet is not a manifest: its rows are wrong \({said}"):
         read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize("column", [[[1]], [{"a": 1}], ["x" * 5000], [1e300]])
+def test_columns_of_other_types_are_refused(column: list[Any], tmp_path: Path) -> None:
+    write_manifest(Manifest.of([GOOD]), tmp_path / "m.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "m.parquet")
+    other = table.set_column(table.column_names.index("frames"), "frames", pyarrow.array(column))
+    pyarrow.parquet.write_table(other, tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match="its rows are wrong") as caught:
+        read_manifest(tmp_path / "m.parquet")
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 600
 
 
 def test_rows_may_be_many_and_in_any_order(tmp_path: Path) -> None:

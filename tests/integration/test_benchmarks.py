@@ -52,18 +52,45 @@ from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
 from evatok.video.reading import write_video
 from tests.conftest import MINI, SKETCHED
+from tests.fuzzing.answers import Answer
 from tests.runs import mini_config
 
 LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
-    record = fuzz.fuzz(tmp_path, seed=3, count=32, config=ScanConfig(1, Limits(seconds=30.0)))
-    assert record["good"] + record["bad"] == record["videos"] == 32
-    assert all(sum(row.values()) == 2 for row in record["by_kind"].values())
-    assert sum(record["reasons"].values()) == record["bad"] > 0
-    assert record["by_kind"]["unchanged"] == {"good": 2, "bad": 0}
-    assert record["contradictions"] == [] and 0 < record["peak_memory_mib"] < 4096
+    record = fuzz.fuzz(tmp_path, seed=3, videos=32, count=2, config=ScanConfig(1, Limits(seconds=30.0)))
+    assert record["inputs"] == sum(record["answers"].values()) == 32 + 2 * len(record["families"]) - 2
+    assert record["wrong"] == [] and record["tracebacks"] == record["hangs"] == record["left_behind"] == 0
+    videos = record["families"]["videos"]
+    assert videos["answers"]["read"] + videos["answers"]["refused"] == videos["inputs"] == 32
+    assert all(sum(row.values()) == 2 for row in videos["by_damage"].values())
+    assert sum(videos["reasons"].values()) == videos["answers"]["refused"] > 0
+    assert videos["by_damage"]["unchanged"] == {"read": 2}
+    assert videos["contradictions"] == [] and 0 < videos["peak_memory_mb"] < 4096
+    for name, family in record["families"].items():
+        assert family["inputs"] == sum(family["answers"].values()) == (32 if name == "videos" else 2)
+        assert family["by_damage"]["unchanged"].keys() == {"read"}
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "answer", "wrong"),
+    [
+        ("configs", "bytes", Answer("refused", "it is none"), False),
+        ("configs", "unchanged", Answer("refused", "it is none"), True),
+        ("configs", "bytes", Answer("traceback", "KeyError"), True),
+        ("lists", "table: unchanged", Answer("refused"), True),
+        ("models", "bytes", Answer("read", memory=fuzz.MOST_MEMORY + 1), True),
+        ("models", "bytes", Answer("too much memory"), True),
+        ("checkpoints", "bytes", Answer("read", left=("run/.step_3.partial",)), True),
+        ("encoding", "other size", Answer("read", memory=fuzz.MOST_MEMORY + 1), False),
+        ("videos", "noise", Answer("too much memory"), False),
+        ("videos", "noise", Answer("too long", memory=fuzz.MOST_MEMORY + 1), True),
+        ("videos", "noise", Answer("death"), True),
+    ],
+)
+def test_fuzz_tells_what_is_wrong(family: str, kind: str, answer: Answer, wrong: bool) -> None:
+    assert fuzz.is_wrong(family, kind, answer) is wrong
 
 
 def test_manifests_are_opened_and_their_good_videos_counted(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class ConfigFile(ActionConfigFile):
             if os.path.isfile(value) and os.path.getsize(value) > MOST_BYTES:
                 raise WrongUse(f"it has {os.path.getsize(value)} bytes; a config may have {MOST_BYTES}")
             ActionConfigFile.apply_config(parser, cfg, dest, value)
-        except (ArgumentError, TypeError, ValueError) as error:
+        except (ArgumentError, TypeError, ValueError, OverflowError) as error:
             raise WrongUse(f"config {shortened(value, 200)}: {error}") from error
 
 

@@ -45,4 +45,11 @@ def read_yaml(text: str) -> Any:
             anchor, before = begun.pop()
             if anchor:
                 sizes[anchor] = count - before
-    return _read_any_yaml(text)
+    return _written_out(_read_any_yaml(text))
+
+
+def _written_out(value: Any) -> Any:
+    """The same with a copy for each alias: the parser puts values into each other, and could close a circle."""
+    if isinstance(value, dict):
+        return {key: _written_out(each) for key, each in value.items()}
+    return [_written_out(each) for each in value] if isinstance(value, list) else value

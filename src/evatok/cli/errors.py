@@ -44,6 +44,8 @@ def told(error: BaseException, name: str, extra: str = "") -> tuple[str, int]:
             return "there is not enough memory for this", FAILED
         case RuntimeError() if "memory" in str(error) and "allocate" in str(error):  # as PyTorch says it
             return "there is not enough memory for this", FAILED
+        case OverflowError():
+            return f"a number that was given is too large: {error}", FAILED
         case RecursionError():
             return "what was given is nested too deeply", FAILED
         case tarfile.TarError() | zipfile.BadZipFile():

@@ -83,6 +83,6 @@ def flushed(code: int) -> int:
 
 
 def complain(sentence: str) -> None:
-    """Prints what went wrong, if anybody reads it."""
+    """Prints what went wrong on one line, if anybody reads it."""
     with suppress(OSError):
-        print(f"evatok: {shortened(sentence, 1000)}", file=sys.stderr)
+        print(f"evatok: {shortened(' '.join(sentence.splitlines()), 1000)}", file=sys.stderr)

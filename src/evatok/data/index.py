@@ -56,8 +56,11 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
     above, header = next((each for each in numbered if not each[1].startswith(("#", "sep="))), (0, ""))
     if not header:
         raise ValueError(f"index {path} is empty; it needs a line with the names of its columns, such as path,label")
-    delimiter = next((each for each in _DELIMITERS if "path" in _folded(_names(header, each))), ",")
-    names = _names(header, delimiter)
+    try:
+        delimiter = next((each for each in _DELIMITERS if "path" in _folded(_names(header, each))), ",")
+        names = _names(header, delimiter)
+    except csv.Error as error:
+        raise ValueError(f"index {path}, line {above}: the names of its columns cannot be read ({error})") from error
     column, labels = _columns(path, names)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
@@ -73,7 +76,7 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
             continue
         if len(values) < len(names) or any(values[len(names) :]):
             raise ValueError(
-                f"{where}: there are {len(values)} values, {_shown(row)}, for the columns {', '.join(names)}; "
+                f"{where}: there are {len(values)} values, {_shown(row)}, for the columns {', '.join(names)[:200]}; "
                 f"one with {delimiter!r} in it needs quotes"
             )
         yield where, values[column], None if labels is None else values[labels]
@@ -119,7 +122,7 @@ def _columns(path: Path, names: Sequence[str]) -> tuple[int, int | None]:
     folded = _folded(names)
     for name in ("path", "label"):
         if folded.count(name) > 1:
-            raise ValueError(f"index {path} has {folded.count(name)} columns '{name}': {', '.join(names)}")
+            raise ValueError(f"index {path} has {folded.count(name)} columns '{name}': {', '.join(names)[:200]}")
     if "path" not in folded:
         raise ValueError(f"index {path} has the columns {', '.join(names)[:200]}, but 'path' is not among them")
     return folded.index("path"), folded.index("label") if "label" in folded else None
@@ -136,6 +139,8 @@ def _file(value: object, root: Path, where: str) -> str:
     name = value.strip()
     if not name:
         raise ValueError(f"{where}: its path is empty")
+    if "\0" in name:
+        raise ValueError(f"{where}: its path {_shown(name)} has a NUL byte, which no file's name has")
     if name.startswith("file:"):
         name = unquote(name.removeprefix("file:").removeprefix("//localhost"))
     elif "://" in name:

@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from evatok.data.storage import place_and_name
+from evatok.utils.texts import shortened
 from evatok.video.sources import VideoInfo
 
 VERSION = 1
@@ -191,8 +192,8 @@ def read_manifest(url: str | os.PathLike[str]) -> Manifest:
         folder = os.path.normpath(place.local / folder)
     try:
         return Manifest(_checked(table), folder)
-    except (KeyError, ValueError) as error:
-        raise ManifestError(f"{url} is not a manifest: its rows are wrong ({error})") from error
+    except (KeyError, ValueError, pyarrow.ArrowException) as error:
+        raise ManifestError(f"{url} is not a manifest: its rows are wrong ({shortened(str(error))})") from error
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -222,6 +223,8 @@ def _checked(table: pyarrow.Table) -> pyarrow.Table:
         _refuse(table, pyarrow.compute.equal(empty[name], empty["reason"]), "either what decoding found or a reason")
     _refuse(table, pyarrow.compute.not_equal(empty["shard"], empty["offset"]), "both shard and offset, or neither,")
     paths = table["path"]
+    if pyarrow.compute.any(pyarrow.compute.match_substring(paths, "\0")).as_py():
+        raise ValueError("a path has a NUL byte, which no file's name has")
     # In order, as manifests are written, needs no table of all paths.
     ascending = pyarrow.compute.all(pyarrow.compute.less(paths.slice(0, max(len(paths) - 1, 0)), paths.slice(1)))
     if not ascending.as_py():

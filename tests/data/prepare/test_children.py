@@ -1,6 +1,7 @@
 """Children with limits: crashes, hangs, memory and exceptions are results, and nothing is left behind."""
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
@@ -100,6 +101,7 @@ def test_children_live_on_and_end_with_their_consumer() -> None:
 
 def test_limits_are_checked() -> None:
     assert Limits(seconds=10, bytes_per_second=1000).seconds_for(5000) == 15
+    assert Limits(seconds=math.inf).seconds_for(5000) == 2**32
     for wrong in ({"memory": 0}, {"seconds": -1.0}, {"bytes_per_second": 0.0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be greater than 0"):
             Limits(**wrong)

@@ -23,6 +23,9 @@ ResultT = TypeVar("ResultT")
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
+_FOREVER = 2.0**32  # seconds, 136 years; the kernel's clock takes few more
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a child may use for one file.
@@ -44,7 +47,7 @@ class Limits:
 
     def seconds_for(self, size: int) -> float:
         """Seconds that a file of `size` bytes may take."""
-        return self.seconds + size / self.bytes_per_second
+        return min(self.seconds + size / self.bytes_per_second, _FOREVER)
 
 
 @dataclass(frozen=True)
