@@ -29,8 +29,8 @@ from evatok.tokenizer.model import VideoTokenizer
 
 # Widths, and how many longer prefixes of each block are measured (None: as the beam does of itself).
 LINE: tuple[tuple[int, int | None], ...] = (
-    *((1, tried) for tried in (1, 2, 3, 4)),
-    *((2, tried) for tried in (3, 4, 5, 8)),
+    *((1, tried) for tried in (1, 2, 4)),
+    *((2, tried) for tried in (3, 4, 8)),
     *((3, tried) for tried in (6, 9)),
     *((4, tried) for tried in (8, 12)),
     *((width, None) for width in BEAM_WIDTHS),

@@ -91,27 +91,31 @@ class OfNetwork:
         original, number = next(self._originals), self._number
         self._number, self._grown, self._places = number + 1, [], [(0, 0)] * len(growths)
         self.blocks += len(growths)
-        errors = [0.0] * len(growths)
+        frames, order = [], list[int]()
         for part, level in enumerate(sorted({growth.level for growth in growths})):
             places = [place for place, growth in enumerate(growths) if growth.level == level]
-            found = self._extended(original.repeated([0] * len(places)), number, [growths[at] for at in places])
-            for row, (place, error) in enumerate(zip(places, found, strict=True)):
-                errors[place], self._places[place] = self._unit * error, (part, row)
-        return errors
+            frames.append(self._extended(original.signed, number, [growths[at] for at in places]))
+            for row, place in enumerate(places):
+                self._places[place] = part, row
+            order += places
+        errors = self._unit * self._errors(original.repeated([0] * len(growths)), torch.cat(frames))
+        return [float(errors[order.index(place)]) for place in range(len(growths))]
 
-    def _extended(self, original: Original, number: int, growths: Sequence[Growth]) -> list[float]:
-        """Errors of continuations of one level, whose memories are added to those that were grown."""
+    def _errors(self, original: Original, frames: Tensor) -> Tensor:
+        return original.mse(frames) if self._lpips is None else original.lpips(frames, self._lpips)
+
+    def _extended(self, signed: Tensor, number: int, growths: Sequence[Growth]) -> Tensor:
+        """The block by continuations of one level, whose memories are added to those that were grown."""
         encoded = decoded = None
         if self._kept is not None:
             parents = [(0, growth.parent) for growth in growths]
             encoded, decoded = (pick_memory([memory], parents) for memory in self._kept)
         layout = Layout.of([[growth.level] for growth in growths], number)
-        ids, after_encoder = self._network.encode_blocks(original.signed, layout, encoded)
-        size = (original.signed.shape[-2], original.signed.shape[-1])
-        frames, after_decoder = self._network.decode_blocks(ids, layout, size, decoded)
+        block = signed.expand(len(growths), -1, -1, -1, -1)
+        ids, after_encoder = self._network.encode_blocks(block, layout, encoded)
+        frames, after_decoder = self._network.decode_blocks(ids, layout, (block.shape[-2], block.shape[-1]), decoded)
         self._grown.append((after_encoder, after_decoder))
-        errors = original.mse(frames) if self._lpips is None else original.lpips(frames, self._lpips)
-        return [float(error) for error in errors.tolist()]
+        return frames
 
     def keep(self, places: Sequence[int]) -> None:
         """As `Measurer.keep` says."""
