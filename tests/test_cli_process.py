@@ -29,10 +29,13 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def _interruptible() -> Iterator[None]:
-    """Signals do what they do by default, also where the tests run in a shell's background, which ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals do what they do by default, also where the tests run in a background that ignores some."""
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    for number in NUMBERS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
