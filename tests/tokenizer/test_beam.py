@@ -98,6 +98,13 @@ def test_what_makes_no_sense_is_refused(adaptive: VideoTokenizer, wish: dict[str
         adaptive.encode(videos(1, 16), **wish)  # type: ignore[arg-type]
 
 
+def test_pictures_too_small_for_lpips_are_told(adaptive: VideoTokenizer) -> None:
+    wide = torch.zeros(1, 4, 3, 32, 128, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"at least 31 pixels; the tokenizer sees these as .*: use beam_metric `mse`"):
+        adaptive.encode(wide, beam=1)
+    assert adaptive.encode(wide, beam=1, beam_metric="mse").num_clips == 1
+
+
 def test_a_beam_needs_a_router_that_knows_prices(mini: VideoTokenizer, adaptive: VideoTokenizer) -> None:
     video = videos(1, 16)
     with pytest.raises(ValueError, match="beam needs a router"):

@@ -1,7 +1,7 @@
 """The demo: a real video at every uniform length of a tokenizer, as a table, a picture, a video and token files.
 
-With a router, also a still, a quiet and a lively clip at the lengths that it chooses, beside the best fixed ones and those
-of a beam, all at one price of a token.
+With a router, also a still, a quiet and a lively clip at the lengths that it chooses, beside the best fixed ones and
+those of a beam, all at one price of a token.
 """
 
 import time
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.allocation.rules import Price
-from evatok.codec.reconstruct import Scored, block_edges, evenly, measured, scores_table
+from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, measured, scores_table
 from evatok.codec.targets import filled_together
 from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path
@@ -109,23 +109,27 @@ def _held(clip: Video) -> Video:
     return replace(clip, frames=clip.frames[:1].expand_as(clip.frames).contiguous())
 
 
-def _choices(router: Router) -> dict[str, LengthRequest]:
-    """What chooses lengths at the router's own preference: one choice for all clips, the router, and a beam."""
+def _choices(router: Router, measurable: bool) -> dict[str, LengthRequest]:
+    """What chooses lengths at the router's own preference: one for all clips, the router, and a beam by LPIPS."""
     choices = {"router": LengthRequest()}
     if router.mean_values is not None:
         space, price = router.config.space, router.price()
         table = table_of(router.mean_values[None], space)
         fixed = space.assignment(int(Price(price).pick(table, space)[0]))
-        choices = {"best fixed": LengthRequest(assignment=fixed), **choices, f"beam {BEAM}": LengthRequest(beam=BEAM)}
+        choices = {"best fixed": LengthRequest(assignment=fixed), **choices}
+    if measurable:
+        choices[f"beam {BEAM}"] = LengthRequest(beam=BEAM)
     return choices
 
 
 def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
     rows, columns = [], []
+    sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
+    choices = _choices(router, measurable=min(map(min, sizes)) >= SMALLEST)
     for name, clip in clips.items():
         moments, chosen = evenly(len(clip.frames), MOMENTS), []
-        for choice, request in _choices(router).items():
+        for choice, request in choices.items():
             started = time.process_time()
             model.encode(clip.frames[None], fps=clip.fps, **vars(request))
             seconds = (time.process_time() - started) / (len(clip.frames) / clip.fps)

@@ -16,6 +16,7 @@ from evatok.tokenizer.network import TokenizerNetwork
 from evatok.video.fit import fill_blocks
 
 Metric = Literal["lpips", "mse"]
+_SMALLEST = 31  # pixels a side, for AlexNet
 
 
 class LengthsByBeam:
@@ -47,6 +48,12 @@ class LengthsByBeam:
     @torch.no_grad()
     def lengths(self, chunk: ClipChunk) -> Tensor:
         """As `LengthPolicy.lengths` says."""
+        height, width = chunk.clips.shape[-2:]
+        if self._lpips is not None and min(height, width) < _SMALLEST:
+            raise ValueError(
+                f"beam measures LPIPS, for which sides have at least {_SMALLEST} pixels; the tokenizer sees these "
+                f"as {width}x{height}: use beam_metric `mse`"
+            )
         filled = fill_blocks(chunk.clips, self._network.config.block_frames)
         clips = filled.to(self._network.device, torch.float32).split(1)
         values = self._router.values(chunk.clips)
