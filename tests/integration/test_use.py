@@ -163,7 +163,7 @@ def test_demo_shows_what_a_router_chooses(
     assert "adaptive.png" in names(tmp_path / "demo") and "adaptive.png" in out[-1]
     rows = [cells(row)[:3] for row in out[-7:-1]]
     assert [row[:2] for row in rows[2:]] == [
-        [clip, choice] for clip in ("in, its first frame", "in") for choice in ("best fixed", "router")
+        [clip, choice] for clip in ("in, its first frame held", "in") for choice in ("best fixed", "router")
     ]
     assert rows[-1] == ["in", "router", "52"]
 

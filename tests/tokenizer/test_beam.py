@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evatok.allocation.calibration import Calibration
+from evatok.allocation.calibration import BEAM_STEP, Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import RouterConfig
@@ -20,7 +20,7 @@ CALIBRATION = Calibration(
     1.2,
     PRICES,
     tuple(32.0 - 1.6 * step for step in range(11)),
-    {"1": (32.0, 25.0, 16.0), "4": (32.0, 20.0, 16.0)},
+    {"1": (32.0, 25.0), "4": (32.0, 20.0)},
     0.0001,
 )
 ROUTER = RouterConfig(
@@ -65,10 +65,10 @@ def test_what_costs_nothing_is_best_and_what_costs_all_is_shortest(adaptive: Vid
 
 def test_a_budget_has_the_beams_own_price(adaptive: VideoTokenizer) -> None:
     video = videos(4, 16)
-    assert CALIBRATION.price_for(25.0, 1) == pytest.approx(PRICES[5])
-    assert CALIBRATION.price_for(20.0, 3) == pytest.approx(PRICES[5])  # 4 is nearer than 1
+    assert CALIBRATION.price_for(25.0, 1) == pytest.approx(PRICES[BEAM_STEP])
+    assert CALIBRATION.price_for(20.0, 3) == pytest.approx(PRICES[BEAM_STEP])  # 4 is nearer than 1
     by_budget = adaptive.encode(video, tokens=25.0, beam=1, beam_metric="mse")
-    w_q = 2 / (1 + PRICES[5] * 4.0 / 0.1)
+    w_q = 2 / (1 + PRICES[BEAM_STEP] * 4.0 / 0.1)
     assert by_budget == adaptive.encode(video, w_q=w_q, beam=1, beam_metric="mse")
 
 

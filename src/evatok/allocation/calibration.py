@@ -21,7 +21,7 @@ from evatok.assignment import AssignmentSpace
 # Prices in units of the reward's own, from nearly none to far above any gain.
 _PRICES = torch.logspace(-4, 2.5, 105, dtype=torch.float64).tolist()
 # Beams are calibrated at fewer prices, and of these widths; they are what they cost.
-BEAM_STEP, BEAM_WIDTHS = 5, (1, 2, 4, 8)
+BEAM_STEP, BEAM_WIDTHS = 8, (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
         if model.router:
             # Pictures can show no name that is not in UTF-8.
             name = source.stem.encode(errors="backslashreplace").decode()
-            clips = {f"{name}, its first frame": _held(clip), name: clip}
+            clips = {f"{name}, its first frame held": _held(clip), name: clip}
             if video is None:
                 start, end = LIVELY_SECONDS
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)
@@ -142,7 +142,7 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
             )
         columns.append(Chosen(name, _middle(clip.frames[moments]), block_edges(tokens), chosen))
     save_png(choices_figure(columns), path)
-    header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second")
+    header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second, measuring included")
     return table(header, rows)
 
 

@@ -24,7 +24,7 @@ from evatok.training.task import Item, Task, Trained, Validation
 from evatok.utils.ranks import meet, rank_and_world
 
 _TOGETHER = 64
-_BEAM_CLIPS = 128  # at most, by which beams are calibrated
+_BEAM_CLIPS = 40  # at most, by which beams are calibrated
 
 
 @dataclass(frozen=True)
