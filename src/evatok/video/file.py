@@ -163,7 +163,7 @@ class VideoFile:
         """Decode from where the file stands to its end."""
         decoded: deque[int | None] = deque()  # stamps of packets whose frames are to come
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._demuxed():
                 # Elsewhere than in a broadcast this is a file's cut-off end.
                 if packet.is_corrupt and not self.broadcast:
                     yield from self._stream.codec_context.decode(None)
@@ -182,6 +182,13 @@ class VideoFile:
             raise self.error(f"it breaks off: {reason_of(error)}") from error
         if self._cut_short():
             raise self.error("it breaks off before its last frame")
+
+    def _demuxed(self) -> Iterator[Packet]:
+        """What the container has of the track, in the file's order, and an empty packet at its end."""
+        try:
+            yield from self._container.demux(self._stream)
+        except IndexError:
+            return  # PyAV, once that is done, looks for a track that began in the middle of the file
 
     def _notice_turn(self, frame: VideoFrame) -> None:
         """Remembers how frames are turned: what is said at one holds until something else is said."""
@@ -213,7 +220,7 @@ class VideoFile:
     def _packets(self) -> Iterator[Packet]:
         """What holds frames, in the file's order, from where it stands to its end."""
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._demuxed():
                 if packet.size:
                     yield packet
         except (FFmpegError, OSError) as error:
