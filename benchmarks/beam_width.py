@@ -1,82 +1,122 @@
-"""What a beam of a given width loses against the exact search, on searched clips.
+"""What a beam measures of a clip and what it saves, on searched held-out clips: the line from few blocks to all.
 
-A beam keeps the cheapest prefixes of each clip after every block (`evatok.search.beam`). A searched table has what it
-would have measured, so its picks follow without searching again.
+A searched table has what a beam would have measured, so its picks follow without searching again. The cost to go is a
+router's, the mean of the clips that it has learned from, or none. Time is that of `VideoTokenizer.encode` on this
+machine, in processor milliseconds a clip, on the first of the held-out clips.
 
-    python -m benchmarks.beam_width --search runs/tiny-search-validation --out docs/results/beam-width.json
+    python -m benchmarks.beam_width --train runs/tiny-search --held-out runs/tiny-search-validation \
+        --router evatok-tiny-router --tokenizer evatok-tiny-proxy --out docs/results/beam-width.json
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import JUDGED_AT, Row, arguments, report
+from benchmarks.common import Row, arguments, report
+from evatok.allocation.beam import Beam, Expected, OfTable
+from evatok.allocation.calibration import BEAM_WIDTHS
 from evatok.allocation.reward import ProxyReward
+from evatok.evaluation.comparison import Draws, compare_curves
+from evatok.evaluation.routing import Prediction
+from evatok.evaluation.strategies import SWEEP, Curve, Strategy, by_reward
+from evatok.reports.judging import JudgingConfig, judged
 from evatok.search.table import SearchTable
-from evatok.stages.search.folder import read_table
+from evatok.stages.search.dataset import SearchedClips
+from evatok.tokenizer.model import VideoTokenizer
+
+# Widths, and how many longer prefixes of each block are measured (None: as the beam does of itself).
+LINE: tuple[tuple[int, int | None], ...] = (
+    *((1, tried) for tried in (1, 2, 4)),
+    *((2, tried) for tried in (3, 4, 8)),
+    *((3, tried) for tried in (6, 9)),
+    *((4, tried) for tried in (8, 12)),
+    *((width, None) for width in BEAM_WIDTHS),
+    (16, None),
+)
 
 
-def measure(table: SearchTable, widths: list[int], preferences: list[float]) -> list[Row]:
-    """A row a width and preference; the reward is fitted on the clips themselves."""
-    reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
+def picks(
+    truth: SearchTable, reward: ProxyReward, values: Tensor | None, width: int, tried: int | None
+) -> tuple[Tensor, float]:
+    """Indices of a beam's assignments at each preference of the sweep, `(settings, clips)`, and blocks it measured."""
+    space, rows, blocks = truth.space, [], 0
+    tables = [None] * len(truth) if values is None else [Expected(space, each) for each in values]
+    for w_q in SWEEP:
+        found = []
+        for errors, table in zip(truth.lpips, tables, strict=True):
+            measurer = OfTable(space, errors)
+            beam = Beam(space.levels, width, space.blocks * reward.price(w_q), table, tried)
+            found.append(space.index(beam.run(measurer, space.blocks)[0].lengths))
+            blocks += measurer.blocks
+        rows.append(torch.tensor(found))
+    return torch.stack(rows), blocks / len(truth) / len(SWEEP)
+
+
+def measure(
+    truth: SearchTable,
+    reward: ProxyReward,
+    reference: Prediction,
+    led_by: dict[str, Tensor | None],
+    line: Sequence[tuple[int, int | None]],
+    draws: int,
+) -> list[Row]:
+    """A row for each beam and cost to go, and one for the search: tokens saved over `reference`."""
+    fixed, drawn = Curve.measured(by_reward(reference, truth.space, reward), truth), Draws(len(truth), draws, 0)
     rows: list[Row] = []
-    for w_q in preferences:
-        price = reward.price(w_q)
-        rewards = reward(table.clip_lpips, table.space.costs, w_q)
-        best, worst = rewards.amax(1), rewards.amin(1)
-        for width in widths:
-            picks = beam_picks(table, price, width)
-            found = rewards.gather(1, picks[:, None])[:, 0]
-            rows.append(
-                {
-                    "w_q": w_q,
-                    "width": width,
-                    "blocks measured a clip": blocks_measured(len(table.space.levels), table.space.blocks, width),
-                    "percentile": (100 * (found - worst).mean() / (best - worst).mean()).item(),
-                    "clips at the optimum": f"{(found >= best - 1e-9).double().mean().item():.1%}",
-                    "mean LPIPS lost": (
-                        table.clip_lpips.double().gather(1, picks[:, None])[:, 0]
-                        - table.clip_lpips.double().gather(1, rewards.argmax(1)[:, None])[:, 0]
-                    )
-                    .mean()
-                    .item(),
-                }
-            )
+
+    def add(what: Row, chosen: Tensor, blocks: float) -> None:
+        curve = Curve.measured(Strategy("", "beam", SWEEP, chosen), truth)
+        saved = compare_curves(curve, fixed, drawn).bd_tokens
+        rows.append({**what, "blocks a clip": blocks, "saved %": saved.value, "from": saved.low, "to": saved.high})
+
+    for name, values in led_by.items():
+        for width, tried in line:
+            if values is not None or tried is None:
+                every = width * len(truth.space.levels)
+                each = every if values is None else 2 * width + 1 if tried is None else tried
+                what: Row = {"cost to go": name, "kept": width, "measured a block": min(each, every)}
+                add(what, *picks(truth, reward, values, width, tried))
+    whole = by_reward(Prediction("search", truth.clip_lpips), truth.space, reward).picks
+    add({"cost to go": "all measured", "kept": "", "measured a block": ""}, whole, truth.space.prefix_starts[-1])
     return rows
 
 
-def beam_picks(table: SearchTable, price: float, width: int) -> Tensor:
-    """Index of the assignment that a beam ends with, `(clips,)`."""
-    space = table.space
-    levels, kept = torch.tensor(space.levels).double(), torch.zeros(len(table), 1, dtype=torch.float64)
-    for block in range(space.blocks):
-        first, last = space.prefix_starts[block], space.prefix_starts[block + 1]
-        step = table.lpips[:, first:last].double() / space.blocks
-        cost = (kept[:, :, None] + step.unflatten(1, (-1, len(levels))) + price * levels).flatten(1)
-        dearest = cost.topk(min(width, cost.shape[1]), 1, largest=False).values[:, -1:]
-        kept = cost.where(cost <= dearest, torch.inf)
-    return kept.argmin(1)
-
-
-def blocks_measured(levels: int, blocks: int, width: int) -> int:
-    """Blocks that a beam measures of a clip."""
-    total, beam = 0, 1
-    for _ in range(blocks):
-        total += beam * levels
-        beam = min(width, beam * levels)
-    return total
+def milliseconds(tokenizer: VideoTokenizer, clips: Tensor, widths: Sequence[int]) -> dict[str, float]:
+    """Processor time of encoding a clip, by the beam's width, and of decoding it; on one thread."""
+    torch.set_num_threads(1)
+    found: dict[str, float] = {}
+    for width in (0, 0, *widths):  # the first of them warms up
+        start = time.process_time()
+        tokens = tokenizer.encode(clips, beam=width)
+        found[f"encode, beam {width}"] = 1000 * (time.process_time() - start) / len(clips)
+    start = time.process_time()
+    tokenizer.decode(tokens)
+    return found | {"decode": 1000 * (time.process_time() - start) / len(clips)}
 
 
 def main() -> None:
-    """Reads a search, prints, writes."""
+    """Reads searches, prints, writes."""
     parser = arguments(__doc__)
-    parser.add_argument("--search", type=Path, required=True, help="folder of a finished search")
-    parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 5, 10, 25, 125])
+    parser.add_argument("--train", required=True, help="folder of the search of the training clips")
+    parser.add_argument("--held-out", required=True, help="folder of the search of the held-out clips")
+    parser.add_argument("--router", required=True, help="which leads the beam")
+    parser.add_argument("--tokenizer", required=True, help="which is timed; it carries that router")
+    parser.add_argument("--clips", type=int, default=16, help="that are timed")
+    parser.add_argument("--draws", type=int, default=1000, help="of clips, for the intervals")
     given = parser.parse_args()
-    table = read_table(given.search)
-    rows = measure(table, sorted(given.widths), list(JUDGED_AT))
-    report(rows, given.out, clips=len(table), made_by=dict(table.made_by))
+    found = judged(JudgingConfig(given.train, given.held_out, "", {"router": given.router}))
+    by_name = {each.name: each for each in found.predictions}
+    router, mean = by_name["router"].values, found.routers["router"].mean_values
+    if router is None or mean is None:
+        raise ValueError(f"{given.router} does not predict blocks one by one: its head is no prefix_regression")
+    led_by = {"router": router, "mean": mean.expand(len(found.truth), -1), "none": None}
+    rows = measure(found.truth, found.reward, by_name["mean"], led_by, LINE, given.draws)
+    clips = next(SearchedClips(Path(given.held_out)).batches(given.clips))
+    times = milliseconds(VideoTokenizer.from_pretrained(given.tokenizer), clips, BEAM_WIDTHS)
+    report(rows, given.out, clips=len(found.truth), made_by=dict(found.truth.made_by), milliseconds_a_clip=times)
 
 
 if __name__ == "__main__":

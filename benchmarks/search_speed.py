@@ -14,8 +14,9 @@ from torch import Tensor
 from benchmarks.common import in_turn, report, timing_arguments
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
-from evatok.search.walk import Original, search_clips
+from evatok.search.walk import search_clips
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
+from evatok.tokenizer.measuring import Original
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
 from evatok.video.fit import to_signed

@@ -28,20 +28,20 @@ from benchmarks import (
     tokenizer_speed,
     training_speed,
 )
+from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
 from evatok.data.manifest import read_manifest
 from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig
-from evatok.evaluation.strategies import SWEEP
+from evatok.evaluation.routing import Prediction
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
-from evatok.search.beam import beam_search
 from evatok.search.table import SearchTable
-from evatok.search.walk import search_clips
+from evatok.search.walk import BlockValues, search_clips
 from evatok.stages.router import RouterTrainingConfig
 from evatok.stages.search.dataset import SearchedClips
 from evatok.stages.search.parts import SearchConfig
@@ -352,23 +352,17 @@ def searched(clips: int) -> SearchTable:
     return SearchTable(space, tuple(range(clips)), keys, lpips.square(), lpips, torch.zeros(clips, 3), about)
 
 
-def test_wider_beams_lose_less_and_one_that_holds_everything_nothing() -> None:
-    table = searched(40)
-    rows = beam_width.measure(table, [1, 2, 9], [SWEEP[4]])
-    assert [row["blocks measured a clip"] for row in rows] == [9, 15, 39]
-    lost = [100 - row["percentile"] for row in rows]
-    assert lost[0] > lost[1] > lost[2] == pytest.approx(0, abs=1e-9) and rows[2]["clips at the optimum"] == "100.0%"
-
-
-def test_beam_picks_are_those_of_the_beam_search(mini: VideoTokenizer) -> None:
-    video, lpips = torch.randint(0, 256, (3, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
-    values = search_clips(mini, video, lpips)
-    keys, places = ("a", "b", "c"), (0, 1, 2)
-    table = SearchTable(mini.config.space, places, keys, values.mse, values.lpips, torch.zeros(3, 4), {})
-    for width in (1, 2):
-        found = beam_search(mini, video, lpips, 1e-4, width)
-        picks = mini.config.space.lengths[beam_width.beam_picks(table, 1e-4, width)]
-        assert torch.equal(picks, found.lengths[:, 0])
+def test_wider_beams_save_more_and_one_that_holds_everything_what_the_search_saves() -> None:
+    truth = searched(40)
+    reward = ProxyReward.fit(truth.clip_lpips, truth.space.costs)
+    values = truth.lpips.mean(0).expand(40, -1)
+    mean = Prediction("mean", truth.clip_lpips.mean(0).expand(40, -1))
+    *rows, whole = beam_width.measure(
+        truth, reward, mean, {"mean": values, "none": None}, [(1, 1), (1, None), (9, None)], 10
+    )
+    assert [row["blocks a clip"] for row in rows] == [3, 9, 3 + 9 + 19, 9, 3 + 9 + 27]
+    assert rows[0]["saved %"] < rows[1]["saved %"] < whole["saved %"]
+    assert rows[-1]["saved %"] == pytest.approx(whole["saved %"])
 
 
 def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
@@ -405,10 +399,58 @@ def test_a_trial_trains_a_router_and_has_its_percentiles(
     assert all(0 <= each["percentile at 1.2"] <= 100 for each in [row, *cheap]) and row["ms a clip"] > 0
 
 
-def test_who_knows_every_component_of_a_table_saves_as_much_as_the_search() -> None:
+def test_a_shifted_copy_shows_the_same_pixels_elsewhere() -> None:
+    frames = torch.arange(2 * 3 * 8 * 9, dtype=torch.uint8).view(2, 3, 8, 9)
+    shifted = routing_ceiling.shifted(frames)
+    assert shifted.shape == frames.shape and shifted[..., 2:, 3:].equal(frames[..., :-2, :-3])
+    assert shifted[..., 1, 2].equal(frames[..., 1, 1]) and shifted[..., 0, 0].equal(frames[..., 2, 3])
+    assert routing_ceiling.COPIES["mirrored and shifted"](frames)[..., 2, 3].equal(frames[..., 0, -1])
+
+
+def test_clips_are_spread_evenly_over_each_source() -> None:
+    assert routing_ceiling.spread(["a"] * 4 + ["b"] * 6, 2) == [0, 2, 4, 7]
+    with pytest.raises(ValueError, match="a has 4 clips, fewer than the 5"):
+        routing_ceiling.spread(["a"] * 4 + ["b"] * 6, 5)
+
+
+def test_picks_by_the_table_of_the_clip_itself_save_what_the_search_saves() -> None:
     table = searched(40)
-    rows = routing_ceiling.measure(table, table, [0, 1, 39])
-    assert [row["components known"] for row in rows] == [0, 1, 39]
-    shares = [row["share of the search's saving over `mean`"] for row in rows]
-    assert shares[0] == pytest.approx(0, abs=1e-9) and 0 < shares[1] < 1 and shares[2] == pytest.approx(1)
-    assert rows[2]["percentile at 1.2"] == pytest.approx(100)
+    reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
+    mean, own = table.clip_lpips.mean(0).expand(40, -1), table.clip_lpips
+    groups = {"all": list(range(40)), "some": [0, 1, 2]}
+    noise = 0.05 * torch.rand(own.shape, generator=torch.Generator().manual_seed(1))
+    rows = routing_ceiling.measure(table, reward, mean, {"itself": own, "near": own + noise, "mean": mean}, groups, 20)
+    assert [row["picks by"] for row in rows] == ["search", "itself", "near", "mean"]
+    search, itself, near, fixed = rows
+    assert {**itself, "picks by": "search"} == search and search["from"] < search["all, saved %"] < search["to"]
+    assert 0 < near["of the search's"] < 1 == search["of the search's"]
+    assert fixed["all, saved %"] == pytest.approx(0, abs=1e-9) and search["some, saved %"] > 0
+
+
+def test_copies_are_searched_once_and_only_by_the_tokenizer_of_the_clips(
+    tmp_path: Path, video_folder: Path, mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mini.save_pretrained(tmp_path / "mini")
+    sources: list = [FolderConfig(str(video_folder))]
+    search(SearchConfig(str(tmp_path / "mini"), sources, str(tmp_path / "search"), clips=2, size=(32, 32)))
+    clips, tokenizer = SearchedClips(tmp_path / "search"), VideoTokenizer.from_pretrained(tmp_path / "mini")
+    monkeypatch.setitem(routing_ceiling.COPIES, "shifted", lambda frames: frames)
+    tables = routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
+    torch.testing.assert_close(tables["shifted"], clips.table.clip_lpips, rtol=0, atol=1e-4)
+    assert (tables["mirrored"] - clips.table.clip_lpips).abs().max() > 1e-3
+    (tmp_path / "copies" / "clip-00001.parquet").unlink()
+    seen = []
+
+    def counted(network: TokenizerNetwork, video: torch.Tensor, lpips: LPIPS) -> BlockValues:
+        seen.append(video)
+        return search_clips(network, video, lpips)
+
+    monkeypatch.setattr(routing_ceiling, "search_clips", counted)
+    again = routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
+    assert [len(video) for video in seen] == [3] and seen[0][1].equal(clips.frames(1))
+    assert all(torch.allclose(again[name], tables[name], atol=1e-5) for name in tables)
+    monkeypatch.setattr(routing_ceiling, "DOWN", 1)
+    with pytest.raises(ValueError, match="copies holds copies of other clips or by other shifts"):
+        routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
+    with pytest.raises(ValueError, match="the clips were searched with"):
+        routing_ceiling.search_copies(VideoTokenizer.from_pretrained("evatok-tiny-proxy"), clips, tmp_path / "copies")

@@ -161,7 +161,11 @@ def test_demo_shows_what_a_router_chooses(
     assert run("demo", "-o", tmp_path / "demo", "--tokenizer", tokenizer, "--video", video) == 0
     out = capsys.readouterr().out.splitlines()
     assert "adaptive.png" in names(tmp_path / "demo") and "adaptive.png" in out[-1]
-    assert cells(out[-3])[:2] == ["in, 8,4,4,4", "52"]
+    rows = [cells(row)[:3] for row in out[-7:-1]]
+    assert [row[:2] for row in rows[2:]] == [
+        [clip, choice] for clip in ("in, its first frame", "in") for choice in ("best fixed", "router")
+    ]
+    assert rows[-1] == ["in", "router", "52"]
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from evatok.allocation.calibration import Calibration
+from evatok.allocation.calibration import BEAM_WIDTHS, Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.cli import main
 from evatok.data.folders import FileConfig, FolderConfig
@@ -94,7 +94,8 @@ def test_curve_writes_points_comparisons_and_a_figure(
     compared = {(each["strategy"], each["reference"]) for each in record["sources"]["all"]["comparisons"]}
     assert ("search reward", "mean reward") in compared and ("ours reward", "uniform") in compared
     assert set(record["sources"]["all"]["share_of_search_over_mean"]) == {
-        f"{name} reward" for name in ("error", "motion", "ours", "paper")
+        f"{name} reward"
+        for name in ("error", "motion", "ours", "paper", *(f"ours beam {width}" for width in BEAM_WIDTHS))
     }
     assert "search reward" in capsys.readouterr().out
 

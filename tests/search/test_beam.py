@@ -1,11 +1,10 @@
-"""The beam against the exact walk."""
-
-from itertools import product
+"""The beam of the network against the exact walk."""
 
 import pytest
 import torch
 from torch import Tensor
 
+from evatok.allocation.beam import Beam, Expected, OfTable
 from evatok.allocation.rules import Price
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.beam import beam_search
@@ -30,37 +29,38 @@ def clips(count: int, frames: int = 16) -> Tensor:
 @pytest.mark.parametrize("price", [0.0, 1e-5, 1e-4])
 def test_a_beam_that_holds_everything_is_exact(mini: VideoTokenizer, lpips: LPIPS, price: float) -> None:
     video, space = clips(3), mini.config.space
-    found = beam_search(mini, video, lpips, price, width=8)
     values = search_clips(mini, video, lpips)
-    table, mse = values.lpips[:, space.prefixes].mean(2), values.mse[:, space.prefixes].mean(2)
-    picks = Price(price).pick(table, space)
-    assert torch.equal(found.lengths[:, 0], space.lengths[picks])
-    rows = torch.tensor([[space.index(each) for each in kept] for kept in found.lengths.tolist()])
-    torch.testing.assert_close(found.lpips, table.gather(1, rows), rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.mse, mse.gather(1, rows), rtol=1e-4, atol=1e-2)
-    cost = found.lpips + price * found.lengths.sum(2)
-    assert (cost.diff(dim=1) >= -1e-6).all()
+    table = values.lpips[:, space.prefixes].mean(2)
+    found = beam_search(mini, video, lpips, [Beam(space.levels, 8, 4 * price)] * 3)
+    assert [kept[0].lengths for kept in found] == [space.assignment(int(at)) for at in Price(price).pick(table, space)]
+    for kept, measured in zip(found, table, strict=True):
+        errors = torch.tensor([each.error / 4 for each in kept])
+        torch.testing.assert_close(errors, measured[[space.index(each.lengths) for each in kept]], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("width", [1, 3])
-def test_a_narrow_beam_keeps_what_is_best_so_far(mini: VideoTokenizer, lpips: LPIPS, width: int) -> None:
-    video, space, price = clips(2), mini.config.space, 2e-5
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_beam_is_what_it_is_on_a_searched_table(mini: VideoTokenizer, lpips: LPIPS, width: int) -> None:
+    video, space = clips(3), mini.config.space
     values = search_clips(mini, video, lpips).lpips
-    found = beam_search(mini, video, lpips, price, width)
-    for clip in range(2):
-        beam: list[tuple[int, ...]] = [()]
-        for _ in range(4):
-            grown = [(*prefix, level) for prefix, level in product(beam, space.levels)]
-            sums = {
-                prefix: sum(values[clip, space.prefix(prefix[: t + 1])].item() / 4 for t in range(len(prefix)))
-                + price * sum(prefix)
-                for prefix in grown
-            }
-            beam = sorted(grown, key=lambda prefix: sums[prefix])[:width]
-        assert [tuple(each) for each in found.lengths[clip].tolist()] == beam
+    beam = Beam(space.levels, width, 4e-5, Expected(space, values.mean(0)))
+    found = beam_search(mini, video, lpips, [beam] * 3)
+    looked_up = [beam.run(OfTable(space, errors), 4) for errors in values]
+    assert [[each.lengths for each in kept] for kept in found] == [
+        [each.lengths for each in kept] for kept in looked_up
+    ]
 
 
-def test_cost_is_linear_in_the_number_of_blocks(mini: VideoTokenizer, lpips: LPIPS) -> None:
+def test_squared_errors_are_measured_where_lpips_is_not_wanted(mini: VideoTokenizer, lpips: LPIPS) -> None:
+    video, space = clips(2), mini.config.space
+    mse = search_clips(mini, video, lpips).mse[:, space.prefixes].mean(2)
+    found = beam_search(mini, video, None, [Beam(space.levels, 8, 0.0)] * 2)
+    assert [space.index(kept[0].lengths) for kept in found] == mse.argmin(1).tolist()
+
+
+@pytest.mark.parametrize("blocks", [8, 16, 64])
+def test_one_clip_of_many_blocks_at_linear_cost(mini: VideoTokenizer, blocks: int) -> None:
+    space = mini.config.space
+    expected = Expected(space, torch.linspace(0.3, 0.2, space.prefix_starts[-1]))
     calls: list[int] = []
     encode = mini.encode_blocks
 
@@ -73,12 +73,7 @@ def test_cost_is_linear_in_the_number_of_blocks(mini: VideoTokenizer, lpips: LPI
 
         decode_blocks = staticmethod(mini.decode_blocks)
 
-    found = beam_search(Counting(), clips(1, 40), lpips, 1e-5, width=2)  # type: ignore[arg-type]
-    assert found.lengths.shape == (1, 2, 10)
-    # One prefix, then two, each at two levels.
-    assert calls == [1, 1] + [2, 2] * 9
-
-
-def test_a_beam_without_width_is_refused(mini: VideoTokenizer, lpips: LPIPS) -> None:
-    with pytest.raises(ValueError, match="width must be at least 1, got 0"):
-        beam_search(mini, clips(1), lpips, 0.0, width=0)
+    beam = Beam(space.levels, 1, 1e-5, expected)
+    [kept] = beam_search(Counting(), clips(1, 4 * blocks), None, [beam])  # type: ignore[arg-type]
+    assert len(kept[0].lengths) == blocks
+    assert sum(calls) == 2 * blocks

@@ -93,6 +93,9 @@ def _add_video(parser: ArgumentParser) -> None:
         help="the router's choice with so many at most; without any of these, its own preference decides, or, where "
         "the tokenizer has no router, its default assignment.",
     )
+    beam = "prefixes of a clip's lengths that are followed by measuring: fewer tokens for more time; 1, 2, 4 or 8."
+    parser.add_argument("--beam", type=int, default=0, help=beam)
+    parser.add_argument("--beam_metric", choices=["lpips", "mse"], default="lpips", help="what is measured.")
     parser.add_argument(
         "--fit",
         choices=["keep", "crop", "letterbox"],

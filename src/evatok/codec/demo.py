@@ -1,8 +1,10 @@
 """The demo: a real video at every uniform length of a tokenizer, as a table, a picture, a video and token files.
 
-With a router, also at the lengths that it chooses, beside those of a livelier clip.
+With a router, also a still, a quiet and a lively clip at the lengths that it chooses, beside the best fixed ones and
+those of a beam, all at one price of a token.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +12,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import Scored, evenly, measured, panel, scores_table
+from evatok.allocation.predictors import table_of
+from evatok.allocation.rules import Price
+from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, measured, scores_table
 from evatok.codec.targets import filled_together
+from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
-from evatok.figures.tokens import Column, lengths_figure, moments_figure, save_png
+from evatok.figures.tokens import Choice, Chosen, Column, choices_figure, lengths_figure, save_png
 from evatok.pretrained.lpips import LPIPS
+from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens
+from evatok.utils.tables import table
+from evatok.video.fit import crop
 from evatok.video.reading import Video, read_video, write_video
 
 # Camera clips that are in no training data, and the seconds that are taken of them.
@@ -27,6 +35,8 @@ SAMPLE, LIVELY = "carphone", "bikes"
 SECONDS = 4.0
 LIVELY_SECONDS = (2.5, 6.5)
 MOMENTS = 3
+BEAM = 2
+SHOWN = (3, 4)  # height to width of the pictures in a column
 HEIGHT = 240
 FILES = ("reconstructions.png", "side_by_side.mp4", "adaptive.png")
 
@@ -66,14 +76,15 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
         text, names = [f"{source.name}, {len(clip.frames)} frames", scores_table(scores)], "reconstructions.png"
         if model.router:
             # Pictures can show no name that is not in UTF-8.
-            clips = {source.stem.encode(errors="backslashreplace").decode(): clip}
+            name = source.stem.encode(errors="backslashreplace").decode()
+            clips = {f"{name}, its first frame": _held(clip), name: clip}
             if video is None:
                 start, end = LIVELY_SECONDS
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)
             text += [
                 "",
-                "What the router chooses:",
-                scores_table(_adaptive(part / "adaptive.png", model, clips, lpips)),
+                f"At one price of a token, that of the router's own preference (w_q {model.router.calibration.w_q:g}):",
+                _adaptive(part / "adaptive.png", model, model.router, clips, lpips),
             ]
             names += ", adaptive.png"
     names += ", side_by_side.mp4 and a token file for each length"
@@ -93,17 +104,55 @@ def _reconstructed(
     return tokens, Scored.of(tokens, metrics), torch.cat(frames)
 
 
-def _adaptive(path: Path, model: VideoTokenizer, clips: Mapping[str, Video], lpips: LPIPS) -> list[Scored]:
-    """Draws clips at the lengths that the tokenizer's router chooses; returns their scores."""
-    scores, panels = [], []
+def _held(clip: Video) -> Video:
+    """As many frames, of which each is the first."""
+    return replace(clip, frames=clip.frames[:1].expand_as(clip.frames).contiguous())
+
+
+def _choices(router: Router, measurable: bool) -> dict[str, LengthRequest]:
+    """What chooses lengths at the router's own preference: one for all clips, the router, and a beam by LPIPS."""
+    choices = {"router": LengthRequest()}
+    if router.mean_values is not None:
+        space, price = router.config.space, router.price()
+        table = table_of(router.mean_values[None], space)
+        fixed = space.assignment(int(Price(price).pick(table, space)[0]))
+        choices = {"best fixed": LengthRequest(assignment=fixed), **choices}
+    if measurable:
+        choices[f"beam {BEAM}"] = LengthRequest(beam=BEAM)
+    return choices
+
+
+def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
+    """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
+    rows, columns = [], []
+    sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
+    choices = _choices(router, measurable=min(map(min, sizes)) >= SMALLEST)
     for name, clip in clips.items():
-        tokens, score, frames = _reconstructed(model, clip, LengthRequest(), lpips)
-        scores.append(replace(score, assignment=f"{name}, {score.assignment}"))
-        moments = evenly(len(clip.frames), MOMENTS)
-        chosen = [(clip.frames[moment], frames[moment]) for moment in moments]
-        panels.append(panel(tokens, moments, chosen, f"{name}: {score.tokens_per_second:.0f} tokens/s"))
-    save_png(moments_figure(panels), path)
-    return scores
+        moments, chosen = evenly(len(clip.frames), MOMENTS), []
+        for choice, request in choices.items():
+            started = time.process_time()
+            tokens, score, frames = _reconstructed(model, clip, request, lpips)
+            seconds = (time.process_time() - started) / score.seconds
+            rate = f"{score.tokens_per_second:.0f} tokens/s"
+            quality = "" if score.lpips is None else f", LPIPS {score.lpips:.3f}"
+            lengths = tokens.lengths[tokens.lengths > 0].tolist()
+            chosen.append(Choice(f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
+            rows.append(
+                (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
+            )
+        columns.append(Chosen(name, _middle(clip.frames[moments]), block_edges(tokens), chosen))
+    save_png(choices_figure(columns), path)
+    header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second")
+    return table(header, rows)
+
+
+def _middle(frames: Tensor) -> Tensor:
+    """The largest part in the middle of pictures `(n, 3, H, W)` that is as high and wide as all are shown."""
+    return crop(frames, centre_box((frames.shape[-2], frames.shape[-1]), SHOWN))
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _write_picture(

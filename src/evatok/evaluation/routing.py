@@ -19,11 +19,13 @@ class Prediction:
         name: of the predictor.
         table: LPIPS of every clip under every assignment, `(clips, len(space))`.
         w_q: None; or the one preference of a classification, whose table is minus the logarithms of probabilities.
+        values: LPIPS of every block under every prefix, `(clips, prefixes)`, where it says so much.
     """
 
     name: str
     table: Tensor
     w_q: float | None = None
+    values: Tensor | None = None
 
     def knows(self, w_q: float) -> bool:
         """Whether it can pick at a preference."""

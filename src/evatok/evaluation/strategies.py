@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evatok.allocation.beam import Beam, Expected, OfTable
 from evatok.allocation.budget import allocate
 from evatok.allocation.reward import ProxyReward
 from evatok.allocation.rules import Random, Threshold, Uniform
@@ -91,6 +92,21 @@ def by_reward(prediction: Prediction, space: AssignmentSpace, reward: ProxyRewar
     known = SWEEP if prediction.w_q is None else (prediction.w_q,)
     picks = [prediction.pick(space, reward, w_q) for w_q in known]
     return Strategy(prediction.name, "reward", known, torch.stack(picks))
+
+
+def by_beam(prediction: Prediction, truth: SearchTable, reward: ProxyReward, width: int) -> Strategy:
+    """What a beam finds at every preference of the sweep, led by a prediction of each block's LPIPS."""
+    assert prediction.values is not None
+    space, tables = truth.space, [Expected(truth.space, values) for values in prediction.values]
+    picks = []
+    for w_q in SWEEP:
+        price = space.blocks * reward.price(w_q)
+        found = (
+            Beam(space.levels, width, price, table).run(OfTable(space, errors), space.blocks)
+            for table, errors in zip(tables, truth.lpips, strict=True)
+        )
+        picks.append(torch.tensor([space.index(kept[0].lengths) for kept in found]))
+    return Strategy(f"{prediction.name} beam {width}", "reward", SWEEP, torch.stack(picks))
 
 
 def _by_threshold(prediction: Prediction, space: AssignmentSpace) -> Strategy:

@@ -11,9 +11,10 @@ from matplotlib.ticker import ScalarFormatter
 
 from evatok.figures.tokens import DOTS_PER_INCH, INK, QUIET
 
-_COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d")
+_COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d", "#495057", "#f783ac")
 _STYLES = ("o-", ".:", ".--", ".-.")
 _GREY, _GREY_STYLE = "#868e96", "s--"
+_COLUMNS = 7  # of the legend, as many as fit
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def curve_figure(
     marks += [Line2D([], [], color=INK, ls=style.lstrip("o."), lw=1, label=rule) for rule, style in styles.items()]
     if plain:
         marks.append(Line2D([], [], color=_GREY, marker="s", ls="--", ms=3, lw=1, label=", ".join(plain)))
-    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=7, frameon=False)
+    figure.legend(handles=marks, loc="outside lower center", ncols=min(len(marks), _COLUMNS), fontsize=7, frameon=False)
     return figure
 
 

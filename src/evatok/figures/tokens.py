@@ -134,6 +134,74 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
     return figure
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A video at lengths that somebody chose: a caption, pictures uint8 `(n, 3, H, W)`, and tokens of each block."""
+
+    caption: str
+    frames: Tensor
+    lengths: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A column of `choices_figure`.
+
+    Args:
+        title: of the video.
+        original: moments of it, uint8 `(n, 3, H, W)`.
+        edges: seconds at which its blocks begin, and the end of the last one.
+        choices: the same number in every column, and in the same order.
+    """
+
+    title: str
+    original: Tensor
+    edges: Sequence[float]
+    choices: Sequence[Choice]
+
+
+def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure":
+    """Videos in columns; below moments of each what came of several choices of lengths, with token bars on one scale.
+
+    Args:
+        columns: the videos, whose pictures have one shape.
+        width: in inches; the height follows from the pictures.
+    """
+    from matplotlib.figure import Figure
+
+    original = columns[0].original
+    edge, between, gap, line, bars, foot = 0.5, 0.28, 0.03, 0.24, 0.5, 0.3
+    own = (width - edge - between * (len(columns) - 1) - 0.08) / len(columns)
+    cell = (own - gap * (len(original) - 1)) / len(original)
+    tall = cell * original.shape[-2] / original.shape[-1]
+    part = line + tall + 0.06 + bars + foot
+    height = line + tall + 0.08 + part * len(columns[0].choices)
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    most = max(max(choice.lengths) for column in columns for choice in column.choices)
+
+    def row(left: float, top: float, text: str, frames: Tensor) -> float:
+        at = (left / width, 1 - (top + 0.5 * line) / height)
+        figure.text(*at, text, ha="left", va="center", size=7.5, color=INK, parse_math=False)
+        for number, picture in enumerate(frames):
+            start = left + number * (cell + gap)
+            box = (start / width, 1 - (top + line + tall) / height, cell / width, tall / height)
+            _show(figure.add_axes(box), picture)
+        return top + line + tall
+
+    for number, column in enumerate(columns):
+        left = edge + number * (own + between)
+        top = row(left, 0, column.title, column.original) + 0.08
+        for choice in column.choices:
+            bottom = row(left, top, choice.caption, choice.frames) + 0.06 + bars
+            axes = figure.add_axes((left / width, 1 - bottom / height, own / width, bars / height))
+            token_bars(axes, choice.lengths, column.edges, most)
+            axes.set_xlabel("")
+            if number:
+                axes.set_ylabel("")
+            top += part
+    return figure
+
+
 def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int) -> None:
     """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds.
 

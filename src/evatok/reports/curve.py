@@ -9,8 +9,9 @@ import pyarrow
 import pyarrow.parquet
 from matplotlib.figure import Figure
 
+from evatok.allocation.calibration import BEAM_WIDTHS
 from evatok.evaluation.comparison import Draws, compare_curves, share_of
-from evatok.evaluation.strategies import Curve, Strategy, strategies
+from evatok.evaluation.strategies import Curve, Strategy, by_beam, strategies
 from evatok.figures.curve import Line, curve_figure
 from evatok.figures.tokens import save_png
 from evatok.reports.judging import JudgingConfig, judged
@@ -34,6 +35,8 @@ def curve(config: JudgingConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     found = judged(config)
     all_of_them = strategies(found.predictions, found.truth.space, found.reward)
+    led = [each for each in found.predictions if each.values is not None and each.name in found.routers]
+    all_of_them += [by_beam(each, found.truth, found.reward, width) for each in led for width in BEAM_WIDTHS]
     curves = [Curve.measured(each, found.truth) for each in all_of_them]
     groups = found.groups
     _write_points(folder / "curve.parquet", curves, groups, found.truth)

@@ -100,5 +100,6 @@ def judged(config: JudgingConfig) -> Judged:
         assert clips is not None
         table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])
         only = router.calibration.w_q if router.config.head == "classification" else None
-        predictions.append(Prediction(name, table, only))
+        values = [values for video in clips.batches(_TOGETHER) if (values := router.values(video)) is not None]
+        predictions.append(Prediction(name, table, only, torch.cat(values) if values else None))
     return Judged(truth, reward, tuple(predictions), routers)

@@ -54,19 +54,44 @@ class Router(SavedModel[RouterConfig]):
             raise ValueError(f"this router has learned w_q {calibration.w_q} alone, got {w_q}")
         return 0.0
 
-    def price_for(self, tokens: float) -> float:
-        """The stored price at which clips take `tokens` tokens each, on average, for `pick`.
+    @property
+    def lpips_per_mse(self) -> float:
+        """What a mean squared error is worth in LPIPS; ValueError where that is not stored."""
+        if not self.calibration.lpips_per_mse:
+            raise ValueError("this router does not know what a squared error is worth: train it again, or use LPIPS")
+        return self.calibration.lpips_per_mse
+
+    def price_for(self, tokens: float, beam: int = 0) -> float:
+        """The stored price at which clips take `tokens` tokens each, on average, for `pick` or for a beam of a width.
 
         Raises:
             ValueError: the router knows one preference alone, or no assignment has so few tokens.
         """
         self.check_budgets()
-        return self.calibration.price_for(tokens)
+        return self.calibration.price_for(tokens, beam)
 
     def check_budgets(self) -> None:
         """ValueError where the router knows one preference alone, so that a price means nothing to it."""
         if self.config.head == "classification":
             raise ValueError("this router has learned one preference alone, so it knows no budget of tokens")
+
+    @torch.no_grad()
+    def values(self, video: Tensor) -> Tensor | None:
+        """LPIPS of each block of clips under each prefix, `(B, prefixes)` float32 on the CPU, as `table` takes them.
+
+        Prefixes of as many blocks as the clips have, numbered as `AssignmentSpace` does. None where the router's head
+        predicts only what whole assignments are worth.
+        """
+        if self.config.head != "prefix_regression":
+            return None
+        self._check(video)
+        blocks = blocks_of(video, self.config.patch[0])
+        return self._outputs(video).cpu()[:, : self.config.space.prefix_starts[blocks]]
+
+    @property
+    def mean_values(self) -> Tensor | None:
+        """The mean of `values` over the clips that the router has learned from, `(prefixes,)`, or None likewise."""
+        return self.network.mean.cpu() if self.config.head == "prefix_regression" else None
 
     @torch.no_grad()
     def table(self, video: Tensor) -> Tensor:
@@ -83,9 +108,7 @@ class Router(SavedModel[RouterConfig]):
         Raises:
             ValueError: for any other shape or range.
         """
-        if video.ndim != 5 or video.shape[2] != 3 or not 1 <= video.shape[1] <= self.config.clip_frames:
-            expected = f"(B, 1 to {self.config.clip_frames}, 3, H, W)"
-            raise ValueError(f"video must be {expected}, got {tuple(video.shape)}")
+        self._check(video)
         outputs = self._outputs(video).cpu()
         space = self.config.space.of_blocks(blocks_of(video, self.config.patch[0]))
         if self.config.head == "prefix_regression":
@@ -129,6 +152,11 @@ class Router(SavedModel[RouterConfig]):
             prefix: fixes the first blocks.
         """
         return self.pick(video, self.price(w_q), prefix)
+
+    def _check(self, video: Tensor) -> None:
+        if video.ndim != 5 or video.shape[2] != 3 or not 1 <= video.shape[1] <= self.config.clip_frames:
+            expected = f"(B, 1 to {self.config.clip_frames}, 3, H, W)"
+            raise ValueError(f"video must be {expected}, got {tuple(video.shape)}")
 
     def _outputs(self, video: Tensor) -> Tensor:
         together = 1 if self.network.device.type == "cpu" else _TOGETHER

@@ -15,8 +15,8 @@ from torch import Tensor
 from evatok.assignment import Assignment
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
+from evatok.tokenizer.measuring import Original
 from evatok.tokenizer.network import Memory, TokenizerNetwork
-from evatok.video.fit import to_bytes, to_signed
 
 
 @dataclass(frozen=True)
@@ -59,34 +59,6 @@ def search_clips(
             place = space.prefix(prefix)
             values.mse[:, place], values.lpips[:, place] = originals[len(prefix) - 1].errors(decoded, lpips)
     return values
-
-
-@dataclass(frozen=True)
-class Original:
-    """A block of the original clips: uint8 `(B, 4, 3, H, W)`, the same in [-1, 1], and its frames' LPIPS features."""
-
-    frames: Tensor
-    signed: Tensor
-    features: list[Tensor]
-
-    @classmethod
-    def of(cls, frames: Tensor, lpips: LPIPS) -> "Original":
-        """A block `(B, 4, 3, H, W)` uint8 with what is needed to compare it."""
-        signed = to_signed(frames)
-        return cls(frames, signed, lpips.features(signed.flatten(0, 1)))
-
-    def repeated(self, clips: list[int]) -> "Original":
-        """The block of some of the clips, which may occur more than once."""
-        every = range(self.frames.shape[1])
-        frames = [clip * len(every) + frame for clip in clips for frame in every]
-        return Original(self.frames[clips], self.signed[clips], [each[frames] for each in self.features])
-
-    def errors(self, decoded: Tensor, lpips: LPIPS) -> tuple[Tensor, Tensor]:
-        """Mean squared error on the scale 0 to 255, and LPIPS, of decoded frames in about [-1, 1]: `(B,)` each."""
-        shown = to_bytes(decoded.float())
-        mse = (shown.float() - self.frames.float()).square().flatten(1).mean(1)
-        distance = lpips.distance(self.features, lpips.features(to_signed(shown).flatten(0, 1)))
-        return mse, distance.view(len(shown), -1).mean(1)
 
 
 def _walk(

@@ -24,6 +24,7 @@ from evatok.training.task import Item, Task, Trained, Validation
 from evatok.utils.ranks import meet, rank_and_world
 
 _TOGETHER = 64
+_BEAM_CLIPS = 128  # at most, by which beams are calibrated
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,14 @@ class RouterTask(Task[SearchedBatch]):
 
     def _prediction(self, clips: SearchedClips, network: RouterNetwork) -> Prediction:
         """What the router with this network says of clips."""
-        router = Router(self.config.model).eval()
-        router.network = network
+        router = self._router(network)
         table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])
         return Prediction("router", table, self.config.w_q if self.config.model.head == "classification" else None)
+
+    def _router(self, network: RouterNetwork) -> Router:
+        router = Router(self.config.model).eval()
+        router.network = network
+        return router
 
     def save(self, folder: Path) -> None:
         """Writes the averaged, calibrated router for `Router.from_pretrained`."""
@@ -168,9 +173,18 @@ class RouterTask(Task[SearchedBatch]):
         if self.config.model.head != "classification":
             table, space = self._prediction(self._calibrated_by, network).table, self.config.model.space
             calibration = Calibration.fit(table, space, self.reward, self.config.w_q)
+        if self.config.model.head == "prefix_regression":
+            calibration = calibrated_for_beams(calibration, self._router(network), self._calibrated_by)
         router = Router(replace(self.config.model, calibration=calibration))
         router.network.load_state_dict(network.state_dict())
         router.save_pretrained(folder)
+
+
+def calibrated_for_beams(calibration: Calibration, router: Router, clips: SearchedClips) -> Calibration:
+    """A calibration with what beams take of some of the clips, evenly spread, by the router's predictions."""
+    some = clips.only(range(0, len(clips), -(-len(clips) // _BEAM_CLIPS)))
+    values = [values for video in some.batches(_TOGETHER) if (values := router.values(video)) is not None]
+    return calibration.with_beams(some.table.lpips, torch.cat(values), some.table.mse, router.config.space)
 
 
 def _check_fits(model: RouterConfig, clips: SearchedClips) -> None:

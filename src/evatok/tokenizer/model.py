@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evatok.nn.packed import Layout
 from evatok.router.model import Router
+from evatok.tokenizer.beam import Metric
 from evatok.tokenizer.clips import CLIPS_AT_ONCE, TENSOR_FPS, ClipChunk, ClipReader, FileClips, TensorClips
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.lengths import LengthRequest, Lengths
@@ -129,6 +130,8 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         w_q: float | None = None,
         tokens: float | None = None,
         tokens_per_second: float | None = None,
+        beam: int = 0,
+        beam_metric: Metric = "lpips",
         fit: Mode = "keep",
         fps: float | None = None,
         track: int | None = None,
@@ -147,6 +150,9 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             w_q: preference of quality over length, above 0 and at most 2.
             tokens: mean tokens of a clip, by a stored price.
             tokens_per_second: what a second of each video may take at most, on average over the video.
+            beam: how many prefixes of a clip's lengths are followed by measuring, 0 for none: fewer tokens for more
+                time (docs/routing.md says how many for how much).
+            beam_metric: what is measured, `lpips` or `mse`.
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
             fps: for a tensor, its frames per second (24 if nothing is said); for a file, a rate to resample to.
@@ -161,7 +167,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
                 a router and there is none; VideoError for a file that cannot be read.
             TypeError: for other types.
         """
-        request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second)
+        request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second, beam, beam_metric)
         if isinstance(video, str | os.PathLike):
             return self.encode_clips(self.file_clips(video, fit, fps, track), request)
         return self.encode_clips(self.tensor_clips(video, fit, fps), request)
@@ -184,7 +190,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         self, reader: ClipReader, request: LengthRequest, watch: Callable[[EncodedClips], None] | None = None
     ) -> Tokens:
         """What `encode` does with the clips of videos; `watch` is shown them as soon as they have their tokens."""
-        policy = request.policy(self.config, self.router, reader)
+        policy = request.policy(self, self.router, reader)
         # All that grows with a video: 4 bytes a token, a few numbers a clip.
         ids = [array("i") for _ in range(reader.videos)]
         lengths: list[list[list[int]]] = [[] for _ in ids]

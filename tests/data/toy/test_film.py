@@ -81,7 +81,7 @@ def test_nothing_is_left_when_the_work_breaks_off(film: Path, tmp_path: Path, mo
     monkeypatch.setattr(samples, "_write", broken)
     with pytest.raises(VideoError):
         cut_into_shots(film, tmp_path / "made" / "shots", height=36)
-    assert list((tmp_path / "made").iterdir()) == []
+    assert not (tmp_path / "made").exists()
     with pytest.raises(ValueError, match="height must be an even number"):
         cut_into_shots(film, tmp_path / "made" / "shots", height=35)
 

@@ -18,7 +18,6 @@ from evatok.data.manifest import Manifest, ManifestRow, misnamed, write_manifest
 from evatok.data.prepare.children import Failure, Limits, in_children
 from evatok.data.prepare.journal import Journal, journal_beside
 from evatok.video.file import VideoFile
-from evatok.video.shown import orientation
 from evatok.video.sources import VideoError, VideoInfo, VideoSource
 
 
@@ -93,7 +92,7 @@ def decode_whole(source: VideoSource) -> VideoInfo:
 
 
 def _kind(frame: VideoFrame) -> object:
-    return frame.format.name, frame.colorspace, frame.color_range, frame.width, frame.height, orientation(frame)
+    return frame.format.name, frame.colorspace, frame.color_range, frame.width, frame.height, frame.rotation
 
 
 @dataclass(frozen=True)
