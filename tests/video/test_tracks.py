@@ -1,9 +1,10 @@
 """Of several video tracks the longest that is no still is read, or the one asked for."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.video import tracks
-from evatok.video.reading import VideoError, VideoReader, probe, read_video
+from evatok.video.file import VideoFile
+from evatok.video.reading import VideoError, VideoReader, probe, read_video, write_video
 from tests.video.videos import frame_of, moving_bar
 
 
@@ -82,3 +84,24 @@ def test_a_file_of_a_cover_alone_has_no_video(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mp4", [COVER], [0])
     with pytest.raises(VideoError, match="it has no video stream"):
         probe(path)
+
+
+class Late:
+    """A container of which PyAV asks, once all is read, for a track that it did not know when it was opened."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        yield from self._container.demux(*streams)
+        raise IndexError("list index out of range")
+
+
+def test_a_track_that_begins_in_the_middle_ends_nothing(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mkv", torch.zeros(5, 3, 32, 32, dtype=torch.uint8), fps=10)
+    with VideoFile(tmp_path / "a.mkv", threads=1) as file:
+        file._container = Late(file._container)  # type: ignore[assignment]
+        assert len(list(file.frames())) == 5
