@@ -7,7 +7,17 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evatok.figures.tokens import Column, Panel, lengths_figure, moments_figure, save_png, token_bars
+from evatok.figures.tokens import (
+    Choice,
+    Chosen,
+    Column,
+    Panel,
+    choices_figure,
+    lengths_figure,
+    moments_figure,
+    save_png,
+    token_bars,
+)
 
 
 def test_bars_are_as_high_as_their_blocks_have_tokens() -> None:
@@ -34,6 +44,31 @@ def test_lengths_share_one_scale(tmp_path: Path) -> None:
     save_png(figure, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").size[0] == 1800
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_choices_share_one_scale_and_show_their_pictures() -> None:
+    pictures = torch.full((3, 3, 15, 20), 90, dtype=torch.uint8)
+    lengths = {"still": ([4, 4], [8, 4]), "lively": ([4, 4], [32, 16])}
+    columns = [
+        Chosen(
+            name, pictures, [0, 0.5, 1.0], [Choice(f"{name} {way}", pictures, each) for way, each in enumerate(both)]
+        )
+        for name, both in lengths.items()
+    ]
+    figure = choices_figure(columns)
+    assert len([axes for axes in figure.axes if axes.images]) == 2 * 3 * 3
+    bars = [axes for axes in figure.axes if not axes.images]
+    drawn = [list(stairs.get_data()[0]) for axes in bars for stairs in axes.patches]  # type: ignore[attr-defined]
+    assert drawn == [[4, 4], [8, 4], [4, 4], [32, 16]]
+    assert len({axes.get_ylim() for axes in bars}) == 1 and bars[0].get_ylim()[1] > 32
+    assert {text.get_text() for text in figure.texts} == {
+        "still",
+        "still 0",
+        "still 1",
+        "lively",
+        "lively 0",
+        "lively 1",
+    }
 
 
 def test_moments_show_their_pictures(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
-    beam_width,
-    budgets,
     common,
     cpu_defaults,
     fuzz,
@@ -20,36 +18,22 @@ from benchmarks import (
     operations,
     recipes,
     reconstruct,
-    router_trials,
-    routing_ceiling,
     search_cost,
     search_speed,
     source_speed,
     tokenizer_speed,
     training_speed,
 )
-from evatok.allocation.reward import ProxyReward
-from evatok.assignment import AssignmentSpace
-from evatok.data.folders import FolderConfig
 from evatok.data.manifest import read_manifest
 from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig
-from evatok.evaluation.routing import Prediction
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
-from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
-from evatok.router.config import RouterConfig
-from evatok.search.table import SearchTable
-from evatok.search.walk import BlockValues, search_clips
-from evatok.stages.router import RouterTrainingConfig
-from evatok.stages.search.dataset import SearchedClips
-from evatok.stages.search.parts import SearchConfig
-from evatok.stages.search.run import search
+from evatok.search.walk import search_clips
 from evatok.tokenizer.config import PRESETS, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
-from evatok.training.loop import LoopConfig
 from evatok.video.reading import write_video
 from tests.conftest import MINI, SKETCHED
 from tests.fuzzing.answers import Answer
@@ -339,118 +323,3 @@ def _counted(model: VideoTokenizer, frames: torch.Tensor, prefix: tuple[int, ...
     with FlopCounterMode(display=False) as decoding, torch.autocast("cpu", torch.bfloat16):
         model.decoder(tokens, (32, 32))
     return {"encoding": encoding.get_total_flops(), "decoding": decoding.get_total_flops()}
-
-
-def searched(clips: int) -> SearchTable:
-    """A made-up table in which later blocks lean on earlier ones."""
-    generator, space = torch.Generator().manual_seed(0), AssignmentSpace((8, 16, 32), 3)
-    prefixes, need = space.prefix_starts[-1], torch.rand(clips, 1, generator=generator)
-    tokens = [sum(each) for blocks in (1, 2, 3) for each in space.of_blocks(blocks).lengths.tolist()]
-    lpips = need * torch.exp(-torch.tensor(tokens) / 40) + 0.05 * torch.rand(clips, prefixes, generator=generator)
-    about = {"tokenizer": "made up"}
-    keys = tuple(f"made:{clip}" for clip in range(clips))
-    return SearchTable(space, tuple(range(clips)), keys, lpips.square(), lpips, torch.zeros(clips, 3), about)
-
-
-def test_wider_beams_save_more_and_one_that_holds_everything_what_the_search_saves() -> None:
-    truth = searched(40)
-    reward = ProxyReward.fit(truth.clip_lpips, truth.space.costs)
-    values = truth.lpips.mean(0).expand(40, -1)
-    mean = Prediction("mean", truth.clip_lpips.mean(0).expand(40, -1))
-    *rows, whole = beam_width.measure(
-        truth, reward, mean, {"mean": values, "none": None}, [(1, 1), (1, None), (9, None)], 10
-    )
-    assert [row["blocks a clip"] for row in rows] == [3, 9, 3 + 9 + 19, 9, 3 + 9 + 27]
-    assert rows[0]["saved %"] < rows[1]["saved %"] < whole["saved %"]
-    assert rows[-1]["saved %"] == pytest.approx(whole["saved %"])
-
-
-def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
-    table = searched(32)
-    [row] = budgets.measure(table.clip_lpips, table.space, [48.0], batch=4, seed=0)
-    assert row["LPIPS, whole set"] < row["LPIPS, program by 4"] and row["tokens, program by 4"] <= 48
-    assert 0 <= row["at most above the optimum"] < 0.01 and row["tokens, price alone"] <= 48
-    [whole] = budgets.measure(table.clip_lpips, table.space, [48.0], batch=32, seed=0)
-    assert whole["LPIPS, program by 32"] <= row["LPIPS, whole set"]
-    assert whole["LPIPS, program by 32"] >= row["LPIPS, whole set"] - row["at most above the optimum"] - 1e-9
-
-
-def test_trials_are_judged_by_videos_that_none_was_trained_on() -> None:
-    clips = [f"games:{game}/{seed}@{frame}+1" for game in "abcdefghij" for seed in (0, 1) for frame in (3, 9)]
-    judging = [router_trials.judges(key) for key in clips]
-    by_game = [judging[start : start + 4] for start in range(0, len(clips), 4)]
-    assert all(len(set(each)) == 1 for each in by_game) and 0 < sum(judging) < len(clips)
-
-
-def test_a_trial_trains_a_router_and_has_its_percentiles(
-    tmp_path: Path, video_folder: Path, mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mini.save_pretrained(tmp_path / "mini")
-    sources: list = [FolderConfig(str(video_folder))]
-    search(SearchConfig(str(tmp_path / "mini"), sources, str(tmp_path / "search"), clips=6, size=(32, 32)))
-    clips = SearchedClips(tmp_path / "search")
-    model = RouterConfig(levels=(4, 8), side=16, transformer=TransformerConfig(32, 1, 2))
-    loop = LoopConfig(steps=2, precision="no", tracker="none")
-    config = RouterTrainingConfig("unused", "unused", model=model, loop=loop, batch=2)
-    monkeypatch.setitem(router_trials.TRIALS, "mini", {"model": {"head": "regression"}})
-    row = router_trials.trial("mini", config, clips.only([0, 1, 2, 3]), clips.only([4, 5]))
-    cheap = router_trials.cheap(clips.table.rows([0, 1, 2, 3]), clips.table.rows([4, 5]))
-    assert [each["predictor"] for each in cheap] == ["best uniform", "mean", "motion", "error"]
-    assert all(0 <= each["percentile at 1.2"] <= 100 for each in [row, *cheap]) and row["ms a clip"] > 0
-
-
-def test_a_shifted_copy_shows_the_same_pixels_elsewhere() -> None:
-    frames = torch.arange(2 * 3 * 8 * 9, dtype=torch.uint8).view(2, 3, 8, 9)
-    shifted = routing_ceiling.shifted(frames)
-    assert shifted.shape == frames.shape and shifted[..., 2:, 3:].equal(frames[..., :-2, :-3])
-    assert shifted[..., 1, 2].equal(frames[..., 1, 1]) and shifted[..., 0, 0].equal(frames[..., 2, 3])
-    assert routing_ceiling.COPIES["mirrored and shifted"](frames)[..., 2, 3].equal(frames[..., 0, -1])
-
-
-def test_clips_are_spread_evenly_over_each_source() -> None:
-    assert routing_ceiling.spread(["a"] * 4 + ["b"] * 6, 2) == [0, 2, 4, 7]
-    with pytest.raises(ValueError, match="a has 4 clips, fewer than the 5"):
-        routing_ceiling.spread(["a"] * 4 + ["b"] * 6, 5)
-
-
-def test_picks_by_the_table_of_the_clip_itself_save_what_the_search_saves() -> None:
-    table = searched(40)
-    reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
-    mean, own = table.clip_lpips.mean(0).expand(40, -1), table.clip_lpips
-    groups = {"all": list(range(40)), "some": [0, 1, 2]}
-    noise = 0.05 * torch.rand(own.shape, generator=torch.Generator().manual_seed(1))
-    rows = routing_ceiling.measure(table, reward, mean, {"itself": own, "near": own + noise, "mean": mean}, groups, 20)
-    assert [row["picks by"] for row in rows] == ["search", "itself", "near", "mean"]
-    search, itself, near, fixed = rows
-    assert {**itself, "picks by": "search"} == search and search["from"] < search["all, saved %"] < search["to"]
-    assert 0 < near["of the search's"] < 1 == search["of the search's"]
-    assert fixed["all, saved %"] == pytest.approx(0, abs=1e-9) and search["some, saved %"] > 0
-
-
-def test_copies_are_searched_once_and_only_by_the_tokenizer_of_the_clips(
-    tmp_path: Path, video_folder: Path, mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mini.save_pretrained(tmp_path / "mini")
-    sources: list = [FolderConfig(str(video_folder))]
-    search(SearchConfig(str(tmp_path / "mini"), sources, str(tmp_path / "search"), clips=2, size=(32, 32)))
-    clips, tokenizer = SearchedClips(tmp_path / "search"), VideoTokenizer.from_pretrained(tmp_path / "mini")
-    monkeypatch.setitem(routing_ceiling.COPIES, "shifted", lambda frames: frames)
-    tables = routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
-    torch.testing.assert_close(tables["shifted"], clips.table.clip_lpips, rtol=0, atol=1e-4)
-    assert (tables["mirrored"] - clips.table.clip_lpips).abs().max() > 1e-3
-    (tmp_path / "copies" / "clip-00001.parquet").unlink()
-    seen = []
-
-    def counted(network: TokenizerNetwork, video: torch.Tensor, lpips: LPIPS) -> BlockValues:
-        seen.append(video)
-        return search_clips(network, video, lpips)
-
-    monkeypatch.setattr(routing_ceiling, "search_clips", counted)
-    again = routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
-    assert [len(video) for video in seen] == [3] and seen[0][1].equal(clips.frames(1))
-    assert all(torch.allclose(again[name], tables[name], atol=1e-5) for name in tables)
-    monkeypatch.setattr(routing_ceiling, "DOWN", 1)
-    with pytest.raises(ValueError, match="copies holds copies of other clips or by other shifts"):
-        routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
-    with pytest.raises(ValueError, match="the clips were searched with"):
-        routing_ceiling.search_copies(VideoTokenizer.from_pretrained("evatok-tiny-proxy"), clips, tmp_path / "copies")

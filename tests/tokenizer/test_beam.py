@@ -63,6 +63,11 @@ def test_what_costs_nothing_is_best_and_what_costs_all_is_shortest(adaptive: Vid
     assert metric == "lpips" or errors[0] < errors[1]
 
 
+def test_weights_in_half_precision_are_measured_too(adaptive: VideoTokenizer) -> None:
+    tokens = adaptive.to(torch.bfloat16).encode(videos(1, 16), w_q=1.9, beam=1)
+    assert set(tokens.lengths.unique().tolist()) <= {4, 8}
+
+
 def test_a_budget_has_the_beams_own_price(adaptive: VideoTokenizer) -> None:
     video = videos(4, 16)
     assert CALIBRATION.price_for(25.0, 1) == pytest.approx(PRICES[BEAM_STEP])

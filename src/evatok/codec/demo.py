@@ -109,7 +109,7 @@ def _held(clip: Video) -> Video:
     return replace(clip, frames=clip.frames[:1].expand_as(clip.frames).contiguous())
 
 
-def _choices(router: Router, measurable: bool) -> dict[str, LengthRequest]:
+def choices_of(router: Router, measurable: bool) -> dict[str, LengthRequest]:
     """What chooses lengths at the router's own preference: one for all clips, the router, and a beam by LPIPS."""
     choices = {"router": LengthRequest()}
     if router.mean_values is not None:
@@ -117,7 +117,7 @@ def _choices(router: Router, measurable: bool) -> dict[str, LengthRequest]:
         table = table_of(router.mean_values[None], space)
         fixed = space.assignment(int(Price(price).pick(table, space)[0]))
         choices = {"best fixed": LengthRequest(assignment=fixed), **choices}
-    if measurable:
+    if measurable and router.config.head != "classification":
         choices[f"beam {BEAM}"] = LengthRequest(beam=BEAM)
     return choices
 
@@ -126,7 +126,7 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
     rows, columns = [], []
     sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
-    choices = _choices(router, measurable=min(map(min, sizes)) >= SMALLEST)
+    choices = choices_of(router, measurable=min(map(min, sizes)) >= SMALLEST)
     for name, clip in clips.items():
         moments, chosen = evenly(len(clip.frames), MOMENTS), []
         for choice, request in choices.items():

@@ -168,10 +168,11 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
         width: in inches; the height follows from the pictures.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     original = columns[0].original
-    edge, between, gap, line, bars, foot = 0.5, 0.28, 0.03, 0.24, 0.5, 0.3
-    own = (width - edge - between * (len(columns) - 1) - 0.08) / len(columns)
+    edge, between, gap, line, bars, foot = 0.5, 0.28, 0.03, 0.24, 0.5, 0.36
+    own = (width - edge - between * (len(columns) - 1) - 0.12) / len(columns)
     cell = (own - gap * (len(original) - 1)) / len(original)
     tall = cell * original.shape[-2] / original.shape[-1]
     part = line + tall + 0.06 + bars + foot
@@ -195,7 +196,7 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
             bottom = row(left, top, choice.caption, choice.frames) + 0.06 + bars
             axes = figure.add_axes((left / width, 1 - bottom / height, own / width, bars / height))
             token_bars(axes, choice.lengths, column.edges, most)
-            axes.set_xlabel("")
+            axes.xaxis.set_major_locator(MultipleLocator(1))
             if number:
                 axes.set_ylabel("")
             top += part

@@ -111,7 +111,7 @@ class OfNetwork:
             parents = [(0, growth.parent) for growth in growths]
             encoded, decoded = (pick_memory([memory], parents) for memory in self._kept)
         layout = Layout.of([[growth.level] for growth in growths], number)
-        block = signed.expand(len(growths), -1, -1, -1, -1)
+        block = signed.to(next(self._network.parameters())).expand(len(growths), -1, -1, -1, -1)
         ids, after_encoder = self._network.encode_blocks(block, layout, encoded)
         frames, after_decoder = self._network.decode_blocks(ids, layout, (block.shape[-2], block.shape[-1]), decoded)
         self._grown.append((after_encoder, after_decoder))
