@@ -41,7 +41,7 @@ _EARLY = 32  # first packets, among which are all that are shown before the very
 
 
 # Limited range, 16 to 235, as full range.
-_WIDENED = ((torch.arange(256) - 16) * (255 / 219)).round().clamp(0, 255).to(torch.uint8)
+_WIDENED = ((torch.arange(256, device="cpu") - 16) * (255 / 219)).round().clamp(0, 255).to(torch.uint8)
 
 
 class VideoFile:
