@@ -1,5 +1,7 @@
 """The beam of the network against the exact walk."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -58,22 +60,19 @@ def test_squared_errors_are_measured_where_lpips_is_not_wanted(mini: VideoTokeni
 
 
 @pytest.mark.parametrize("blocks", [8, 16, 64])
-def test_one_clip_of_many_blocks_at_linear_cost(mini: VideoTokenizer, blocks: int) -> None:
+def test_one_clip_of_many_blocks_at_linear_cost(
+    mini: VideoTokenizer, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = mini.config.space
     expected = Expected(space, torch.linspace(0.3, 0.2, space.prefix_starts[-1]))
     calls: list[int] = []
     encode = mini.encode_blocks
 
-    class Counting:
-        config = mini.config
+    def counted(video: Tensor, *others: Any) -> Any:
+        calls.append(len(video))
+        return encode(video, *others)
 
-        def encode_blocks(self, video: Tensor, *others: object) -> object:
-            calls.append(len(video))
-            return encode(video, *others)  # type: ignore[arg-type]
-
-        decode_blocks = staticmethod(mini.decode_blocks)
-
-    beam = Beam(space.levels, 1, 1e-5, expected)
-    [kept] = beam_search(Counting(), clips(1, 4 * blocks), None, [beam])  # type: ignore[arg-type]
+    monkeypatch.setattr(mini, "encode_blocks", counted)
+    [kept] = beam_search(mini, clips(1, 4 * blocks), None, [Beam(space.levels, 1, 1e-5, expected)])
     assert len(kept[0].lengths) == blocks
     assert sum(calls) == 2 * blocks
