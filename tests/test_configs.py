@@ -37,7 +37,7 @@ def test_models_of_configs_are_presets(path: Path) -> None:
 
 
 def test_every_preset_has_a_config() -> None:
-    assert {path.parent.name for path in PROXIES} == {"tiny", "small", "paper"}
+    assert {path.parent.name for path in PROXIES} == {"tiny", "mini", "small", "paper"}
 
 
 def test_routers_of_configs_are_presets_of_two_kinds() -> None:

@@ -58,9 +58,11 @@ class ReconstructionLoss(nn.Module):
         """
         losses = {"l1": self.config.l1 * (output.float() - video).abs().mean()}
         if self.lpips is not None and (step is None or step >= self.config.perceptual_start):
-            chosen = on_device(self._frames(video.shape[1], generator), video.device)
-            seen, original = (each.index_select(1, chosen).flatten(0, 1) for each in (output, video))
-            distance = self.lpips(seen, original)
+            seen, original = output, video
+            if 0 < self.config.perceptual_frames < video.shape[1]:
+                chosen = on_device(self._frames(video.shape[1], generator), video.device)
+                seen, original = output.index_select(1, chosen), video.index_select(1, chosen)
+            distance = self.lpips(seen.flatten(0, 1), original.flatten(0, 1))
             losses["lpips"] = self.config.perceptual * distance.mean()
         if sketch is not None and self.config.sketch:
             losses["sketch"] = self.config.sketch * (sketch - video).abs().mean()
@@ -68,7 +70,7 @@ class ReconstructionLoss(nn.Module):
 
     def _frames(self, frames: int, generator: torch.Generator) -> Tensor:
         """One random frame out of each of equal stretches of the clip."""
-        count = min(self.config.perceptual_frames or frames, frames)
+        count = min(self.config.perceptual_frames, frames)
         edges = torch.arange(count + 1) * frames // count
         offset = torch.rand(count, generator=generator) * (edges[1:] - edges[:-1])
         return edges[:-1] + offset.long()

@@ -134,6 +134,13 @@ def in_order(parts: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
     return torch.cat(tuple(parts)).index_select(0, torch.cat(tuple(places)).argsort())
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def shares_of(layout: Layout, device: torch.device) -> Tensor:
+    """A layout's shares on a device, `(size,)` float32."""
+    return on_device(layout.shares, device)
+
+
 def on_device(table: Tensor, device: torch.device) -> Tensor:
     """A small table from the CPU on a device, without waiting for what that is busy with."""
     return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table

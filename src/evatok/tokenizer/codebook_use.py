@@ -1,9 +1,11 @@
 """How a codebook is used: counts by level over windows of training, and perplexity."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from evatok.nn.packed import on_device
+from evatok.nn.packed import Layout, on_device
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.picture import token_levels
 from evatok.utils.ranks import gathered, rank_and_world
@@ -19,7 +21,7 @@ class CodebookUse:
     def count(self, output: Reconstruction, levels: tuple[int, ...]) -> None:
         """Adds the tokens of a forward pass."""
         ids = output.quantized.ids
-        level = on_device(torch.searchsorted(torch.tensor(levels), token_levels(output.layout)), ids.device)
+        level = level_numbers(output.layout, levels, ids.device)
         flat = level * self.counts.shape[1] + ids
         # Where the ids are, for a GPU would have to be waited for.
         self.counts = self.counts.to(ids.device)
@@ -46,6 +48,13 @@ class CodebookUse:
                 numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
                 numbers[f"codes/perplexity/{level}"] = perplexity(counts)
         return numbers
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # training uses those that were made before it
+def level_numbers(layout: Layout, levels: tuple[int, ...], device: torch.device) -> Tensor:
+    """Which of the levels each token's block has, `(N,)` int64 on a device."""
+    return on_device(torch.searchsorted(torch.tensor(levels), token_levels(layout)), device)
 
 
 def sum_over_processes(counts: Tensor) -> Tensor:

@@ -189,6 +189,12 @@ PRESETS: dict[str, TokenizerConfig] = {
         quantizer=QuantizerConfig(dim=16, unit=False),
         sketch=SketchConfig(passes=(1, 1, 2), own_codebooks=True),
     ),
+    "mini": TokenizerConfig(
+        encoder=TransformerConfig(width=192, depth=2, heads=3),
+        decoder=TransformerConfig(width=192, depth=6, heads=3),
+        quantizer=QuantizerConfig(dim=16, unit=False),
+        sketch=SketchConfig(passes=(1, 1, 2), own_codebooks=True),
+    ),
     "small": TokenizerConfig(
         levels=PAPER_LEVELS,
         side=128,

@@ -3,6 +3,8 @@
 The codes are all combinations of these values: nothing is learned, so nothing can collapse or be drawn anew.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class FiniteScalarQuantizer(nn.Module):
             values = (bounded + (digits - bounded).detach()) / half
         return Quantized(values, ((digits.long() + half) * self.strides).sum(1), bounded / half)
 
-    def losses(self, quantized: Quantized, layout: Layout, books: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, quantized: Quantized, layout: Layout, rows: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """None: no code has to be pulled anywhere."""
         return {}
 

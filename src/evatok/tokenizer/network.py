@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,9 @@ class TokenizerNetwork(nn.Module):
         quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
         decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
-        losses = self.quantizer.losses(quantized, layout, self.books(layout, size)) if quantize else {}
+        losses = {}
+        if quantize:
+            losses = self.quantizer.losses(quantized, layout, rows_of_books(self.config, layout, size, video.device))
         return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
 
     def _check(self, video: Tensor, layout: Layout) -> None:
@@ -121,9 +124,7 @@ class TokenizerNetwork(nn.Module):
 
     def books(self, layout: Layout, size: tuple[int, int]) -> Tensor:
         """Each token's codebook, `(N,)` int64 on the CPU, for pictures of a size."""
-        places = places_of(Picture.of(size, self.config), layout, torch.device("cpu"))
-        kinds = self.config.sketch.kind(layout.block, places.passes) if self.config.sketch else places.passes
-        return self.config.book(kinds)
+        return books_of(self.config, layout, size)
 
     def _first_codes(self, layout: Layout, size: tuple[int, int]) -> Tensor:
         """Number of the first code of each token's codebook, `(N,)` int64."""
@@ -146,3 +147,19 @@ class TokenizerNetwork(nn.Module):
             drawing = self.sketch.draw(tokens, size, earlier.last if earlier else None)
         video, layers = self.decoder(tokens, size, drawing, earlier.layers if earlier else None)
         return video, Memory(layers, None if drawing is None else drawing.last)
+
+
+def books_of(config: TokenizerConfig, layout: Layout, size: tuple[int, int]) -> Tensor:
+    """Each token's codebook, `(N,)` int64 on the CPU, for pictures of a size."""
+    passes = places_of(Picture.of(size, config), layout, torch.device("cpu")).passes
+    return config.book(config.sketch.kind(layout.block, passes) if config.sketch else passes)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # training uses those that were made before it
+def rows_of_books(
+    config: TokenizerConfig, layout: Layout, size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, ...]:
+    """Which tokens each codebook has, int64 on a device."""
+    books = books_of(config, layout, size)
+    return tuple(on_device((books == book).nonzero()[:, 0], device) for book in range(config.codebooks))

@@ -4,6 +4,7 @@ A codebook that starts at random collapses to a few codes. The cure has three pa
 draw the codebook from the encoder's outputs then (`draw`), and redraw codes that nobody uses (`redraw_unused`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evatok.nn.packed import Layout, on_device
+from evatok.nn.packed import Layout, shares_of
 from evatok.tokenizer.config import QuantizerConfig
 from evatok.utils.ranks import mean_over_ranks
 
@@ -77,7 +78,7 @@ class VectorQuantizer(nn.Module):
             values = features + (self.look_up(ids) - features).detach()
         return Quantized(values, ids, features)
 
-    def losses(self, quantized: Quantized, layout: Layout, books: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, quantized: Quantized, layout: Layout, rows: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Weighted losses: `codebook` (weight 1), `commitment` and `entropy`.
 
         Each is a mean over clips of means over a clip's tokens, so that a short clip counts as much as a long one.
@@ -87,19 +88,18 @@ class VectorQuantizer(nn.Module):
         Args:
             quantized: the tokens of clips.
             layout: which clip each token belongs to.
-            books: each token's codebook, `(N,)` int64 on the CPU; None where there is one.
+            rows: which tokens each codebook has, `(n,)` int64; None where there is one, which has all.
         """
         config, features = self.config, quantized.features
         with torch.autocast(features.device.type, enabled=False):
             codes = self.look_up(quantized.ids)
-            shares = on_device(layout.shares, features.device)
+            shares = shares_of(layout, features.device)
             losses = {
                 "codebook": (codes - features.detach()).square().sum(1) @ shares,
                 "commitment": config.commitment * ((codes.detach() - features).square().sum(1) @ shares),
             }
             if config.entropy:
-                books = torch.zeros(len(features), dtype=torch.int64) if books is None else books
-                rows = [on_device((books == book).nonzero()[:, 0], features.device) for book in range(self.books)]
+                rows = [torch.arange(len(features), device=features.device)] if rows is None else rows
                 entropy = _Entropy.apply(features, self.codes(), shares, config.temperature, rows)
                 losses["entropy"] = config.entropy * entropy
         return losses
@@ -156,7 +156,7 @@ class _Entropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, codes: Tensor, shares: Tensor, temperature: float, rows: list[Tensor]
+        ctx: Any, features: Tensor, codes: Tensor, shares: Tensor, temperature: float, rows: Sequence[Tensor]
     ) -> Tensor:
         scale, books = 2 / temperature, codes.tensor_split(len(rows))
         parts = [(book, part) for book, own in enumerate(rows) for part in _parts(own, len(books[0])) if len(part)]
