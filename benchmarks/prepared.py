@@ -53,7 +53,7 @@ class PreparedClips(Dataset[ClipBatch]):
     """
 
     def __init__(self, folder: Path, group: int, seed: int, device: torch.device) -> None:
-        files = sorted(folder.glob("*.npy"))
+        files = sorted(folder.rglob("*.npy"))
         if not files:
             raise ValueError(f"{folder} holds no prepared clips (.npy)")
         self.videos = [torch.from_numpy(np.load(file)).to(device) for file in files]
