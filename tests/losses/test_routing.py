@@ -46,6 +46,27 @@ def test_an_offset_of_a_clip_is_an_error_and_no_error_of_shape() -> None:
     assert found["regret"] == pytest.approx(perfect["regret"], rel=1e-3)
 
 
+def test_what_was_not_measured_is_left_out_and_gets_no_gradient() -> None:
+    config = RoutingLossConfig(error=1, shape=1)
+    loss = RoutingLoss(config, ROUTER, REWARD, VALUES)
+    values = VALUES.clone()
+    values[0, 2:4] = torch.nan  # both lengths of a block
+    values[1, 5] = torch.nan  # one of two: what is left has no sibling
+    output = (VALUES + 0.1 * torch.rand(3, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    found = loss(output, values, torch.Generator())
+    known = ~values.isnan()
+    spread = VALUES.std(0, correction=0)
+    errors = (output - VALUES).detach()
+    assert found["error"].item() == pytest.approx((errors / spread)[known].square().mean().item(), rel=1e-5)
+    pairs = errors.view(3, 3, 2)[torch.tensor([[1, 0, 1], [1, 1, 0], [1, 1, 1]]).bool()]
+    unit = (VALUES.view(3, 3, 2) - VALUES.view(3, 3, 2).mean(2, keepdim=True)).std(0, correction=0).mean()
+    wanted = ((pairs - pairs.mean(1, keepdim=True)) / unit).square().mean().item()
+    assert found["shape"].item() == pytest.approx(wanted, rel=1e-5)
+    torch.stack(list(found.values())).sum().backward()
+    assert output.grad is not None and output.grad.isfinite().all()
+    assert (output.grad[~known] == 0).all() and (output.grad[known] != 0).all()
+
+
 def test_the_papers_classification() -> None:
     router = replace(ROUTER, head="classification")
     config = RoutingLossConfig(error=0, shape=0, hard=1, w_q=(1.2, 1.2))

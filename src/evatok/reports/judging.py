@@ -86,7 +86,7 @@ def judged(config: JudgingConfig) -> Judged:
         CheckpointError: there is no such router.
     """
     check_held_out(Path(config.train), Path(config.held_out))
-    training, truth = read_table(Path(config.train)), read_table(Path(config.held_out))
+    training, truth = read_table(Path(config.train)).whole, read_table(Path(config.held_out))
     reward = ProxyReward.fit(training.clip_lpips, training.space.costs)
     cheap = CheapPredictors.read(Path(config.train) / PREDICTORS).tables(truth)
     routers = {name: Router.from_pretrained(where) for name, where in config.routers.items()}

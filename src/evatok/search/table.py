@@ -29,6 +29,8 @@ class TableError(ValueError):
 class SearchTable:
     """Errors of each block of clips under each prefix, from which those of every assignment follow.
 
+    What a thinned search left out is NaN.
+
     Args:
         space: the assignments.
         places: of the clips in the list that was searched, int64; skipped ones are missing.
@@ -60,6 +62,11 @@ class SearchTable:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def whole(self) -> "SearchTable":
+        """The table of those clips that were measured under every prefix."""
+        return self.rows(self.lpips.isfinite().all(1).nonzero()[:, 0].tolist())
 
     @property
     def clip_lpips(self) -> Tensor:

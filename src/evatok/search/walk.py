@@ -38,16 +38,16 @@ def search_clips(
     clips: Tensor,
     lpips: LPIPS,
     half: bool = False,
-    followed: Collection[Assignment] | None = None,
+    wanted: Collection[Assignment] | None = None,
 ) -> BlockValues:
-    """Every block of clips of 1 to `T` blocks under every prefix.
+    """Every block of clips of 1 to `T` blocks under every prefix, or under some.
 
     Args:
         network: the tokenizer, in evaluation mode.
         clips: uint8 `(B, F, 3, H, W)` of whole blocks, on the tokenizer's device.
         lpips: the metric, on the same device.
         half: decodes and measures in bfloat16, about twice as fast; tokens come from float32 all the same.
-        followed: prefixes from which the walk goes on; None: all. What is not measured is NaN.
+        wanted: prefixes that are measured, and what they begin with; None: all. What is not measured is NaN.
     """
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
         originals = [Original.of(block, lpips) for block in clips.split(network.config.block_frames, 1)]
@@ -55,7 +55,7 @@ def search_clips(
         shape = len(clips), space.prefix_starts[len(originals)]
         mse = torch.full(shape, torch.nan, device=clips.device)
         values = BlockValues(mse, mse.clone())
-        for prefix, decoded in _walk(network, originals, (), followed):
+        for prefix, decoded in _walk(network, originals, (), None if wanted is None else _with_beginnings(wanted)):
             place = space.prefix(prefix)
             values.mse[:, place], values.lpips[:, place] = originals[len(prefix) - 1].errors(decoded, lpips)
     return values
@@ -65,7 +65,7 @@ def _walk(
     network: TokenizerNetwork,
     originals: list[Original],
     prefix: Assignment,
-    followed: Collection[Assignment] | None,
+    wanted: Collection[Assignment] | None,
     encoded: Memory | None = None,
     decoded: Memory | None = None,
 ) -> Iterator[tuple[Assignment, Tensor]]:
@@ -74,11 +74,17 @@ def _walk(
     block = originals[number].signed
     size = (block.shape[-2], block.shape[-1])
     for level in network.config.levels:
+        longer = (*prefix, level)
+        if wanted is not None and longer not in wanted:
+            continue
         layout = Layout.of([[level]] * len(block), number)
         with torch.autocast(block.device.type, enabled=False):
             ids, after_encoder = network.encode_blocks(block, layout, encoded)
         frames, after_decoder = network.decode_blocks(ids, layout, size, decoded)
-        longer = (*prefix, level)
         yield longer, frames
-        if len(longer) < len(originals) and (followed is None or longer in followed):
-            yield from _walk(network, originals, longer, followed, after_encoder, after_decoder)
+        if len(longer) < len(originals):
+            yield from _walk(network, originals, longer, wanted, after_encoder, after_decoder)
+
+
+def _with_beginnings(prefixes: Collection[Assignment]) -> frozenset[Assignment]:
+    return frozenset(prefix[:blocks] for prefix in prefixes for blocks in range(1, len(prefix) + 1))

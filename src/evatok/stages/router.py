@@ -100,14 +100,16 @@ class RouterTask(Task[SearchedBatch]):
     def __init__(self, config: RouterTrainingConfig, clips: SearchedClips, held_out: SearchedClips | None) -> None:
         _check_fits(config.model, clips)
         self.config, self.held_out = config, held_out
-        self._calibrated_by = clips if held_out is None else held_out
-        table = clips.table
-        self.reward = ProxyReward.fit(table.clip_lpips, table.space.costs)
-        self.loss = RoutingLoss(config.loss, config.model, self.reward, table.lpips)
+        whole = clips.whole
+        if config.loss.of_whole_tables or config.model.head != "prefix_regression":
+            clips = whole
+        self.reward = ProxyReward.fit(whole.table.clip_lpips, whole.table.space.costs)
+        self.loss = RoutingLoss(config.loss, config.model, self.reward, whole.table.lpips)
         network = RouterNetwork(config.model)
         if config.model.head != "classification":
-            network.set_statistics(targets_of(config.model, table.lpips))
+            network.set_statistics(targets_of(config.model, whole.table.lpips))
         self.trained = {"router": Trained(network, config.optimizer, config.ema_decay)}
+        self._calibrated_by = whole if held_out is None else held_out
         self.batches = SearchedBatches(clips, config.batch, config.augment, config.loop.seed)
         self._clips = len(clips)
 

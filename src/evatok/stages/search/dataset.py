@@ -40,6 +40,11 @@ class SearchedClips:
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         return torch.from_numpy(np.array(self._frames[part][row - self._starts[part]]))
 
+    @property
+    def whole(self) -> Self:
+        """Those clips that were measured under every prefix."""
+        return self.only(self.table.lpips.isfinite().all(1).nonzero()[:, 0].tolist())
+
     def only(self, rows: Sequence[int]) -> Self:
         """Some of these clips, in that order."""
         some = copy(self)
@@ -58,7 +63,7 @@ class SearchedBatch:
 
     Args:
         video: uint8 `(clips, frames, 3, h, w)`.
-        values: LPIPS of each block under each prefix, `(clips, prefixes)` float32.
+        values: LPIPS of each block under each prefix, `(clips, prefixes)` float32, NaN where it was not measured.
         keys: of the clips.
     """
 

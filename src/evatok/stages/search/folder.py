@@ -11,7 +11,7 @@ from evatok.search.table import SearchTable, with_new_names
 from evatok.stages.search.parts import Part, SearchConfig
 from evatok.utils.files import reason, write_json
 
-PLAN, COMPLETED, PREDICTORS = "search.json", "completed.parquet", "predictors.safetensors"
+PLAN, PREDICTORS = "search.json", "predictors.safetensors"
 _GO_ON = "run the same `evatok search` again"
 
 
@@ -64,29 +64,17 @@ def read_plan(folder: Path) -> Plan:
 
 
 def read_table(folder: Path) -> SearchTable:
-    """The table of a finished search, completed where it was thinned; ValueError if there is none, or it goes on."""
-    table = SearchTable.joined(read_parts(folder))
-    if not table.lpips.isnan().any():
-        return table
-    path = folder / COMPLETED
-    completed = SearchTable.read(path) if path.exists() else None
-    if completed is None or completed.places != table.places:
-        raise ValueError(f"the thinned search in {folder} has not been completed: {_GO_ON}")
-    return completed
+    """The table of a finished search, NaN where it was thinned; ValueError if there is none, or it goes on."""
+    plan = read_plan(folder)
+    missing = [name for name, _ in plan.parts if not (folder / name).exists()]
+    if missing:
+        raise ValueError(f"the search in {folder} lacks {len(missing)} of {len(plan.parts)} parts: {_GO_ON}")
+    return SearchTable.joined([SearchTable.read(folder / name) for name, _ in plan.parts])
 
 
 def frame_files(folder: Path) -> list[Path]:
     """Files of the frames of each part's clips."""
     return [Part(str(folder / name), places).frames for name, places in read_plan(folder).parts]
-
-
-def read_parts(folder: Path) -> list[SearchTable]:
-    """The parts of the table of a finished search as they were measured; ValueError as for `read_table`."""
-    plan = read_plan(folder)
-    missing = [name for name, _ in plan.parts if not (folder / name).exists()]
-    if missing:
-        raise ValueError(f"the search in {folder} lacks {len(missing)} of {len(plan.parts)} parts: {_GO_ON}")
-    return [SearchTable.read(folder / name) for name, _ in plan.parts]
 
 
 def searched_by(folder: Path) -> SearchConfig:

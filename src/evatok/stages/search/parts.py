@@ -40,8 +40,8 @@ class SearchConfig:
         batch: clips that go through the tokenizer together.
         part: clips of a file; a run that is killed loses at most the parts under way.
         half: decodes and measures in bfloat16, which is faster; tokens come from float32 all the same.
-        follow: thins the search: it goes on from so many prefixes of each length, drawn for each part, and what it
-            leaves out is completed. None: every clip is measured under every assignment.
+        paths: thins the search: of each clip it measures every length of each block behind so many random paths of its
+            own, and the path of the shortest lengths. None: every clip is measured under every assignment.
         whole: of a thinned search, the first clips, which are measured under every assignment all the same.
         runner: `local` searches in this process, `ray` in actors, on all machines of a Ray cluster if there is one
             (extra `ray`); these see the same files.
@@ -59,19 +59,19 @@ class SearchConfig:
     batch: int = 16
     part: int = 32
     half: bool = False
-    follow: int | None = None
-    whole: int = 168
+    paths: int | None = None
+    whole: int = 96
     runner: Literal["local", "ray"] = "local"
     actors: int | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
-        check_least(self, 1, "clips", "batch", "part", "actors", "follow")
+        check_least(self, 1, "clips", "batch", "part", "actors", "paths")
         check_least(self, 0, "seed")
-        if self.follow is not None and self.drawn != "random":
-            raise ValueError("follow thins the search of clips drawn at random; held-out clips are measured wholly")
-        if self.follow is not None and self.whole < FEWEST_WHOLE:
+        if self.paths is not None and self.drawn != "random":
+            raise ValueError("paths thin the search of clips drawn at random; held-out clips are measured wholly")
+        if self.paths is not None and self.whole < FEWEST_WHOLE:
             raise ValueError(f"whole must be at least {FEWEST_WHOLE} for a thinned search, got {self.whole}")
 
 
@@ -128,15 +128,15 @@ class PartSearcher:
         read, skipped = _read(self.clips, part.places)
         # Before the table, which says that the part is done.
         self._keep_frames(part, read.values())
-        followed = self._followed(part)
         space, empty = self.tokenizer.config.space, torch.empty(0, self.tokenizer.config.space.prefix_starts[-1])
         none = SearchTable(space, (), (), empty, empty, torch.empty(0, space.blocks), self.made_by, skipped)
         tables = [none]
         places = list(read)
         for start in range(0, len(places), self.config.batch):
             some = places[start : start + self.config.batch]
-            tables.append(self._search_batch(some, joined([read[place] for place in some]), followed))
-            yield len(some)
+            for together in self._alike(some):
+                tables.append(self._search_batch(together, joined([read[place] for place in together])))
+                yield len(together)
         SearchTable.joined(tables).write(Path(part.path))
         yield len(skipped)
 
@@ -146,18 +146,23 @@ class PartSearcher:
         with replacing(part.frames) as temporary:
             np.save(temporary, np.concatenate(videos))
 
-    def _followed(self, part: Part) -> frozenset[Assignment] | None:
-        """The prefixes that a part's clips are followed from; None: all."""
-        if self.config.follow is None or part.places.start < self.config.whole:
-            return None
-        seed = np.random.SeedSequence([self.config.seed, part.places.start]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
-        return draw_prefixes(self.tokenizer.config.space, self.config.follow, generator)
+    def _alike(self, places: list[int]) -> list[list[int]]:
+        """Clips that are measured under the same prefixes: those that are measured wholly, and each other by itself."""
+        whole = [place for place in places if self.config.paths is None or place < self.config.whole]
+        return [*([whole] if whole else []), *([place] for place in places[len(whole) :])]
 
-    def _search_batch(self, places: list[int], clips: ClipBatch, followed: frozenset[Assignment] | None) -> SearchTable:
+    def _wanted(self, place: int) -> frozenset[Assignment] | None:
+        """The prefixes under which a clip is measured; None: all."""
+        if self.config.paths is None or place < self.config.whole:
+            return None
+        seed = np.random.SeedSequence([self.config.seed, place]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return draw_prefixes(self.tokenizer.config.space, self.config.paths, generator)
+
+    def _search_batch(self, places: list[int], clips: ClipBatch) -> SearchTable:
         config = self.tokenizer.config
         video = clips.video.to(self.tokenizer.device)
-        values = search_clips(self.tokenizer, video, self.lpips, self.config.half, followed)
+        values = search_clips(self.tokenizer, video, self.lpips, self.config.half, self._wanted(places[0]))
         moved = motion(clips.video, config.block_frames)
         keys = tuple(clips.keys)
         return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)

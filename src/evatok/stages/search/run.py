@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
-from evatok.stages.search.completion import complete
 from evatok.stages.search.folder import PREDICTORS, Plan, read_table
 from evatok.stages.search.parts import Part, PartSearcher, SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
@@ -48,13 +47,12 @@ def search(config: SearchConfig) -> SearchTable:
     with tqdm(total=len(clips), initial=len(clips) - sum(len(part.places) for part in missing), unit="clip") as bar:
         for done in _run(config, plan.made_by, missing):
             bar.update(done)
-    complete(folder)
     table = read_table(folder)
     if table.skipped:
         lines = "".join(f"\n  {place}: {reason}" for place, reason in table.skipped.items())
         log.warning("skipped %d of %d clips:%s", len(table.skipped), len(clips), lines)
-    if config.drawn == "random" and len(table) > 1:
-        CheapPredictors.fit(table).write(folder / PREDICTORS)
+    if config.drawn == "random" and len(table.whole) > 1:
+        CheapPredictors.fit(table.whole).write(folder / PREDICTORS)
     return table
 
 
@@ -74,8 +72,8 @@ def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
     """What decides the numbers: everything but where they go and how many go together."""
     entries: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     chosen = {name: value for name, value in entries.items() if name not in _NO_MATTER}
-    if config.follow is None:
-        chosen = {name: value for name, value in chosen.items() if name not in ("follow", "whole")}
+    if config.paths is None:
+        chosen = {name: value for name, value in chosen.items() if name not in ("paths", "whole")}
     if config.drawn == "random":
         del chosen["clips"]
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
