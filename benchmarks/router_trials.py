@@ -1,7 +1,7 @@
 """Losses, heads and pictures of a router, compared on searched clips that none of them was trained on.
 
-The searched training clips are parted by their videos: a fifth of these judge what the others train. Clips that are
-held out from all training have no part in the choice.
+The searched training clips are parted by their videos: a fifth of these judge what the others train, where they were measured
+wholly. Clips that are held out from all training have no part in the choice.
 
     python -m benchmarks.router_trials --config configs/tiny/router.yaml --out docs/results/router-trials.json
 """
@@ -63,12 +63,12 @@ def main() -> None:
     clips = SearchedClips(Path(config.train))
     judging = [row for row, key in enumerate(clips.table.keys) if judges(key)]
     training = sorted(set(range(len(clips))) - set(judging))
-    trained_on, judged_by = clips.only(training), clips.only(judging)
+    trained_on, judged_by = clips.only(training), clips.only(judging).whole
     rows = cheap(trained_on.table, judged_by.table)
     for name in given.trials:
         rows.append(trial(name, config, trained_on, judged_by))
         print(rows[-1], flush=True)
-    counts = {"trained_on": len(training), "judged_by": len(judging)}
+    counts = {"trained_on": len(training), "judged_by": len(judged_by)}
     report(rows, given.out, **counts, config=asdict(config), made_by=dict(clips.table.made_by))
 
 
@@ -79,6 +79,7 @@ def judges(key: str) -> bool:
 
 def cheap(trained_on: SearchTable, judged_by: SearchTable) -> list[Row]:
     """Rows of what any router must beat."""
+    trained_on = trained_on.whole
     reward = ProxyReward.fit(trained_on.clip_lpips, trained_on.space.costs)
     truth, space = judged_by.clip_lpips, judged_by.space
     uniform = {w_q: best_uniform(truth, space, reward, w_q)[1].percentile for w_q in JUDGED_AT}
