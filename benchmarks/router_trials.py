@@ -1,7 +1,7 @@
 """Losses, heads and pictures of a router, compared on searched clips that none of them was trained on.
 
-The searched training clips are parted by their videos: a fifth of these judge what the others train, where they were measured
-wholly. Clips that are held out from all training have no part in the choice.
+The searched training clips are parted by their videos: a fifth of these judge what the others train, as far as they
+were measured wholly. Clips that are held out from all training have no part in the choice.
 
     python -m benchmarks.router_trials --config configs/tiny/router.yaml --out docs/results/router-trials.json
 """

@@ -1,6 +1,7 @@
 """Benchmarks of searches, routers and beams, on made-up tables and small models."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from benchmarks import (
     beam_width,
     budgets,
+    router_scaling,
     router_trials,
     routing_ceiling,
 )
@@ -20,13 +22,15 @@ from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
 from evatok.search.table import SearchTable
 from evatok.search.walk import BlockValues, search_clips
-from evatok.stages.router import RouterTrainingConfig
+from evatok.stages.router import RouterTask, RouterTrainingConfig
 from evatok.stages.search.dataset import SearchedClips
 from evatok.stages.search.parts import SearchConfig
 from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
+from evatok.training.optimizers import OptimizerConfig
+from evatok.training.task import Item
 
 
 def searched(clips: int) -> SearchTable:
@@ -85,6 +89,44 @@ def test_a_trial_trains_a_router_and_has_its_percentiles(
     cheap = router_trials.cheap(clips.table.rows([0, 1, 2, 3]), clips.table.rows([4, 5]))
     assert [each["predictor"] for each in cheap] == ["best uniform", "mean", "motion", "error"]
     assert all(0 <= each["percentile at 1.2"] <= 100 for each in [row, *cheap]) and row["ms a clip"] > 0
+
+
+def test_savings_are_between_nothing_by_the_mean_and_all_by_the_tables_themselves() -> None:
+    training, truth = searched(40), searched(30)
+    held_out = SimpleNamespace(table=truth)
+    judge = router_scaling.Judge(training, held_out, 10)  # type: ignore[arg-type]  # no frame is looked at
+    rows = [judge.row(name, table) for name, table in {"search": truth.clip_lpips, "mean": judge.cheap["mean"]}.items()]
+    assert rows[0]["of the search's, %"] == pytest.approx(100) and rows[0]["percentile at 1.2"] == pytest.approx(100)
+    assert rows[1]["saved, %"] == pytest.approx(0, abs=1e-9) and rows[1]["percentile at 1.2"] < 100
+    assert rows[0]["saved, %"] == pytest.approx(rows[0]["made"]) and rows[0]["from"] < rows[0]["to"]
+
+
+def test_a_router_learns_from_clips_of_which_little_was_measured(
+    tmp_path: Path, video_folder: Path, mini: VideoTokenizer
+) -> None:
+    mini.save_pretrained(tmp_path / "mini")
+    sources: list = [FolderConfig(str(video_folder))]
+    thinned = SearchConfig(
+        str(tmp_path / "mini"), sources, str(tmp_path / "search"), clips=70, size=(32, 32), paths=1, whole=64
+    )
+    search(thinned)
+    clips = SearchedClips(tmp_path / "search")
+    model = RouterConfig(levels=(4, 8), side=16, transformer=TransformerConfig(32, 1, 2))
+    optimizer = OptimizerConfig(lr=5e-3, warmup=0)
+    loop = LoopConfig(steps=30, precision="no", tracker="none")
+    config = RouterTrainingConfig(
+        "unused", "unused", model=model, loop=loop, batch=35, optimizer=optimizer, augment=0.0, ema_decay=None
+    )
+    task = RouterTask(config, clips, None)
+    [(_, before)] = task.losses(0, Item(task.batches[0], 0))
+    router = router_scaling.trained(config, clips)
+    with torch.no_grad():
+        task.trained["router"].network.load_state_dict(router.network.state_dict())
+        [(_, after)] = task.losses(0, Item(task.batches[0], 0))
+    assert after["error"] + after["shape"] < 0.95 * (before["error"] + before["shape"])
+    assert router.calibration.prices and router.calibration.beams
+    row = router_scaling.Judge(clips.table, clips.whole, 5).router_row("router", router)
+    assert 0 < row["percentile at 1.2"] <= 100
 
 
 def test_a_shifted_copy_shows_the_same_pixels_elsewhere() -> None:
