@@ -3,16 +3,20 @@
 An update of a small tokenizer is some thousand short kernels, which a GPU ends faster than a program can ask for them.
 So losses and gradients under a mix of assignments, a random one for each clip of a batch, are captured once and
 replayed on other clips; there are many mixes for each size of clips. Everything else is stage 1 as `evatok train proxy`
-has it: start, optimisers, schedule, upkeep of the codebook, averages.
+has it: start, optimisers, schedule, upkeep of the codebook, averages. It is in bfloat16; nothing is validated, and of
+`loop` in the config only seed and `compile` count.
 
     python -m benchmarks.prepared --config configs/mini/proxy.yaml --seconds 100 --clips-to clips
     python -m benchmarks.captured --config configs/mini/proxy.yaml --clips clips --minutes 6 --out gpu-training.json
+
+The record has, by size of clips, what losses and gradients take uncaptured and replayed, and how far they differ.
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from benchmarks.common import arguments, read_config, synchronize, table, write_record
+from benchmarks.common import Row, arguments, in_turn, read_config, synchronize, table, write_record
 from benchmarks.prepared import PreparedClips
 from benchmarks.steps import new_accelerator
 from evatok.data.clips import ClipBatch
@@ -42,6 +46,7 @@ from evatok.video.fit import to_signed
 MIXES = 40  # mixes of assignments in all, shared out among the sizes of clips
 PROBE = 60  # updates by which the rate is measured, after as many; the warm-up has more
 LOOK = 100  # updates between looks at the losses, which wait for the GPU
+TURNS = 3  # in which uncaptured and replayed updates are timed
 
 
 class Captured:
@@ -62,13 +67,11 @@ class Captured:
         self.video, self.layout = video, layout
         self._task, self._accelerator = task, accelerator
         self._gradients = [weight.grad for weight in task.trained["tokenizer"].network.parameters()]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._stream = torch.cuda.Stream()
+        with self._aside():
             self.names, losses = self._run()
             self.losses = losses.clone()
             right = self._flat(losses)
-        torch.cuda.current_stream().wait_stream(stream)
         # What else a graph reads; the functions that made it forget it in time.
         self._tables = self._used_tables()
         self._graph = torch.cuda.CUDAGraph()
@@ -82,6 +85,23 @@ class Captured:
         """Gradients of these clips into the weights', their losses into `losses`."""
         self.video.copy_(video)
         self._graph.replay()
+
+    def milliseconds(self) -> dict[str, float]:
+        """What losses and gradients take, uncaptured and replayed, in turn."""
+        seconds = in_turn({"uncaptured": self._uncaptured, "replayed": self._graph.replay}, TURNS)
+        return {f"{how}, ms": 1000 * each for how, each in seconds.items()}
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """On a stream of its own, as what is to be captured has to run before."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def _uncaptured(self) -> None:
+        with self._aside():
+            self._run()
 
     def _run(self) -> tuple[list[str], Tensor]:
         torch._foreach_zero_(self._gradients)
@@ -120,9 +140,22 @@ class Captured:
 
 
 class CapturedTraining:
-    """Stage 1 by captured updates."""
+    """Stage 1 by captured updates.
+
+    Args:
+        config: of the training; in it every update must be like the first.
+        clips: prepared ones.
+        mixes: mixes of assignments in all; each size of clips has at least one.
+
+    Attributes:
+        replays: by size of clips, what a replay gains and how far it differs.
+
+    Raises:
+        ValueError: something in the config would change in the course of a training.
+    """
 
     def __init__(self, config: ProxyConfig, clips: PreparedClips, mixes: int) -> None:
+        _check(config)
         torch.manual_seed(config.loop.seed)
         self.config, self.clips = config, clips
         self.task = ProxyTask(replace(config, data=replace(config.data, validation=[])))
@@ -139,6 +172,8 @@ class CapturedTraining:
         for weight in self.weights:
             weight.grad = torch.zeros_like(weight)
         self.captured = self._capture(mixes)
+        self.replays = [_replays(size, several) for size, several in self.captured.items()]
+        # What was counted on the way is no training.
         self.task.use.counts.zero_()
 
     def _item(self, step: int) -> Item[ClipBatch]:
@@ -149,8 +184,6 @@ class CapturedTraining:
         total = len(self.clips)
         for videos in self.clips.videos:
             size = (videos.shape[-2], videos.shape[-1])
-            if len(videos) < self.clips.group:
-                raise ValueError(f"{len(videos)} clips of {size} are too few for batches of {self.clips.group}")
             video = videos[: self.clips.group].clone()
             for _ in range(max(round(mixes * len(videos) / total), 1)):
                 layout = Layout.of(self.task.space.sample(self.generator, len(video)).tolist())
@@ -173,6 +206,29 @@ class CapturedTraining:
         if self.trained.average:
             self.trained.average.update(self.trained.network)
         return captured
+
+
+def _check(config: ProxyConfig) -> None:
+    """ValueError unless every update is like the first, but for clips, assignments and learning rates."""
+    needed = {
+        "codebook.warmup": (config.codebook.warmup, 0),
+        "loop.accumulate": (config.loop.accumulate, 1),
+        "loss.perceptual_start": (config.loss.perceptual_start, 0),
+        "loss.perceptual_frames": (config.loss.perceptual_frames, 0),
+    }
+    for name, (got, value) in needed.items():
+        if got != value:
+            raise ValueError(f"{name} must be {value} for captured updates, which are all alike; got {got}")
+    if config.optimizer.warmup < 2 * PROBE:
+        raise ValueError(
+            f"optimizer.warmup must be at least {2 * PROBE}, for by these steps the rate is measured; "
+            f"got {config.optimizer.warmup}"
+        )
+
+
+def _replays(size: tuple[int, int], several: list[Captured]) -> Row:
+    error = max(each.error for each in several)
+    return {"size": f"{size[0]}x{size[1]}", "mixes": len(several), **several[0].milliseconds(), "error": error}
 
 
 def train(training: CapturedTraining, seconds: float) -> Iterator[dict[str, float]]:
@@ -210,21 +266,14 @@ def save(training: CapturedTraining, folder: Path, record: dict[str, Any]) -> No
     write_json(folder / "training.json", record)
 
 
-def main() -> None:
-    """Trains, and saves on the way."""
-    parser = arguments(__doc__)
-    parser.add_argument("--config", required=True, help="of the training")
-    parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of the training, its start left out")
-    parser.add_argument("--mixes", type=int, default=MIXES, help="mixes of assignments")
-    given, words = parser.parse_known_args()
-    config = read_config(ProxyConfig, [f"--config={given.config}", *words])
+def run(config: ProxyConfig, clips: PreparedClips, mixes: int, seconds: float) -> dict[str, Any]:
+    """Trains for a time, and saves on the way; `final` in the run's folder gets the tokenizer."""
     begun = time.monotonic()
-    clips = PreparedClips(given.clips, config.data.group, config.loop.seed, torch.device("cuda"))
-    training = CapturedTraining(config, clips, given.mixes)
-    print(f"{len(clips)} clips, start and capture in {time.monotonic() - begun:.0f} s", flush=True)
-    rows, folder = [], Path(config.folder) / "final"
-    for row in train(training, 60 * given.minutes):
+    training = CapturedTraining(config, clips, mixes)
+    print(f"{len(clips)} clips, start and capture in {time.monotonic() - begun:.0f} s")
+    print(table(training.replays), flush=True)
+    rows, made = list[dict[str, float]](), dict[str, Any]()
+    for row in train(training, seconds):
         rows.append(row)
         print(json.dumps({name: round(value, 4) for name, value in row.items()}), flush=True)
         if len(rows) % 20 == 0 or row["step"] == row["of"]:
@@ -233,12 +282,29 @@ def main() -> None:
                 "clips": int(row["step"]) * clips.group,
                 "seconds": row["seconds"],
                 "prepared_clips": len(clips),
-                "mixes": given.mixes,
+                "mixes": mixes,
+                "replays": training.replays,
                 "losses": rows,
                 "config": asdict(config),
             }
-            save(training, folder, made)
-    print(table(rows[-1:]))
+            save(training, Path(config.folder) / "final", made)
+    return made
+
+
+def main() -> None:
+    """Trains, and writes a record of it."""
+    parser = arguments(__doc__)
+    parser.add_argument("--config", required=True, help="of the training")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of the training, its start left out")
+    parser.add_argument("--mixes", type=int, default=MIXES, help="mixes of assignments")
+    given, words = parser.parse_known_args()
+    if not torch.cuda.is_available():
+        parser.error("captured updates need a GPU with CUDA, and torch finds none")
+    config = read_config(ProxyConfig, [f"--config={given.config}", *words])
+    clips = PreparedClips(given.clips, config.data.group, config.loop.seed, torch.device("cuda"))
+    made = run(config, clips, given.mixes, 60 * given.minutes)
+    print(table(made["losses"][-1:]))
     write_record({"training": made, "memory_gib": torch.cuda.max_memory_allocated() / 2**30}, given.out)
 
 

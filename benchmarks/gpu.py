@@ -7,7 +7,8 @@
    of its own. Padded: every clip has that of the batch's longest one, as if it were filled up to that; no mask costs
    anything. Each eager and compiled (`loop.compile`). The four take turns. Operations are those of the packed lengths:
    what is computed on padding is of no use. Utilisation is their rate over `--peak`, or over that of a plain product.
-3. Training by a config for a number of minutes: steps are as many as fit by the rate of a short run before.
+3. Training by a config for a number of minutes: steps are as many as fit by the rate of a short run before. A GPU
+   waits for a small tokenizer's updates; `benchmarks.captured` replays them.
 
 `--config` and single values are those of `evatok train proxy`. Without a GPU all of it runs on the CPU, slowly.
 """

@@ -50,6 +50,9 @@ class PreparedClips(Dataset[ClipBatch]):
     """Groups of clips of one size, drawn at random from what was prepared, mirrored or not; kept on a device.
 
     Item `i` is a function of the seed and `i`. How often a size comes is how many clips it has.
+
+    Raises:
+        ValueError: there are none, or fewer of a size than a group has.
     """
 
     def __init__(self, folder: Path, group: int, seed: int, device: torch.device) -> None:
@@ -57,6 +60,9 @@ class PreparedClips(Dataset[ClipBatch]):
         if not files:
             raise ValueError(f"{folder} holds no prepared clips (.npy)")
         self.videos = [torch.from_numpy(np.load(file)).to(device) for file in files]
+        for file, video in zip(files, self.videos, strict=True):
+            if len(video) < group:
+                raise ValueError(f"{file} holds {len(video)} clips, fewer than a group of {group}")
         self.group, self.seed = group, seed
 
     def __len__(self) -> int:
