@@ -62,19 +62,23 @@ def test_configs_of_the_paper_name_what_others_write(data: str) -> None:
     assert search.tokenizer == held_out.tokenizer == f"{proxy.folder}/final"
     assert (search.sources, held_out.sources) == (proxy.data.train, proxy.data.validation)
     assert (router.train, router.validation) == (search.folder, held_out.folder)
-    assert (search.drawn, search.clips, search.follow, held_out.drawn) == ("random", 100_000, None, "held_out")
+    assert (search.drawn, search.clips, search.paths, held_out.drawn) == ("random", 100_000, None, "held_out")
     assert search.size == held_out.size == (proxy.model.side,) * 2 and router.model.levels == proxy.model.levels
     assert search.lpips_net == held_out.lpips_net == proxy.loss.lpips_net and router.loss.w_q == (1.2, 1.2)
 
 
-def test_configs_of_judging_name_what_others_write() -> None:
-    judging, training = read(JudgingConfig, TINY / "curve.yaml"), read(SearchConfig, TINY / "search.yaml")
-    held_out = read(SearchConfig, TINY / "search-validation.yaml")
+@pytest.mark.parametrize(
+    ("model", "routers"), [("tiny", [["router"], ["router", "router-classification"]]), ("mini", [["router"]])]
+)
+def test_configs_of_judging_name_what_others_write(model: str, routers: list[list[str]]) -> None:
+    folder = FOLDER / model
+    judging, training = read(JudgingConfig, folder / "curve.yaml"), read(SearchConfig, folder / "search.yaml")
+    held_out = read(SearchConfig, folder / "search-validation.yaml")
     assert (judging.train, judging.held_out) == (training.folder, held_out.folder)
-    trained = [
-        read(RouterTrainingConfig, TINY / "router.yaml"),
-        read(RouterTrainingConfig, TINY / "router.yaml", TINY / "router-classification.yaml"),
-    ]
+    trained = [read(RouterTrainingConfig, *(folder / f"{name}.yaml" for name in names)) for names in routers]
+    assert all((each.train, each.validation) == (training.folder, held_out.folder) for each in trained)
     assert list(judging.routers.values()) == [f"{each.folder}/final" for each in trained]
-    assert training.tokenizer == held_out.tokenizer == read(EvaluationConfig, TINY / "evaluation.yaml").tokenizer
+    evaluation, proxy = read(EvaluationConfig, folder / "evaluation.yaml"), read(ProxyConfig, folder / "proxy.yaml")
+    assert training.tokenizer == held_out.tokenizer == evaluation.tokenizer == f"evatok-{model}-proxy"
+    assert trained[0].model.levels == proxy.model.levels and held_out.sources == proxy.data.validation
     assert len(held_out.sources) * held_out.clips >= 500

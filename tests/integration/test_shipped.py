@@ -1,12 +1,16 @@
-"""The shipped tokenizer is adaptive by the shipped router."""
+"""The shipped tokenizers are adaptive by the shipped routers."""
 
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 import evatok
 from evatok import PRESETS, Router, VideoTokenizer
+
+NAMES = {"tiny": "evatok-tiny-proxy", "mini": "evatok-mini-proxy"}
+EACH = pytest.mark.parametrize("name", NAMES.values())
 
 
 def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
@@ -22,15 +26,17 @@ def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
     assert inside.checksum == router.checksum and inside.name == "evatok-tiny-proxy/router"
 
 
-def test_the_shipped_tokenizer_is_the_one_that_its_card_describes() -> None:
-    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy", dtype=torch.bfloat16)
+@EACH
+def test_a_shipped_tokenizer_is_the_one_that_its_card_describes(name: str) -> None:
+    tokenizer = VideoTokenizer.from_pretrained(name, dtype=torch.bfloat16)
     card = Path(evatok.__file__).parent / "weights" / tokenizer.name / "README.md"
     assert f"(checksum {tokenizer.checksum})" in card.read_text()
 
 
-def test_it_gives_the_ids_that_it_always_gave() -> None:
-    recorded = json.loads((Path(__file__).parent / "shipped_ids.json").read_text())
-    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
+@EACH
+def test_it_gives_the_ids_that_it_always_gave(name: str) -> None:
+    recorded = json.loads((Path(__file__).parent / "shipped_ids.json").read_text())[name]
+    tokenizer = VideoTokenizer.from_pretrained(name)
     assert tokenizer.checksum == recorded["checksum"]
     tokens = tokenizer.encode(made_up(), assignment=recorded["assignment"])
     expected = torch.tensor(recorded["ids"])
@@ -46,8 +52,9 @@ def made_up() -> torch.Tensor:
     return torch.stack([frames, frames.flip(-1)]).to(torch.uint8)
 
 
-def test_it_spends_less_on_a_still_wall_and_more_when_asked_for_quality() -> None:
-    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
+@EACH
+def test_it_spends_less_on_a_still_wall_and_more_when_asked_for_quality(name: str) -> None:
+    tokenizer = VideoTokenizer.from_pretrained(name)
     across = torch.linspace(60, 200, 64).expand(16, 3, 64, 64)
     wall = across.to(torch.uint8)
     generator = torch.Generator().manual_seed(0)
@@ -66,5 +73,6 @@ def test_the_shipped_classification_knows_its_preference() -> None:
     assert router(torch.zeros(1, 16, 3, 64, 64)).shape == (1, 4) and router.calibration.w_q == 1.2
 
 
-def test_it_is_of_its_preset() -> None:
-    assert VideoTokenizer.from_pretrained("evatok-tiny-proxy").config == PRESETS["tiny"]
+@pytest.mark.parametrize("preset", NAMES)
+def test_it_is_of_its_preset(preset: str) -> None:
+    assert VideoTokenizer.from_pretrained(NAMES[preset]).config == PRESETS[preset]
