@@ -25,8 +25,6 @@ class RouterConfig:
         head: what is predicted. `classification`: which assignment has the highest reward, at one preference (the
             paper's); `regression`: LPIPS of every assignment, from which it follows at any preference;
             `prefix_regression`: LPIPS of each block under each prefix, whose means are the same.
-        described: of `prefix_regression`: a prefix has its output by the lengths of its blocks, so that what is learned
-            of one serves others, as a thinned search needs it; else every prefix has weights of its own.
         hints: begins the summary token with how much each block changes from frame to frame and from pixel to pixel,
             which a small ViT learns slowly from few clips. The paper's has none.
         calibration: what preferences and budgets mean to the router; None until it is trained.
@@ -38,7 +36,6 @@ class RouterConfig:
     side: int = 32
     transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(128, 2, 4))
     head: Head = "prefix_regression"
-    described: bool = False
     hints: bool = True
     calibration: Calibration | None = None
 
@@ -49,8 +46,6 @@ class RouterConfig:
         check_between(self, 1, MOST_SIDE, "side")
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
-        if self.described and self.head != "prefix_regression":
-            raise ValueError(f"described is for a prefix_regression, the head is a {self.head}")
         if self.hints and min(self.patch[1:]) < 8:
             raise ValueError(f"hints need patches of at least 8 pixels in height and width, got {self.patch}")
         AssignmentSpace.of_model(self.levels, self.blocks)

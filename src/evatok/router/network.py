@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evatok.assignment import AssignmentSpace
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, cell_centres
 from evatok.router.config import RouterConfig
@@ -45,9 +44,9 @@ class RouterNetwork(nn.Module):
         for name, weight in self.transformer.named_parameters():
             if weight.ndim == 2:
                 nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (0.3 if "out_proj" in name else 1.0))
-        self.head = PrefixScores(width, config.space) if config.described else nn.Linear(width, config.outputs)
-        for weight in (self.head.clip if isinstance(self.head, PrefixScores) else self.head).parameters():
-            nn.init.zeros_(weight)
+        self.head = nn.Linear(width, config.outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.zeros(config.outputs))
         self.register_buffer("scale", torch.ones(config.outputs))
 
@@ -101,40 +100,6 @@ class RouterNetwork(nn.Module):
         blocks = torch.arange(video.shape[1] // self.config.patch[0])
         times = blocks.repeat_interleave(len(centres))[:, None].float()
         return torch.cat([times, centres.repeat(len(blocks), 1)], 1).to(video.device)
-
-
-class PrefixScores(nn.Module):
-    """A number for each prefix, the product of what a clip is like and of what the prefix is like.
-
-    A prefix is described by the lengths of its blocks, counted from its end. So what is learned of one serves others
-    like it, where an output of its own for each would learn only from those clips that were measured under it.
-    """
-
-    descriptions: Tensor
-
-    def __init__(self, width: int, space: AssignmentSpace) -> None:
-        super().__init__()
-        self.clip = nn.Linear(width, width)
-        self.register_buffer("descriptions", described(space), persistent=False)
-        self.prefix = nn.Sequential(nn.Linear(self.descriptions.shape[1], width), nn.GELU(), nn.Linear(width, width))
-
-    def forward(self, summary: Tensor) -> Tensor:
-        """Summaries of clips `(B, width)` to `(B, prefixes)`."""
-        prefixes: Tensor = self.prefix(self.descriptions.to(summary.dtype))
-        return self.clip(summary) @ prefixes.T * prefixes.shape[1] ** -0.5
-
-
-def described(space: AssignmentSpace) -> Tensor:
-    """Every prefix as ones and zeros: how many blocks it has, and the level of its last block, the one before, ..."""
-    rows = []
-    # On the CPU also where a model is made without memory, to be filled by what was saved.
-    numbers = torch.arange(len(space.levels), device="cpu")
-    for blocks in range(1, space.blocks + 1):
-        levels = torch.cartesian_prod(*[numbers] * blocks).view(-1, blocks).flip(1)
-        ones = F.one_hot(levels, len(space.levels)).flatten(1)
-        count = F.one_hot(torch.tensor([blocks - 1], device="cpu"), space.blocks).expand(len(ones), -1)
-        rows.append(torch.cat([count, F.pad(ones, (0, (space.blocks - blocks) * len(space.levels)))], 1))
-    return torch.cat(rows).float()
 
 
 def hints(video: Tensor, blocks: int) -> Tensor:
