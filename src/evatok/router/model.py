@@ -165,5 +165,5 @@ class Router(SavedModel[RouterConfig]):
             filled = torch.cat([clips, clips[-1:].expand(together - len(clips), -1, -1, -1, -1)])
             with torch.autocast(self.network.device.type, enabled=False):
                 seen = self.network.look(filled.to(self.network.device))
-                outputs.append(self.network(seen.to(self.network.summary.dtype))[: len(clips)].float())
+                outputs.append(self.network(seen.to(self.network.head.weight.dtype))[: len(clips)].float())
         return torch.cat(outputs) if outputs else torch.empty(0, self.config.outputs)

@@ -53,7 +53,7 @@ class RouterNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.summary.device
+        return self.head.weight.device
 
     def set_statistics(self, values: Tensor) -> None:
         """Lets the network begin with the mean of values `(clips, outputs)`, and learn in units of their deviations."""
