@@ -86,7 +86,7 @@ def judged(config: JudgingConfig) -> Judged:
         CheckpointError: there is no such router.
     """
     check_held_out(Path(config.train), Path(config.held_out))
-    training, truth = read_table(Path(config.train)).whole, read_table(Path(config.held_out))
+    training, truth = (read_table(Path(folder)).whole for folder in (config.train, config.held_out))
     reward = ProxyReward.fit(training.clip_lpips, training.space.costs)
     cheap = CheapPredictors.read(Path(config.train) / PREDICTORS).tables(truth)
     routers = {name: Router.from_pretrained(where) for name, where in config.routers.items()}
@@ -95,7 +95,7 @@ def judged(config: JudgingConfig) -> Judged:
             raise ValueError(f"{name} is a router for {router.config.space}; the clips were searched in {truth.space}")
     predictions = [Prediction("search", truth.clip_lpips)]
     predictions += [Prediction(name, cheap[name]) for name in ("mean", "error", "motion")]
-    clips = SearchedClips(Path(config.held_out)) if routers else None
+    clips = SearchedClips(Path(config.held_out)).whole if routers else None
     for name, router in routers.items():
         assert clips is not None
         table = torch.cat([router.table(video) for video in clips.batches(_TOGETHER)])

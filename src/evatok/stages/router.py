@@ -120,7 +120,7 @@ class RouterTask(Task[SearchedBatch]):
         training, validation = Path(config.train), config.validation and Path(config.validation)
         if validation:
             check_held_out(training, validation)
-        return cls(config, SearchedClips(training), SearchedClips(validation) if validation else None)
+        return cls(config, SearchedClips(training), SearchedClips(validation).whole if validation else None)
 
     def losses(self, step: int, item: Item[SearchedBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The routing losses of a batch."""
