@@ -41,10 +41,10 @@ class Judge:
 
     def row(self, name: str, table: torch.Tensor) -> Row:
         """What picks by tables `(clips, assignments)` save."""
-        rows = {"all": list(range(len(self.truth)))}
+        prediction = Prediction(name, table)
+        rows: dict[str, list[int]] = {}
         for place, source in enumerate(self.truth.sources):
             rows.setdefault(source, []).append(place)
-        prediction = Prediction(name, table)
         best, mean, own = (
             Curve.measured(by_reward(each, self.truth.space, self.reward), self.truth)
             for each in (
@@ -59,7 +59,6 @@ class Judge:
         by_source = {
             source: compare_curves(own.of_clips(of), mean.of_clips(of), Draws(len(of), 1, 0)).bd_tokens.value
             for source, of in rows.items()
-            if source != "all"
         }
         return {
             "picks by": name,

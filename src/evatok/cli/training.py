@@ -30,7 +30,7 @@ def search(parser: ArgumentParser, parse: Parse) -> None:
 
     config, _ = parse_config(parser, parse, SearchConfig)
     table = search(config)
-    print(f"{config.folder}: {len(table)} clips under {len(table.space)} assignments each")
+    print(f"{config.folder}: {len(table)} clips, {len(table.whole)} of them under all {len(table.space)} assignments")
 
 
 def selfcheck(parser: ArgumentParser, parse: Parse) -> None:
