@@ -28,9 +28,9 @@ def search(config: SearchConfig) -> SearchTable:
     A search of clips drawn at random can be made longer: the same config with more clips goes on.
 
     Returns:
-        The table of all clips, which `read_table` reads from the folder again, NaN where it was thinned. Clips that cannot be read are left out,
-        logged, and named in `skipped`. Beside the table are the clips' frames, and, of clips drawn at random, which a
-        router may be trained on, the cheap predictors that are fitted to those measured wholly.
+        The table of all clips, which `read_table` reads from the folder again, NaN where it was thinned. Clips that
+        cannot be read are left out, logged, and named in `skipped`. Beside the table are the clips' frames, and, of
+        clips drawn at random, which a router may be trained on, the cheap predictors fitted to those measured wholly.
 
     Raises:
         ValueError: the folder holds another search, or a source cannot be opened.
