@@ -17,8 +17,9 @@ from evatok.data.clips import ClipBatch, ClipSamplerConfig
 from evatok.data.folders import FolderConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout
+from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
@@ -74,14 +75,15 @@ class TimedTask(ProxyTask):
         self.each_step = each_step
         self.starts: list[float] = []
         self.assignments: list[tuple[int, ...]] = []
+        self._given, self.assign = self.assign, self._noted
 
     def before_step(self, step: int, items: list[Item[ClipBatch]], generator: torch.Generator) -> None:
         self.each_step(step)
         self.starts.append(time.perf_counter())
         super().before_step(step, items, generator)
 
-    def _layout(self, video: Tensor, generator: torch.Generator) -> Layout:
-        layout = super()._layout(video, generator)
+    def _noted(self, video: Tensor, generator: torch.Generator) -> Layout:
+        layout = self._given(video, generator)
         self.assignments += layout.lengths
         return layout
 

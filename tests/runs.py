@@ -23,8 +23,9 @@ from evatok.data.clips import ClipSamplerConfig
 from evatok.data.folders import FileConfig, FolderConfig
 from evatok.data.sources import SourceConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
+from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.training import loop
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig

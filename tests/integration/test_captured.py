@@ -23,7 +23,8 @@ from benchmarks.captured import CapturedTraining
 from benchmarks.prepared import PreparedClips, prepare
 from evatok.losses.reconstruction import ReconstructionLoss
 from evatok.nn.packed import Layout
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask
+from evatok.stages.codebook import CodebookConfig
+from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.optimizers import build_optimizers
 from evatok.training.task import Item

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evatok.data import folders
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.nn.packed import Layout
-from evatok.stages.proxy import CodebookConfig
+from evatok.stages.codebook import CodebookConfig
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints

@@ -24,7 +24,7 @@ from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossC
 from evatok.pretrained.lpips import LPIPS
 from evatok.reports.evaluate import EvaluationConfig, evaluate
 from evatok.reports.record import EvaluationRecord
-from evatok.stages.proxy_validation import validate
+from evatok.stages.tokenizer_validation import validate
 from evatok.tokenizer.config import TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from evatok.assignment import AssignmentSpace
 from evatok.evaluation.metrics import clip_psnr
 from evatok.evaluation.reconstruction import reconstruct
+from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.search.walk import search_clips
@@ -45,7 +46,7 @@ def one_by_one(model: VideoTokenizer, video: Tensor, space: AssignmentSpace, lpi
     features = lpips.features(to_signed(video).flatten(0, 1))
     errors, distances = [], []
     for index in range(len(space)):
-        after = reconstruct(model, video, space.assignment(index)).video
+        after = reconstruct(model, video, Layout.of([space.assignment(index)] * len(video))).video
         errors.append((after.float() - video.float()).square().flatten(1).mean(1))
         seen = lpips.features(to_signed(after).flatten(0, 1))
         distances.append(lpips.distance(features, seen).view(len(video), -1).mean(1))
@@ -87,6 +88,6 @@ def test_psnr_follows_from_the_mean_of_the_blocks(mini: VideoTokenizer, lpips: L
     video, space = clips(2), mini.config.space
     mse = search_clips(mini, video, lpips).mse[:, space.prefixes].mean(2)
     for index in (0, 7, 15):
-        after = reconstruct(mini, video, space.assignment(index)).video
+        after = reconstruct(mini, video, Layout.of([space.assignment(index)] * len(video))).video
         expected = clip_psnr(video, after)
         torch.testing.assert_close(20 * torch.log10(torch.tensor(255.0)) - 10 * mse[:, index].log10(), expected)

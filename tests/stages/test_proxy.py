@@ -18,8 +18,10 @@ from evatok.data.folders import FolderConfig
 from evatok.nn import transformer
 from evatok.nn.packed import Layout
 from evatok.reports.card import TrainingRecord
+from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, ProxyTask, draw_layout, train_proxy
+from evatok.stages.lengths import draw_layout
+from evatok.stages.proxy import ProxyConfig, ProxyTask, train_proxy
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
@@ -231,7 +233,7 @@ def test_a_group_of_mixed_assignments_trains(
         drawn.append(draw_layout(space, clips, generator, "cuda"))
         return drawn[-1]
 
-    monkeypatch.setattr("evatok.stages.proxy.draw_layout", draw)
+    monkeypatch.setattr("evatok.stages.lengths.draw_layout", draw)
     train_proxy(mini_config(tmp_path, video_folder))
     assert any(len(set(layout.lengths)) > 1 for layout in drawn)
 

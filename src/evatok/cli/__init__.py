@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 GROUPS = {
-    "train": "Train a proxy tokenizer (stage 1) or a router (stage 3).",
+    "train": "Train a proxy tokenizer (stage 1), a router (stage 3) or a final tokenizer (stage 4).",
     "data": "Check, pack and fetch training data.",
 }
 COMMANDS = {
@@ -40,6 +40,7 @@ COMMANDS = {
     "train proxy": Command(training.proxy, "train"),
     "search": Command(training.search, "search"),
     "train router": Command(training.router, "train"),
+    "train final": Command(training.final, "train"),
     "evaluate": Command(reports.evaluate, "search"),
     "curve": Command(reports.curve, "search"),
     "router-report": Command(reports.router_report, "search"),

@@ -14,6 +14,15 @@ def proxy(parser: ArgumentParser, parse: Parse) -> None:
     print(f"The trained tokenizer is in {train_proxy(config, given.resume)}")
 
 
+def final(parser: ArgumentParser, parse: Parse) -> None:
+    """Train a final tokenizer, under the assignments that a router gives (stage 4)."""
+    from evatok.stages.final import FinalConfig, train_final
+
+    _add_resume(parser)
+    config, given = parse_config(parser, parse, FinalConfig)
+    print(f"The trained tokenizer is in {train_final(config, given.resume)}")
+
+
 def router(parser: ArgumentParser, parse: Parse) -> None:
     """Train a router on the tables of searched clips (stage 3)."""
     from evatok.stages.router import RouterTrainingConfig, train_router

@@ -17,8 +17,9 @@ from evatok.data.folders import FileConfig
 from evatok.evaluation.reconstruction import evaluate_reconstruction
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.pretrained.lpips import LPIPS
+from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
-from evatok.stages.proxy import CodebookConfig, ProxyConfig, train_proxy
+from evatok.stages.proxy import ProxyConfig, train_proxy
 from evatok.tokenizer.config import PRESETS, QuantizerConfig, SketchConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.loop import LoopConfig

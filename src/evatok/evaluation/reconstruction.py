@@ -65,7 +65,8 @@ def evaluate_reconstruction(
             for clips in _chunks(video):
                 originals = _Originals.of(clips.to(device), lpips)
                 for assignment, tally in zip(chosen, tallies[name], strict=True):
-                    tally.add(originals, reconstruct(network, originals.video, assignment), lpips)
+                    layout = Layout.of([assignment] * len(clips))
+                    tally.add(originals, reconstruct(network, originals.video, layout), lpips)
                     bar.update(len(clips))
     return _result(_protocol(lpips, sources), chosen, _of_all_processes(tallies))
 
@@ -78,9 +79,8 @@ class Reconstructed(NamedTuple):
 
 
 @torch.no_grad()
-def reconstruct(network: TokenizerNetwork, clips: Tensor, assignment: Assignment) -> Reconstructed:
-    """Encodes and decodes clips uint8 `(B, F, 3, H, W)` of one block for each entry of the assignment."""
-    layout = Layout.of([assignment] * len(clips))
+def reconstruct(network: TokenizerNetwork, clips: Tensor, layout: Layout) -> Reconstructed:
+    """Encodes and decodes clips uint8 `(B, F, 3, H, W)` under their assignments."""
     ids, _ = network.encode_blocks(to_signed(clips), layout)
     decoded, _ = network.decode_blocks(ids, layout, (clips.shape[-2], clips.shape[-1]))
     return Reconstructed(to_bytes(decoded.float()), ids)
