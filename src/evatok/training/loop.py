@@ -25,7 +25,7 @@ from evatok.training.state import read_last, take_up, write_state
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import Item, Progress, Task
 from evatok.training.tracking import check_name, installed, log_pictures
-from evatok.training.update import NotFinite, Updated, drop_gradients, update
+from evatok.training.update import NotFinite, Updated, drop_gradients, rehearse, update
 from evatok.utils.configs import check_least
 from evatok.utils.files import write_json
 from evatok.utils.saving import WEIGHTS
@@ -174,6 +174,9 @@ class _Run:
         """The steps that are left."""
         task, loop, progress, accelerator = self.task, self.loop, self.progress, self.accelerator
         first = progress.steps
+        if task.rehearsed is not None and first < task.rehearsed:
+            number = self._numbers(first)[0]
+            rehearse(task, accelerator, task.rehearsed, Item(task.batches[number], _seed(loop.seed, 1, number)))
         if first and first % loop.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
             # A run that is stopped at such a step has no time for it.
             self.validate()
@@ -192,13 +195,14 @@ class _Run:
                 except NotFinite as error:
                     skips = self._skip(error, skips)
                     updated, progress.skipped = Updated({}, stopped=False), progress.skipped + 1
-                meter.add(updated.losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes)
+                meter.add(updated.numbers, sum(len(item.batch) for item in chunk) * accelerator.num_processes)
                 done = progress.steps
                 last = updated.stopped or done == loop.steps
                 bar.update()
                 if done % loop.log_every == 0 or last:
                     numbers = meter.read()
-                    bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in numbers.items()})
+                    shown = {name: value for name, value in numbers.items() if not name.startswith("gradient/")}
+                    bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in shown.items()})
                     accelerator.log(numbers | task.report(step), step=done)
                 if not updated.stopped and (done % loop.validate_every == 0 or last):
                     self.validate()
@@ -211,12 +215,16 @@ class _Run:
 
     def _items(self, first: int) -> Generator[Item[Any], None, None]:
         """This process's share of the batches from step `first` on: every process takes each n-th."""
-        stride = self.accelerator.num_processes
-        each = self.loop.accumulate * stride
-        numbers = range(first * each + self.accelerator.process_index, self.loop.steps * each, stride)
+        numbers = self._numbers(first)
         batches: Iterator[Any] = loader(self.task.batches, numbers, self.loop.workers)
         for number, batch in zip(numbers, batches, strict=True):
             yield Item(batch, _seed(self.loop.seed, 1, number))
+
+    def _numbers(self, first: int) -> range:
+        """This process's micro steps from step `first` on."""
+        stride = self.accelerator.num_processes
+        each = self.loop.accumulate * stride
+        return range(first * each + self.accelerator.process_index, self.loop.steps * each, stride)
 
     def _skip(self, error: NotFinite, skips: int) -> int:
         """Leaves a step out, if the config lets it; returns how many that makes in a row."""

@@ -1,4 +1,4 @@
-"""What a run counts: losses and the rate of clips for its log, and how far it is."""
+"""What a run counts: losses and gradients, and the rate of clips for its log, and how far it is."""
 
 import time
 from statistics import fmean
@@ -8,7 +8,7 @@ from evatok.utils.ranks import gathered
 
 
 class Meter:
-    """Means of losses over steps and processes, and the rate of clips, since it was last read; counts progress."""
+    """Means of a step's numbers over steps and processes, and the rate of clips, since last read; counts progress."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -16,29 +16,29 @@ class Meter:
         self._clear()
 
     def _clear(self) -> None:
-        self.losses: dict[str, list[float]] = {}
+        self.numbers: dict[str, list[float]] = {}
         self.clips, self.seconds = 0, 0.0
 
-    def add(self, losses: dict[str, float], clips: int) -> None:
-        """Adds a step, and the time since the last `restart`; `losses` is empty for one that was skipped."""
+    def add(self, numbers: dict[str, float], clips: int) -> None:
+        """Adds a step, and the time since the last `restart`; `numbers` is empty for one that was skipped."""
         seconds = time.perf_counter() - self.since
         self.restart()
         self.seconds, self.clips = self.seconds + seconds, self.clips + clips
         self.progress.seconds += seconds
         self.progress.steps += 1
         self.progress.clips += clips
-        for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value)
+        for name, value in numbers.items():
+            self.numbers.setdefault(name, []).append(value)
 
     def restart(self) -> None:
         """Leaves out the time until now."""
         self.since = time.perf_counter()
 
     def read(self) -> dict[str, float]:
-        """The means over all processes, of each loss over the steps that had it; all processes must call it."""
-        everywhere = gathered(self.losses)
-        names = dict.fromkeys(name for losses in everywhere for name in losses)
-        means = {name: fmean(value for losses in everywhere for value in losses.get(name, [])) for name in names}
+        """The means over all processes, of each number over the steps that had it; all processes must call it."""
+        everywhere = gathered(self.numbers)
+        names = dict.fromkeys(name for numbers in everywhere for name in numbers)
+        means = {name: fmean(value for numbers in everywhere for value in numbers.get(name, [])) for name in names}
         means["clips/s"] = self.clips / self.seconds
         self._clear()
         return means

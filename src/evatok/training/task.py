@@ -118,11 +118,14 @@ class Task(ABC, Generic[BatchT]):
         trained: the models under training by name.
         batches: item `i` is the batch of micro step `i`, a function of the seed and `i` alone.
         fixed: dotted names of the config's entries that a resume cannot change.
+        rehearsed: a later step with more losses than the first has, which is tried before it, so that memory fails at
+            once; None: all steps are alike.
     """
 
     fixed: ClassVar[tuple[str, ...]] = ("model", "optimizer.kind")
     trained: Mapping[str, Trained[Any]]
     batches: Dataset[BatchT]
+    rehearsed: int | None = None
 
     @abstractmethod
     def losses(self, step: int, item: Item[BatchT]) -> Iterable[tuple[str, dict[str, Tensor]]]:

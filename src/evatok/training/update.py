@@ -16,6 +16,7 @@ from evatok.training.sharding import full_tensor, kept_weights
 from evatok.training.task import BatchT, Item, Task, Trained
 
 SHOWN = 16  # clips that an error names
+_GRADIENT = "gradient/"
 
 
 class NotFinite(FloatingPointError):
@@ -27,11 +28,12 @@ class Updated:
     """What an update tells.
 
     Args:
-        losses: means over those of this process's items that had them, by `loss/{model}/{term}`.
+        numbers: losses, means over those of this process's items that had them, by `loss/{model}/{term}`; and the norm
+            of each model's gradient by `gradient/{model}`, 0 where it had no losses.
         stopped: whether any process has been told to stop.
     """
 
-    losses: dict[str, float]
+    numbers: dict[str, float]
     stopped: bool
 
 
@@ -51,7 +53,7 @@ def update(
             names += [f"loss/{model}/{term}" for term in terms]
             values += terms.values()
     for name, trained in task.trained.items():
-        names.append(f"the gradient's norm of {name}")
+        names.append(f"{_GRADIENT}{name}")
         weights = kept_weights(trained.network).values()
         values.append(full_tensor(accelerator.clip_grad_norm_(weights, trained.config.max_grad_norm)))
     numbers, wrong, stopped = _read(values, accelerator, stop)
@@ -60,7 +62,16 @@ def update(
         raise NotFinite(_complaint(found, step, items))
     for trained in task.trained.values():
         _apply(trained, step, steps)
-    return Updated({name: value for name, value in found.items() if name.startswith("loss/")}, stopped)
+    return Updated(found, stopped)
+
+
+def rehearse(task: Task[BatchT], accelerator: Accelerator, step: int, item: Item[BatchT]) -> None:
+    """Computes losses and gradients of a later step and forgets them: where memory is too short, now it is known."""
+    kept = {name: value.clone() for name, value in task.state_dict().items()}
+    for _ in _gradients(task, accelerator, step, item, count=1, last=False):
+        pass
+    drop_gradients(task)
+    task.load_state_dict(kept)
 
 
 def _gradients(
@@ -106,7 +117,8 @@ def _read(values: list[Tensor], accelerator: Accelerator, stop: bool) -> tuple[l
 
 
 def _complaint(found: dict[str, float], step: int, items: list[Item[Any]]) -> str:
-    wrong = [f"{name} is {value}" for name, value in found.items() if not math.isfinite(value)]
+    named = {name.replace(_GRADIENT, "the gradient's norm of "): value for name, value in found.items()}
+    wrong = [f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)]
     keys = [key for item in items for key in item.batch.keys]
     clips = ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
     what = "; ".join(wrong) or "another process met a value that is not finite"
