@@ -167,10 +167,9 @@ def test_norms_of_gradients_are_told_before_they_are_cut() -> None:
 class Remembering(Rivals):
     """Counts the items that it has seen, and notes their steps."""
 
-    rehearsed = 5
-
-    def __init__(self) -> None:
+    def __init__(self, rehearsed: int | None) -> None:
         super().__init__()
+        self.rehearsed = rehearsed
         self.count, self.steps = torch.zeros(1, dtype=torch.int64), list[int]()
 
     def losses(self, step: int, item: Item[Numbers]) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -186,8 +185,7 @@ class Remembering(Rivals):
 
 
 def test_a_rehearsed_step_comes_first_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    task, plain = Remembering(), Remembering()
-    plain.rehearsed = None
+    task, plain = Remembering(5), Remembering(None)
     for each, name in ((task, "rehearsed"), (plain, "plain")):
         train(each, RunOf(str(tmp_path / name), LOOP))
     assert (task.steps, plain.steps) == ([5, *range(6)], [*range(6)])

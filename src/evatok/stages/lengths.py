@@ -99,8 +99,8 @@ class LengthsByRouter:
     def __call__(self, video: Tensor, generator: torch.Generator) -> Layout:
         """As `Assigner` says."""
         low, high = self.config.w_q_range
-        drawn = low + (high - low) * torch.rand(len(video), generator=generator)
-        return Layout.of(self.at(video, drawn.clamp(low, high).tolist()).tolist())
+        drawn = low + (high - low) * torch.rand(len(video), generator=generator, dtype=torch.float64)
+        return Layout.of(self.at(video, drawn.tolist()).tolist())
 
     def at(self, video: Tensor, w_q: list[float]) -> Tensor:
         """The lengths of clips `(B, F, 3, H, W)` at a preference for each, `(B, blocks)` int64."""
