@@ -8,7 +8,15 @@ from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 
 from evatok.nn.packed import Layout, Packed
 from evatok.nn.positions import Rotary
-from evatok.nn.transformer import Located, Transformer, TransformerConfig, TransformerLayer, _gelu, compile_layers
+from evatok.nn.transformer import (
+    Located,
+    Transformer,
+    TransformerConfig,
+    TransformerLayer,
+    _gelu,
+    compile_layers,
+    recompute_layers,
+)
 
 CONFIG = TransformerConfig(width=32, depth=3, heads=2)
 # Lengths of the elements and of the reference, by clip and block; the first is what gets compiled.
@@ -53,6 +61,29 @@ def test_compiled_layers_give_the_same_and_never_recompile() -> None:
         for mix in range(len(MIXES)):
             for found, expected in zip(run(compiled, mix), run(plain, mix), strict=True):
                 torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_recomputed_layers_give_the_same_and_keep_less() -> None:
+    plain, again = Transformer(CONFIG), Transformer(CONFIG)
+    again.load_state_dict(plain.state_dict())
+    recompute_layers(again)
+    kept = []
+    for model in (plain, again):
+        sizes: list[int] = []
+
+        def pack(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(located(MIXES[2][0], seed=0), located(MIXES[2][1], seed=1))
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 5
+    for mix in range(len(MIXES)):
+        assert all(map(torch.equal, run(again, mix), run(plain, mix)))
+    with torch.no_grad():
+        x, reference = located(MIXES[0][0], seed=0), located(MIXES[0][1], seed=1)
+        assert len(again(x, reference)[1]) == CONFIG.depth
 
 
 def test_a_layer_that_would_depend_on_the_number_of_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from evatok.nn.attention import Segments, attend
 from evatok.nn.packed import Layout, Packed, append_blocks, pick_clips
@@ -203,6 +204,17 @@ def compile_layers(network: nn.Module, backend: str = "inductor") -> None:
                 setattr(layer, name, _for_any_number(torch.compile(getattr(layer, name), backend=backend)))
 
 
+def recompute_layers(network: nn.Module) -> None:
+    """Lets a network's transformer layers be computed again for their gradients, instead of kept; in place."""
+    for stack in network.modules():
+        if isinstance(stack, Transformer):
+            stack.recompute = True
+
+
+def _elements(layer: TransformerLayer, x: Located, reference: Located) -> Located:
+    return layer(x, reference, None)[0]
+
+
 def _for_any_number(compiled: Callable[..., Any]) -> Callable[..., Any]:
     def call(*tensors: Tensor) -> Any:
         for tensor in tensors:
@@ -227,6 +239,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, bias=False)
+        self.recompute = False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -239,10 +252,16 @@ class Transformer(nn.Module):
     def forward(
         self, x: Located, reference: Located, earlier: tuple[LayerMemory, ...] | None = None
     ) -> tuple[Packed, tuple[LayerMemory, ...]]:
-        """Elements after all layers, and each layer's memory for the blocks that follow."""
+        """Elements after all layers, and each layer's memory for the blocks that follow.
+
+        There is none where layers are to be computed again for their gradients (`recompute_layers`).
+        """
         x, reference = _in_layer_precision(x), _in_layer_precision(reference)
         memories = []
         for number, layer in enumerate(self.layers):
+            if self.recompute and torch.is_grad_enabled() and earlier is None:
+                x = checkpoint(_elements, layer, x, reference, use_reentrant=False, preserve_rng_state=False)
+                continue
             x, memory = layer(x, reference, earlier[number] if earlier else None)
             memories.append(memory)
         return x.packed.with_values(self.norm(x.packed.values)), tuple(memories)

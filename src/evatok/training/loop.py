@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from evatok.data.loading import loader
-from evatok.nn.transformer import compile_layers
+from evatok.nn.transformer import compile_layers, recompute_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
@@ -44,6 +44,8 @@ class LoopConfig:
         nonfinite: what follows a loss or a gradient that is not finite: `stop` ends the run, `skip` leaves the step
             out. It never reaches the weights.
         compile: compiles what transformer layers do between their attentions (`compile_layers`).
+        recompute: computes transformer layers again in the backward pass instead of keeping what is in them: less
+            memory for more time (`recompute_layers`).
         precision: `bf16` (autocast; quantizer, norms of LPIPS and losses stay in float32), `no` for float32, or `auto`
             for bf16 where the machine computes in it natively and float32 elsewhere; what it came to is recorded.
         seed: of everything random.
@@ -59,6 +61,7 @@ class LoopConfig:
     accumulate: int = 1
     nonfinite: Literal["stop", "skip"] = "stop"
     compile: bool = False
+    recompute: bool = False
     precision: Literal["auto", "bf16", "no"] = "auto"
     seed: int = 0
     workers: int = 0
@@ -127,6 +130,8 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         if loop.compile:
             compile_layers(trained.network)
+        if loop.recompute:
+            recompute_layers(trained.network)
     prepare(accelerator, task.trained.values())
     if resume:
         run.resume()
