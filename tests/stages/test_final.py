@@ -97,12 +97,36 @@ def test_preferences_out_of_range_are_refused(w_q: Any) -> None:
         LengthsConfig("router", w_q=w_q)
 
 
-def test_routers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    reward = ProxyReward(0.2, 0.1, 24.0, 1.0)
-    for config in (RouterConfig(levels=(4, 8, 16)), RouterConfig(levels=MINI.levels, head="classification")):
-        Router(replace(config, calibration=Calibration(reward))).save_pretrained(tmp_path / "router")
-        with pytest.raises(ValueError, match=r"lengths\.router must predict LPIPS of each block, for .*; .* is a "):
-            LengthsByRouter(LengthsConfig(str(tmp_path / "router")), SPACE)
+@pytest.mark.parametrize(
+    ("changed", "lengths", "message"),
+    [
+        ({"levels": (4, 8, 16)}, {}, r"lengths\.router must be one for .*; .* is for "),
+        ({"head": "classification"}, {"w_q": (0.5, 1.2)}, r"has learned w_q 1\.2 alone, got 0\.5"),
+        ({"head": "classification"}, {"w_q": 1.2, "by": "best_fixed"}, "LPIPS of blocks, not a classification"),
+        (
+            {"head": "regression"},
+            {"by": "uniform"},
+            r"lengths\.by uniform needs a router that predicts LPIPS",
+        ),
+    ],
+)
+def test_routers_that_do_not_fit_are_refused(
+    changed: dict[str, Any], lengths: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = RouterConfig(levels=MINI.levels, calibration=Calibration(ProxyReward(0.2, 0.1, 24.0, 1.0)))
+    Router(replace(config, **changed)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        LengthsByRouter(LengthsConfig(str(tmp_path), **lengths), SPACE)
+
+
+def test_a_classification_gives_its_choice_at_its_preference(tmp_path: Path) -> None:
+    config = RouterConfig(levels=MINI.levels, head="classification", side=16)
+    router = Router(replace(config, calibration=Calibration(ProxyReward(0.2, 0.1, 24.0, 1.0))))
+    torch.nn.init.normal_(router.network.head.weight)
+    router.save_pretrained(tmp_path)
+    video = clips(4)
+    rows = LengthsByRouter(LengthsConfig(str(tmp_path), w_q=1.2), SPACE).at(video, [1.2] * 4)
+    assert torch.equal(rows, router.eval()(video))
 
 
 def test_clips_of_a_step_have_the_lengths_that_the_router_gives(

@@ -1,5 +1,6 @@
 """Who gives training clips their lengths: chance (stage 1), or what a router knows (stage 4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -26,7 +27,7 @@ class LengthsConfig:
     All three weigh LPIPS against tokens at the same price; they differ in what they know of the clip.
 
     Args:
-        router: a trained router (a shipped name, a folder, a hub's repository) that predicts LPIPS.
+        router: a trained router (a shipped name, a folder, a hub's repository). A classification knows one preference.
         by: `router`: the best assignment by what the router predicts of the clip (paper, stage 4); `best_fixed`: the
             assignment that is best by the mean over the router's training clips; `uniform`: the best uniform length
             by that mean.
@@ -77,24 +78,31 @@ class LengthsByRouter:
     """What a config says, by its router.
 
     Raises:
-        ValueError: the router predicts no LPIPS, or is of other assignments.
+        ValueError: the router is of other assignments, does not know these preferences or, for other lengths than its
+            own, predicts no LPIPS of blocks.
     """
 
     def __init__(self, config: LengthsConfig, space: AssignmentSpace) -> None:
         self.config = config
         self.router = Router.from_pretrained(config.router)
-        mean = self.router.mean_values
-        if mean is None or self.router.config.space != space:
+        if self.router.config.space != space:
             raise ValueError(
-                f"lengths.router must predict LPIPS of each block, for {space}; {config.router} is a "
-                f"{self.router.config.head} for {self.router.config.space}"
+                f"lengths.router must be one for {space}; {config.router} is for {self.router.config.space}"
             )
-        self._mean = table_of(mean[None], space)
-        if config.by == "uniform":
-            uniform = [space.index(space.uniform(level)) for level in space.levels]
-            others = torch.ones(len(space), dtype=torch.bool)
-            others[uniform] = False
-            self._mean = self._mean.masked_fill(others, torch.inf)
+        for w_q in config.w_q_range:
+            self.router.price(w_q)
+        self._mean = None if config.by == "router" else self._mean_table(space)
+
+    def _mean_table(self, space: AssignmentSpace) -> Tensor:
+        mean = self.router.mean_values
+        if mean is None:
+            head = self.router.config.head
+            raise ValueError(f"lengths.by {self.config.by} needs a router that predicts LPIPS of blocks, not a {head}")
+        table = table_of(mean[None], space)
+        if self.config.by == "best_fixed":
+            return table
+        uniform = [space.index(space.uniform(level)) for level in space.levels]
+        return torch.full_like(table, torch.inf).index_copy(1, torch.tensor(uniform), table[:, uniform])
 
     def __call__(self, video: Tensor, generator: torch.Generator) -> Layout:
         """As `Assigner` says."""
@@ -102,13 +110,8 @@ class LengthsByRouter:
         drawn = low + (high - low) * torch.rand(len(video), generator=generator, dtype=torch.float64)
         return Layout.of(self.at(video, drawn.tolist()).tolist())
 
-    def at(self, video: Tensor, w_q: list[float]) -> Tensor:
+    def at(self, video: Tensor, w_q: Sequence[float]) -> Tensor:
         """The lengths of clips `(B, F, 3, H, W)` at a preference for each, `(B, blocks)` int64."""
-        tables = self._tables(video)
+        known = self.router.to(video.device).table(video) if self._mean is None else self._mean.expand(len(video), -1)
         prices = [self.router.price(each) for each in w_q]
-        return torch.cat([self.router.pick_from(t[None], price) for t, price in zip(tables, prices, strict=True)])
-
-    def _tables(self, video: Tensor) -> Tensor:
-        if self.config.by == "router":
-            return self.router.to(video.device).table(video)
-        return self._mean.expand(len(video), -1)
+        return torch.cat([self.router.pick_from(t[None], price) for t, price in zip(known, prices, strict=True)])
