@@ -1,5 +1,6 @@
 """Benchmarks of searches, routers and beams, on made-up tables and small models."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import torch
 from benchmarks import (
     beam_width,
     budgets,
+    final_tokenizers,
     router_scaling,
     router_trials,
     routing_ceiling,
@@ -55,6 +57,28 @@ def test_wider_beams_save_more_and_one_that_holds_everything_what_the_search_sav
     assert [row["blocks a clip"] for row in rows] == [3, 9, 3 + 9 + 19, 9, 3 + 9 + 27]
     assert rows[0]["saved %"] < rows[1]["saved %"] < whole["saved %"]
     assert rows[-1]["saved %"] == pytest.approx(whole["saved %"])
+
+
+def test_a_better_tokenizer_saves_tokens_over_its_twins_and_lengths_that_know_the_clip_over_fixed_ones() -> None:
+    truth = searched(40)
+    reward = ProxyReward.fit(truth.clip_lpips, truth.space.costs)
+    mean, router = truth.clip_lpips.mean(0)[None], Prediction("router", truth.clip_lpips, values=truth.lpips)
+    better = replace(truth, lpips=0.8 * truth.lpips)
+    tables = {"proxy": truth, "final": better, "fixed": truth, "uniform": truth}
+    curves = {
+        (name, by): curve
+        for name, table in tables.items()
+        for by, curve in final_tokenizers.curves_of(table, reward, router, mean).items()
+    }
+    found = {(row["of"], row["over"]): row for row in final_tokenizers.comparisons(curves, draws=20)}
+    assert len(found) == len(final_tokenizers.PAIRS)
+    assert found["uniform by uniform", "proxy by uniform"]["saved, %"] == pytest.approx(0)
+    gained = found["final by fixed", "proxy by fixed"]
+    assert 0 < gained["from"] < gained["saved, %"] < found["final by router", "fixed by fixed"]["saved, %"]
+    rows = {(row["tokenizer"], row["lengths by"]): row for row in final_tokenizers.points(curves)}
+    assert rows["final", "uniform 16"]["lpips"] == pytest.approx(0.8 * rows["proxy", "uniform 16"]["lpips"])
+    assert [rows["proxy", f"uniform {level}"]["tokens"] for level in (8, 16, 32)] == [24, 48, 96]
+    assert rows["proxy", "beam 2"]["tokens"] > 24
 
 
 def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
