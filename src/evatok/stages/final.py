@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from evatok.stages.adversaries import SemanticTrainingConfig, semantic_adversary
 from evatok.stages.lengths import LengthsByRouter, LengthsConfig
 from evatok.stages.tokenizer import TokenizerTask, TokenizerTrainingConfig, with_model_of_start
 from evatok.stages.tokenizer_validation import lpips_of, validate_at
@@ -19,9 +20,12 @@ class FinalConfig(TokenizerTrainingConfig):
 
     Args:
         lengths: who gives clips their lengths.
+        semantic: a discriminator on a frozen encoder's features, and the adversarial loss by it; None: none. The proxy
+            has none, for it worsens LPIPS, by which lengths are weighed.
     """
 
     lengths: LengthsConfig = field(kw_only=True)
+    semantic: SemanticTrainingConfig | None = None
 
 
 def train_final(config: FinalConfig, resume: bool = False) -> Path:
@@ -39,7 +43,8 @@ class FinalTask(TokenizerTask):
 
     def __init__(self, config: FinalConfig) -> None:
         self.lengths = LengthsByRouter(config.lengths, config.model.space)
-        super().__init__(config, self.lengths)
+        semantic = {} if config.semantic is None else {"semantic": semantic_adversary(config.semantic)}
+        super().__init__(config, self.lengths, semantic)
 
     def validate(self, step: int) -> Validation:
         """As a proxy's, and at the router's own preference under the lengths that clips have then."""

@@ -1,16 +1,18 @@
 """The training of a tokenizer, which stages 1 and 4 share; they differ in who gives clips their lengths."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.stages.adversaries import Adversary, PatchTrainingConfig, patch_adversary
+from evatok.stages.aligner import Aligner, AlignmentTrainingConfig
 from evatok.stages.codebook import CodebookConfig, all_items, draw_codes, fit_sketch
 from evatok.stages.data import DataConfig
 from evatok.stages.lengths import Assigner
@@ -39,6 +41,8 @@ class TokenizerTrainingConfig:
         data: clips.
         model: the tokenizer.
         loss: reconstruction loss.
+        discriminator: of space-time patches, and the adversarial loss by it; None: none.
+        alignment: of a layer of the decoder with a frozen encoder's features; None: none.
         codebook: start and upkeep of the codebook.
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
@@ -52,6 +56,8 @@ class TokenizerTrainingConfig:
     data: DataConfig
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: ReconstructionLossConfig = field(default_factory=ReconstructionLossConfig)
+    discriminator: PatchTrainingConfig | None = None
+    alignment: AlignmentTrainingConfig | None = None
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -96,16 +102,32 @@ def _network(config: TokenizerTrainingConfig) -> VideoTokenizer:
 
 
 class TokenizerTask(Task[ClipBatch]):
-    """Reconstruction under the assignments that `assign` gives."""
+    """Reconstruction under the assignments that `assign` gives.
+
+    Args:
+        config: of the training.
+        assign: who gives clips their lengths.
+        adversaries: discriminators besides the config's, by name.
+    """
 
     # Of the last two it depends whether the codebook has been drawn.
     fixed = (*Task.fixed, "codebook.warmup", "init_from")
 
-    def __init__(self, config: TokenizerTrainingConfig, assign: Assigner) -> None:
+    def __init__(
+        self, config: TokenizerTrainingConfig, assign: Assigner, adversaries: Mapping[str, Adversary] | None = None
+    ) -> None:
         self.config, self.assign = config, assign
         self.space = config.model.space
         self.warmup = config.codebook.warmup if config.init_from is None else 0
-        self.trained = {"tokenizer": Trained(_network(config), config.optimizer, config.ema_decay)}
+        patches = {} if config.discriminator is None else {"discriminator": patch_adversary(config.discriminator)}
+        self.adversaries: dict[str, Adversary] = {**patches, **(adversaries or {})}
+        self.aligner = None if config.alignment is None else Aligner(config.alignment, config.model)
+        tokenizer = Trained(_network(config), config.optimizer, config.ema_decay)
+        aligned: dict[str, Trained[Any]] = {} if self.aligner is None else {"alignment": self.aligner.trained}
+        others = {name: each.trained for name, each in self.adversaries.items()}
+        self.trained = {"tokenizer": tokenizer, **aligned, **others}
+        starts = [each.start for each in self.adversaries.values()]
+        self.rehearsed = max(starts, default=0) or None
         self.loss = ReconstructionLoss(config.loss)
         self.batches, self.validation = config.data.open(config.loop.seed)
         self.use = CodebookUse(len(self.space.levels), config.model.codes)
@@ -147,14 +169,34 @@ class TokenizerTask(Task[ClipBatch]):
         return books, output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Reconstruction and quantizer losses of a group of clips under their assignments."""
-        generator, video, quantize = item.generator(), self._video(item.batch), step >= self.warmup
+        """The tokenizer's losses of a group of clips under their assignments, then those of what is trained beside it."""
+        generator, video = item.generator(), self._video(item.batch)
+        output = self._reconstruction(step, video, generator)
+        terms = self.loss.to(video.device)(output.video, video, generator, output.sketch, step)
+        joined = {name: each for name, each in self.adversaries.items() if each.joined(step)}
+        others = torch.stack(list(terms.values())).sum()
+        for name, each in joined.items():
+            terms[name] = each.of_tokenizer(step, output.video, others, generator)
+        if self.aligner is not None:
+            assert output.features is not None
+            known = self.aligner.known(video)
+            terms["alignment"] = self.aligner.trained.network(output.features, known)
+            features = output.features.detach()
+        yield "tokenizer", terms | output.losses
+        fake = output.video.detach()
+        del output, terms, others  # and with them the tokenizer's graph
+        if self.aligner is not None:
+            yield "alignment", {"similarity": self.aligner.trained.model(features, known)}
+        for name, each in self.adversaries.items():
+            yield name, each.own(video, fake, generator) if name in joined else {}
+
+    def _reconstruction(self, step: int, video: Tensor, generator: torch.Generator) -> Reconstruction:
+        quantize, layer = step >= self.warmup, None if self.aligner is None else self.aligner.layer
         layout = self.assign(video, generator)
-        output: Reconstruction = self.trained["tokenizer"].model(video, layout, quantize)
+        output: Reconstruction = self.trained["tokenizer"].model(video, layout, quantize, layer)
         if quantize:
             self.use.count(output, self.space.levels)
-        losses = self.loss.to(video.device)(output.video, video, generator, output.sketch, step)
-        yield "tokenizer", losses | output.losses
+        return output
 
     def _video(self, batch: ClipBatch) -> Tensor:
         """A batch's clips in [-1, 1], where the model is."""
@@ -180,11 +222,18 @@ class TokenizerTask(Task[ClipBatch]):
         self.use.gather()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Counts of the codebook's use, of all processes after `gather`."""
-        return {"counts": self.use.counts, "window": self.use.window}
+        """Counts of the codebook's use, of all processes after `gather`, and what adversarial losses remember."""
+        own = {"counts": self.use.counts, "window": self.use.window}
+        return own | {
+            f"{name}.{key}": value
+            for name, each in self.adversaries.items()
+            for key, value in each.loss.state_dict().items()
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes back the counts of all processes, which the main one goes on with."""
+        """Takes back the counts of all processes, which the main one goes on with, and the other memories."""
         self.use.counts, self.use.window = state["counts"], state["window"]
         if rank_and_world()[0]:
             self.use.counts.zero_()
+        for name, each in self.adversaries.items():
+            each.loss.load_state_dict({key: state[f"{name}.{key}"] for key in each.loss.state_dict()})

@@ -1,0 +1,121 @@
+"""Final tokenizers trained alike but for one thing: parts of the loss left out, or lengths by something else.
+
+    python -m benchmarks.prepared --config configs/tiny/proxy.yaml --loop.seed 1 --seconds 1500 --clips-to clips
+    python -m benchmarks.stage4 --config configs/tiny/final.yaml --clips clips --folder runs/stage4 \
+        --variants all "no semantic discriminator" "no alignment" neither --out docs/results/ablation.json
+
+Every variant sees the same prepared clips in the same order, for as many steps; the same command again goes on where it
+was stopped. They are judged on the same held-out clips, all under the lengths of the config's router at its preference:
+PSNR, LPIPS, how much change lies at the borders of patches (1: no more than elsewhere) and FVD, which is biased by the
+few clips alike for all.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.common import Row, arguments, read_config, report
+from benchmarks.prepared import PreparedClips
+from evatok.data.clips import held_out_clips
+from evatok.data.sources import open_source
+from evatok.evaluation.metrics import clip_scores
+from evatok.evaluation.reconstruction import reconstruct
+from evatok.evaluation.seams import patch_energy
+from evatok.nn.packed import Layout
+from evatok.pretrained.lpips import LPIPS
+from evatok.stages.final import FinalConfig, FinalTask
+from evatok.stages.lengths import LengthsByRouter
+from evatok.stages.tokenizer import with_model_of_start
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.training.checkpoints import checkpoints
+from evatok.training.loop import train
+from evatok.utils.saving import WEIGHTS
+from evatok.video.fit import to_signed
+
+VARIANTS: dict[str, Callable[[FinalConfig], FinalConfig]] = {
+    "all": lambda config: config,
+    "no semantic discriminator": lambda config: replace(config, semantic=None),
+    "no alignment": lambda config: replace(config, alignment=None),
+    "neither": lambda config: replace(config, semantic=None, alignment=None),
+    "reconstruction alone": lambda config: replace(config, discriminator=None, semantic=None, alignment=None),
+    "best fixed lengths": lambda config: replace(config, lengths=replace(config.lengths, by="best_fixed")),
+    "uniform lengths": lambda config: replace(config, lengths=replace(config.lengths, by="uniform")),
+}
+_TOGETHER = 8
+
+
+class Held:
+    """Held-out clips and the lengths that the router gives them, by which every variant is judged.
+
+    Args:
+        config: whose validation sources and router these are.
+        clips: of each source.
+    """
+
+    def __init__(self, config: FinalConfig, clips: int) -> None:
+        data = config.data
+        sources = [open_source(each) for each in data.validation]
+        batches = held_out_clips(sources, clips, data.validation_size, data.clips.frames)
+        self.video = torch.cat([batch.video for batch in batches.values()])
+        router = LengthsByRouter(replace(config.lengths, by="router"), config.model.space)
+        self.w_q = router.router.calibration.w_q
+        self.rows = router.at(to_signed(self.video), [self.w_q] * len(self.video))
+        self.lpips = LPIPS.from_pretrained(config.loss.lpips_net)
+
+    def reconstructed(self, tokenizer: VideoTokenizer) -> Tensor:
+        """The clips out of a tokenizer, uint8."""
+        parts = zip(self.video.split(_TOGETHER), self.rows.split(_TOGETHER), strict=True)
+        return torch.cat([reconstruct(tokenizer, clips, Layout.of(rows.tolist())).video for clips, rows in parts])
+
+    def scores(self, tokenizer: VideoTokenizer) -> Row:
+        """What a tokenizer makes of them."""
+        found = self.reconstructed(tokenizer)
+        scores = clip_scores(self.video, found, self.lpips)
+        patch = tokenizer.config.patch[1:]
+        return {
+            "tokens": self.rows.sum(1).double().mean().item(),
+            "PSNR": scores.psnr.mean().item(),
+            "LPIPS": scores.lpips.mean().item(),
+            "borders": patch_energy(found, patch).mean().item(),
+        }
+
+
+def trained(config: FinalConfig, clips: Path) -> Path:
+    """Trains, or goes on with it, on prepared clips; the folder of the result."""
+    folder = Path(config.folder)
+    if (folder / "final" / WEIGHTS).exists():
+        return folder / "final"
+    torch.manual_seed(config.loop.seed)
+    config = with_model_of_start(config)
+    task = FinalTask(config)
+    task.batches = PreparedClips(clips, config.data.group, config.loop.seed, torch.device("cpu"))
+    return train(task, config, resume=bool(checkpoints(folder / "checkpoints")))
+
+
+def main() -> None:
+    """Trains the variants one after the other, judges them, prints, writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--config", required=True, help="of the training of a final tokenizer")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
+    parser.add_argument("--folder", type=Path, required=True, help="for the runs, a folder for each variant")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, required=True)
+    parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
+    given, words = parser.parse_known_args()
+    config = read_config(FinalConfig, [f"--config={given.config}", *words])
+    held = Held(config, given.held_out)
+    rows: list[Row] = []
+    if config.init_from is not None:
+        rows.append({"variant": f"before: {config.init_from}", **held.scores(VideoTokenizer.from_pretrained(config.init_from))})
+    for name in given.variants:
+        own = replace(VARIANTS[name](config), folder=str(given.folder / name.replace(" ", "-")))
+        rows.append({"variant": name, **held.scores(VideoTokenizer.from_pretrained(trained(own, given.clips)))})
+        print(rows[-1], flush=True)
+    report(rows, given.out, config=asdict(config), held_out=len(held.video), w_q=held.w_q)
+
+
+if __name__ == "__main__":
+    main()
