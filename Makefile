@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,ray
+EXTRAS := dev,train,data,ale,doom,encoders,ray
 STAMP := .venv/.evatok-setup
 
 .PHONY: setup demo test lint format types pytest

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from benchmarks.common import Row, arguments, read_config, report
 from benchmarks.prepared import PreparedClips
@@ -109,7 +108,9 @@ def main() -> None:
     held = Held(config, given.held_out)
     rows: list[Row] = []
     if config.init_from is not None:
-        rows.append({"variant": f"before: {config.init_from}", **held.scores(VideoTokenizer.from_pretrained(config.init_from))})
+        rows.append(
+            {"variant": f"before: {config.init_from}", **held.scores(VideoTokenizer.from_pretrained(config.init_from))}
+        )
     for name in given.variants:
         own = replace(VARIANTS[name](config), folder=str(given.folder / name.replace(" ", "-")))
         rows.append({"variant": name, **held.scores(VideoTokenizer.from_pretrained(trained(own, given.clips)))})

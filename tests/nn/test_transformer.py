@@ -102,3 +102,16 @@ def test_gelu_is_the_same_with_and_without_gradients() -> None:
     with_gradients = _gelu(x.clone().requires_grad_())
     torch.testing.assert_close(_gelu(x), with_gradients.detach(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(x, torch.linspace(-12, 12, 4001), rtol=0, atol=0)
+
+
+def test_what_is_watched_is_the_stack_up_to_a_layer() -> None:
+    x, reference = located(MIXES[3][0], seed=0), located(MIXES[3][1], seed=1)
+    model, seen = Transformer(CONFIG), dict[int, torch.Tensor]()
+    output, _ = model(x, reference, watch=seen.__setitem__)
+    assert list(seen) == [1, 2, 3]
+    assert torch.equal(model.norm(seen[3]), output.values)
+    shorter = Transformer(CONFIG)
+    shorter.load_state_dict(model.state_dict())
+    del shorter.layers[2:]
+    assert torch.equal(shorter(x, reference)[0].values, model.norm(seen[2]))
+    assert torch.equal(model(x, reference)[0].values, output.values)

@@ -22,4 +22,4 @@ def patch_energy(video: Tensor, patch: tuple[int, int]) -> Tensor:
         border = torch.arange(1, change.shape[1] + 1, device=video.device) % size == 0
         across.append(change[:, border].mean(1))
         elsewhere.append(change[:, ~border].mean(1))
-    return (sum(across) + _STILL) / (sum(elsewhere) + _STILL)  # type: ignore[no-any-return]
+    return (torch.stack(across).sum(0) + _STILL) / (torch.stack(elsewhere).sum(0) + _STILL)

@@ -250,18 +250,25 @@ class Transformer(nn.Module):
                 nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
 
     def forward(
-        self, x: Located, reference: Located, earlier: tuple[LayerMemory, ...] | None = None
+        self,
+        x: Located,
+        reference: Located,
+        earlier: tuple[LayerMemory, ...] | None = None,
+        watch: Callable[[int, Tensor], None] | None = None,
     ) -> tuple[Packed, tuple[LayerMemory, ...]]:
         """Elements after all layers, and each layer's memory for the blocks that follow.
 
-        There is none where layers are to be computed again for their gradients (`recompute_layers`).
+        There is no memory where layers are to be computed again for their gradients (`recompute_layers`). `watch` is
+        shown the elements `(N, width)` after each layer, with the layer's number, from 1 on.
         """
         x, reference = _in_layer_precision(x), _in_layer_precision(reference)
         memories = []
         for number, layer in enumerate(self.layers):
             if self.recompute and torch.is_grad_enabled() and earlier is None:
                 x = checkpoint(_elements, layer, x, reference, use_reentrant=False, preserve_rng_state=False)
-                continue
-            x, memory = layer(x, reference, earlier[number] if earlier else None)
-            memories.append(memory)
+            else:
+                x, memory = layer(x, reference, earlier[number] if earlier else None)
+                memories.append(memory)
+            if watch:
+                watch(number + 1, x.packed.values)
         return x.packed.with_values(self.norm(x.packed.values)), tuple(memories)

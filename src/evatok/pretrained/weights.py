@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from evatok.pretrained import lpips
+from evatok.pretrained import efficientnet, lpips
 
 WEIGHTS: dict[str, Callable[[], Path]] = {
     "lpips-alex": partial(lpips.weights_file, "alex"),
     "lpips-vgg": partial(lpips.weights_file, "vgg"),
+    "efficientnet-lite0": efficientnet.weights_file,
 }
 
 

@@ -1,5 +1,7 @@
 """The Q-Former decoder: quantized 1D tokens in, frames out (paper, section 3)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,7 @@ class Decoder(nn.Module):
         size: tuple[int, int],
         drawing: Drawing | None = None,
         earlier: tuple[LayerMemory, ...] | None = None,
+        watch: Callable[[int, Tensor], None] | None = None,
     ) -> tuple[Tensor, tuple[LayerMemory, ...]]:
         """Frames of the tokens' blocks.
 
@@ -67,6 +70,7 @@ class Decoder(nn.Module):
             size: height and width of the frames in pixels, multiples of the patch.
             drawing: the tokens' sketch, where the config has one.
             earlier: what a call on the blocks before these returned.
+            watch: is shown the number of each layer, from 1 on, and the features `(patches, width)` after it.
 
         Returns:
             Video `(B, F, 3, H, W)`, not clamped, and the memory for the blocks that follow.
@@ -80,6 +84,7 @@ class Decoder(nn.Module):
             Located(Packed(queries, places.patch_layout), self.rotary(places.patches)),
             Located(Packed(references, layout), self.rotary(places.tokens)),
             earlier,
+            watch,
         )
         cut = features.values.unflatten(0, (len(layout.lengths), len(layout.lengths[0]), -1))
         video = self.frames(cut, picture.grid).to(torch.promote_types(cut.dtype, torch.float32))

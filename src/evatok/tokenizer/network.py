@@ -43,6 +43,7 @@ class Reconstruction:
         layout: which clip and block each token belongs to.
         losses: the quantizer's weighted losses, empty where quantization was left out.
         sketch: what the codes draw by themselves, like `video`; None where the config has no sketch.
+        features: `(B, blocks, h, w, width)` after the layer of the decoder that was asked for; None if none was.
     """
 
     video: Tensor
@@ -50,6 +51,7 @@ class Reconstruction:
     layout: Layout
     losses: dict[str, Tensor]
     sketch: Tensor | None = None
+    features: Tensor | None = None
 
 
 def build_quantizer(config: TokenizerConfig) -> VectorQuantizer | FiniteScalarQuantizer:
@@ -77,29 +79,36 @@ class TokenizerNetwork(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def forward(self, video: Tensor, layout: Layout, quantize: bool = True) -> Reconstruction:
+    def forward(self, video: Tensor, layout: Layout, quantize: bool = True, layer: int | None = None) -> Reconstruction:
         """Encodes and decodes clips: the training pass.
 
         Args:
             video: `(B, F, 3, H, W)` in [-1, 1]; F is a multiple of the block's frames, H and W of the patch.
             layout: tokens of each block of each clip, such as `Layout.of([[64, 32, 32, 32]] * B)`.
             quantize: False passes the features, brought to where codes lie, to the decoder: the start of a run.
+            layer: of the decoder, from 1 on, whose features are wanted too.
 
         Raises:
             TypeError: the layout is none.
-            ValueError: it is one of other clips or blocks.
+            ValueError: it is one of other clips or blocks, or the decoder has no such layer.
         """
-        self._check(video, layout)
+        self._check(video, layout, layer)
         features, _ = self.encoder(video, layout)
         quantized, drawing = self._quantize(video, features, quantize)
         size = (video.shape[-2], video.shape[-1])
-        decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing)
+        seen: dict[int, Tensor] = {}
+        watch = None if layer is None else seen.__setitem__
+        decoded, _ = self.decoder(features.with_values(quantized.values), size, drawing, watch=watch)
         losses = {}
         if quantize:
             losses = self.quantizer.losses(quantized, layout, rows_of_books(self.config, layout, size, video.device))
-        return Reconstruction(decoded, quantized, layout, losses, None if drawing is None else drawing.video)
+        sketch = None if drawing is None else drawing.video
+        watched = None
+        if layer is not None:
+            watched = seen[layer].unflatten(0, (len(video), -1, *Picture.of(size, self.config).grid))
+        return Reconstruction(decoded, quantized, layout, losses, sketch, watched)
 
-    def _check(self, video: Tensor, layout: Layout) -> None:
+    def _check(self, video: Tensor, layout: Layout, layer: int | None) -> None:
         if not isinstance(layout, Layout):
             raise TypeError(
                 f"layout must be a Layout, such as Layout.of(lists of lengths), got {type(layout).__name__}"
@@ -108,6 +117,8 @@ class TokenizerNetwork(nn.Module):
         if len(layout.lengths) != len(video) or any(len(lengths) != blocks for lengths in layout.lengths):
             found = [len(lengths) for lengths in layout.lengths]
             raise ValueError(f"video has {len(video)} clips of {blocks:g} blocks, its layout clips of {found} blocks")
+        if layer is not None and not 1 <= layer <= self.config.decoder.depth:
+            raise ValueError(f"layer must be among the decoder's 1 to {self.config.decoder.depth}, got {layer}")
 
     def _quantize(
         self, video: Tensor, features: Packed, quantize: bool = True, last: Tensor | None = None
