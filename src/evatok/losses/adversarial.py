@@ -97,7 +97,7 @@ class AdversarialLoss(nn.Module):
             adversarial: the unweighted adversarial loss.
             video: the reconstruction, of which both are functions.
         """
-        norms = [
+        ours, theirs = (
             torch.autograd.grad(each, video, retain_graph=True)[0].float().norm() for each in (others, adversarial)
-        ]
-        return (norms[0] / (norms[1] + _EPS)).clamp(max=_MOST).detach()
+        )
+        return (ours / (theirs + _EPS)).clamp(max=_MOST).detach()

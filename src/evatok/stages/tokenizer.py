@@ -169,7 +169,7 @@ class TokenizerTask(Task[ClipBatch]):
         return books, output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """The tokenizer's losses of a group of clips under their assignments, then those of what is trained beside it."""
+        """The tokenizer's losses of clips under their assignments, then those of what is trained beside it."""
         generator, video = item.generator(), self._video(item.batch)
         output = self._reconstruction(step, video, generator)
         terms = self.loss.to(video.device)(output.video, video, generator, output.sketch, step)
