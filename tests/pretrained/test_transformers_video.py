@@ -16,7 +16,8 @@ DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 def model_of(kind: str, **changes: Any) -> Any:
     """A small model with random weights."""
-    sizes = dict(hidden_size=24, num_attention_heads=2, num_hidden_layers=3, patch_size=16)
+    sizes: dict[str, Any] = dict(hidden_size=24, num_attention_heads=2, num_hidden_layers=3, patch_size=16)
+    own: dict[str, Any]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "videomae":
