@@ -21,7 +21,7 @@ def model_of(kind: str, **changes: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "videomae":
-            own: dict[str, Any] = dict(image_size=32, num_frames=8, intermediate_size=32)
+            own = dict[str, Any](image_size=32, num_frames=8, intermediate_size=32)
             return transformers.VideoMAEModel(transformers.VideoMAEConfig(**(sizes | own | changes))).eval()
         own = dict(crop_size=32, frames_per_clip=8, mlp_ratio=2.0, pred_hidden_size=24, pred_num_attention_heads=2)
         own |= dict(pred_num_hidden_layers=1)
