@@ -74,12 +74,11 @@ class Held:
         """What a tokenizer makes of them."""
         found = self.reconstructed(tokenizer)
         scores = clip_scores(self.video, found, self.lpips)
-        patch = tokenizer.config.patch[1:]
         return {
             "tokens": self.rows.sum(1).double().mean().item(),
             "PSNR": scores.psnr.mean().item(),
             "LPIPS": scores.lpips.mean().item(),
-            "borders": patch_energy(found, patch).mean().item(),
+            "borders": patch_energy(found, tokenizer.config.patch).mean().item(),
         }
 
 

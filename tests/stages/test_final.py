@@ -21,24 +21,15 @@ from evatok.training.task import Item
 from evatok.video.fit import to_signed
 from tests.conftest import MINI
 from tests.runs import mini_config
+from tests.stages.routers import mini_router
 
 SPACE = MINI.space
-UNIT = 0.001  # price of a token at w_q 1
 
 
 @pytest.fixture(scope="module")
 def router(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """On average it thinks that 8 instead of 4 tokens in the first block are worth 30 tokens, in a later one 3."""
-    torch.manual_seed(0)
-    reward = ProxyReward(lpips_mean=0.2, lpips_std=UNIT, tokens_mean=24.0, tokens_std=1.0)
-    made = Router(RouterConfig(levels=MINI.levels, side=16, calibration=Calibration(reward)))
-    last = torch.tensor([row[-1] for blocks in range(1, 5) for row in SPACE.of_blocks(blocks).lengths.tolist()])
-    first = torch.arange(len(last)) < 2
-    # An assignment's LPIPS is the mean over its four blocks.
-    made.network.mean.copy_(0.2 - (last == 8) * torch.where(first, 30, 3) * 4 * UNIT)
-    torch.nn.init.normal_(made.network.head.weight, std=0.02)
     folder = tmp_path_factory.mktemp("router")
-    made.save_pretrained(folder)
+    mini_router().save_pretrained(folder)
     return str(folder)
 
 
@@ -66,7 +57,7 @@ def test_the_router_gives_each_clip_what_it_picks_at_its_preference(router: str)
 def test_fixed_and_uniform_lengths_weigh_the_mean_at_the_same_price(router: str) -> None:
     fixed, uniform = (LengthsByRouter(LengthsConfig(router, by), SPACE) for by in ("best_fixed", "uniform"))
     video = clips(3)
-    # At w_q 1 a token costs UNIT: eight instead of four in the first block are worth 30, later ones 3 for 4 tokens.
+    # At w_q 1 eight instead of four in the first block are worth 30, later ones 3 for 4 tokens.
     assert fixed.at(video, [1.0] * 3).tolist() == [[8, 4, 4, 4]] * 3
     assert fixed.at(video, [0.1, 1.0, 1.9]).tolist() == [[4, 4, 4, 4], [8, 4, 4, 4], [8, 8, 8, 8]]
     # 39 are gained for 16 tokens; at w_q 0.4 a token costs four times as much.

@@ -1,47 +1,67 @@
-"""Changes of clips before a discriminator: the same for all frames of a clip, and for a clip and its reconstruction."""
+"""Changes of videos before discriminators and frozen networks see them, after DiffAugment (Zhao et al. 2020).
+
+All frames of a clip, and all versions of it, such as it and its reconstruction, are changed alike; every change passes
+gradients on. Pairs go in stacked: `(2, B, F, 3, H, W)`.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Brightness moves by up to half of this range [-1, 1]'s unit; saturation and contrast are multiplied (DiffAugment).
-_BRIGHTNESS, _SATURATION, _CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)
-_SHIFT = 1 / 8
+from evatok.utils.configs import check_between, check_least
 
 
-def augmented(videos: list[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """Videos of the same clips, `(B, F, 3, H, W)` in about [-1, 1] each, in other light, colours and places.
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How far clips are changed at most; each change is uniform within it. The defaults of colours are DiffAugment's.
 
-    Differentiable, as DiffAugment has it (Zhao et al. 2020); moved by up to an eighth of the smaller side.
+    Args:
+        brightness: what is added, on the scale from -1 to 1.
+        saturation: by how much the factor of colours' distance to grey differs from 1, up to 1.
+        contrast: by how much the factor of all differs from 1, up to 1.
+        translation: pixels to either side; borders are reflected.
     """
-    clips = len(videos[0])
 
-    def drawn(low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(clips, 1, 1, 1, 1, generator=generator)).to(videos[0].device)
+    brightness: float = 0.5
+    saturation: float = 1.0
+    contrast: float = 0.5
+    translation: int = 4
 
-    brightness, saturation, contrast = drawn(-_BRIGHTNESS, _BRIGHTNESS), drawn(*_SATURATION), drawn(*_CONTRAST)
-    found = []
-    for video in videos:
-        video = video + brightness
-        grey = video.mean(2, keepdim=True)
-        video = grey + saturation * (video - grey)
-        middle = video.mean((1, 2, 3, 4), keepdim=True)
-        found.append(middle + contrast * (video - middle))
-    return shifted(found, generator, max(int(min(videos[0].shape[-2:]) * _SHIFT), 1))
+    def __post_init__(self) -> None:
+        check_least(self, 0, "brightness", "translation")
+        check_between(self, 0, 1, "saturation", "contrast")
 
 
-def shifted(videos: list[Tensor], generator: torch.Generator, most: int) -> list[Tensor]:
-    """Videos of the same clips, each clip moved by at most so many pixels; borders are mirrored.
+def augmented(video: Tensor, generator: torch.Generator, config: AugmentationConfig) -> Tensor:
+    """Videos `(..., B, F, 3, H, W)` in about [-1, 1] in other colours and shifted.
 
-    Before a network that never saw the tokenizer's patch grid, so that no pattern on that grid pleases it.
+    Args:
+        video: what the leading dimensions number are versions of the same clips.
+        generator: of what is drawn for each clip, on the CPU.
+        config: how far they are changed.
     """
-    if most == 0:
-        return videos
-    offsets = torch.randint(2 * most + 1, (len(videos[0]), 2), generator=generator).tolist()
-    height, width = videos[0].shape[-2:]
-    found = []
-    for video in videos:
-        padded = F.pad(video.flatten(1, 2), (most,) * 4, mode="reflect").unflatten(1, video.shape[1:3])
-        rows = [clip[..., y : y + height, x : x + width] for clip, (y, x) in zip(padded, offsets, strict=True)]
-        found.append(torch.stack(rows))
-    return found
+    most = torch.tensor([config.brightness, config.saturation, config.contrast])[:, None]
+    drawn = most * (2 * torch.rand(3, video.shape[-5], generator=generator) - 1)
+    brightness, saturation, contrast = drawn.to(video)[..., None, None, None, None]
+    grey = video.mean(-3, keepdim=True)
+    coloured = grey + (video - grey) * (1 + saturation)
+    return shifted(coloured * (1 + contrast) + brightness, generator, config.translation)
+
+
+def shifted(video: Tensor, generator: torch.Generator, most: int) -> Tensor:
+    """Videos `(..., B, F, 3, H, W)`, each clip shifted by up to `most` pixels down or up and right or left.
+
+    What the leading dimensions number are versions of the same clips, shifted alike. Borders are reflected.
+
+    Raises:
+        ValueError: a side is not longer than the shift.
+    """
+    height, width = video.shape[-2:]
+    if most >= min(height, width):
+        raise ValueError(f"a shift must be shorter than the sides, {height}x{width}, got {most}")
+    padded = F.pad(video.flatten(0, -4), (most,) * 4, mode="reflect").unflatten(0, video.shape[:-3])
+    corners = torch.randint(0, 2 * most + 1, (video.shape[-5], 2), generator=generator).tolist()
+    clips = zip(padded.unbind(-5), corners, strict=True)
+    return torch.stack([clip[..., y : y + height, x : x + width] for clip, (y, x) in clips], -5)

@@ -1,27 +1,23 @@
-"""A discriminator of space-time patches: a ViT over a clip with a logit for each patch.
-
-The paper (section 3) takes the transformer PatchGAN of LARP (Wang et al. 2024).
-"""
+"""The patch discriminator: a transformer that says how real each space-time patch looks (PatchGAN, as in LARP)."""
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from evatok.nn.patches import MOST_SIDE, Patches, check_patch
 from evatok.nn.positions import PositionEmbedding
 from evatok.nn.transformer import TransformerConfig
-from evatok.nn.vit import patch_places, vit_layers
+from evatok.nn.vit import patch_coordinates, vit_layers
 from evatok.utils.configs import check_between
 
 
 @dataclass(frozen=True)
 class PatchDiscriminatorConfig:
-    """What a discriminator of patches is made of. The defaults are the preset `tiny`.
+    """What a patch discriminator is made of. The defaults are the preset `tiny`.
 
     Args:
         patch: frames, height and width of a patch in pixels.
-        side: side in pixels of the square that positions take as their unit; clips may have any size.
+        side: of the trained square in pixels, for positions; clips of any size fit the same weights.
         transformer: size of the ViT.
     """
 
@@ -33,17 +29,19 @@ class PatchDiscriminatorConfig:
         object.__setattr__(self, "patch", tuple(self.patch))
         check_patch(self.patch)
         check_between(self, 1, MOST_SIDE, "side")
+        if self.side < max(self.patch[1:]):
+            raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
 
 
 DISCRIMINATOR_PRESETS: dict[str, PatchDiscriminatorConfig] = {
     "tiny": PatchDiscriminatorConfig(),
-    # LARP's: 8 layers, 384 wide, 12 heads; ours want heads whose width is a multiple of 16.
+    # LARP's, whose discriminator the paper takes over.
     "paper": PatchDiscriminatorConfig(side=128, transformer=TransformerConfig(384, 8, 12)),
 }
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells clips from reconstructions, patch by patch; every patch sees the whole clip."""
+    """A ViT over 3D patches, in which each sees all of its clip; an untrained one says 0 of every patch."""
 
     def __init__(self, config: PatchDiscriminatorConfig) -> None:
         super().__init__()
@@ -53,19 +51,32 @@ class PatchDiscriminator(nn.Module):
         self.position = PositionEmbedding(width, with_level=False)
         self.transformer = vit_layers(config.transformer)
         self.head = nn.Linear(width, 1)
-        nn.init.normal_(self.head.weight, std=0.02)
+        # What makes videos begins without a gradient from one that knows nothing yet.
+        nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, video: Tensor) -> Tensor:
-        """Logits `(B, blocks, h, w)` float32 of clips `(B, F, 3, H, W)` in about [-1, 1].
+        """Logits `(B, blocks, h, w)` float32 of the patches of videos, high where they look real.
 
-        Raises ValueError where F, H and W are no multiples of the patch's.
+        Args:
+            video: `(B, F, 3, H, W)` float in about [-1, 1]; F, H and W are multiples of the patch's.
+
+        Raises:
+            ValueError: for any other shape.
         """
-        _, height, width = sizes = (video.shape[1], video.shape[-2], video.shape[-1])
-        if any(size % step for size, step in zip(sizes, self.config.patch, strict=True)):
-            raise ValueError(f"frames, height and width must be multiples of {self.config.patch}, got {sizes}")
+        self._check(video)
+        _, height, width = self.config.patch
         patches = self.patches(video)
-        places = patch_places(video, self.config.patch, self.config.side)
-        features = patches.flatten(1, 2) + self.position(places).to(patches.dtype)
-        logits = self.head(self.transformer(features))[..., 0].float()
-        return torch.unflatten(logits, 1, (-1, height // self.config.patch[1], width // self.config.patch[2]))
+        coordinates = patch_coordinates(video, self.config.patch, self.config.side)
+        features = patches.flatten(1, 2) + self.position(coordinates).to(patches.dtype)
+        logits: Tensor = self.head(self.transformer(features)).float()
+        return logits.view(len(video), -1, video.shape[-2] // height, video.shape[-1] // width)
+
+    def _check(self, video: Tensor) -> None:
+        frames, height, width = self.config.patch
+        if video.ndim == 5 and video.shape[2] == 3:
+            sizes = video.shape[1], video.shape[3], video.shape[4]
+            if all(size and size % part == 0 for size, part in zip(sizes, self.config.patch, strict=True)):
+                return
+        expected = f"(B, F, 3, H, W) with F, H and W multiples of {frames}, {height} and {width}"
+        raise ValueError(f"video must be {expected}, got {tuple(video.shape)}")

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding
-from evatok.nn.vit import patch_places, vit_layers
+from evatok.nn.vit import patch_coordinates, vit_layers
 from evatok.router.config import RouterConfig
 from evatok.video.fit import fill_blocks, plan_fit
 
@@ -71,8 +71,8 @@ class RouterNetwork(nn.Module):
             kept: patches that are looked at, `(B, n)` int64; None: all.
         """
         patches = self.patches(video)
-        places = patch_places(video, self.config.patch, self.config.side)
-        features = patches.flatten(1, 2) + self.position(places).to(patches.dtype)
+        coordinates = patch_coordinates(video, self.config.patch, self.config.side)
+        features = patches.flatten(1, 2) + self.position(coordinates).to(patches.dtype)
         if kept is not None:
             features = features.gather(1, kept[:, :, None].expand(-1, -1, features.shape[2]))
         summary = self.summary.to(features.dtype).expand(len(features), -1)

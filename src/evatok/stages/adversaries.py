@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from evatok.losses.adversarial import AdversarialConfig, AdversarialLoss
-from evatok.losses.augmentation import augmented, shifted
+from evatok.losses.augmentation import AugmentationConfig, augmented, shifted
 from evatok.losses.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
 from evatok.losses.semantic import SemanticDiscriminator, SemanticDiscriminatorConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Trained
 
-# Changes videos of the same clips `(B, F, 3, H, W)` alike, by what the generator draws.
-View = Callable[[list[Tensor], torch.Generator], list[Tensor]]
+# Changes versions of the same clips `(versions, B, F, 3, H, W)` alike, by what the generator draws.
+View = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class PatchTrainingConfig:
         model: the discriminator.
         loss: both sides' losses.
         optimizer: how it is updated.
-        augment: whether real and reconstructed clips are changed alike before it looks at them.
+        augment: how real and reconstructed clips are changed alike before it looks at them; None: not at all.
     """
 
     model: PatchDiscriminatorConfig = field(default_factory=PatchDiscriminatorConfig)
     loss: AdversarialConfig = field(default_factory=AdversarialConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    augment: bool = True
+    augment: AugmentationConfig | None = field(default_factory=AugmentationConfig)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Adversary:
 
     def of_tokenizer(self, step: int, reconstruction: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         """The tokenizer's weighted loss; `others` is the sum of its losses of reconstruction."""
-        [seen] = self._view([reconstruction], generator)
+        seen = self._view(reconstruction[None], generator)[0]
         loss = self.loss.tokenizer(self.trained.network(seen))
         if self.loss.config.adaptive:
             loss = loss * self.loss.adaptive_factor(others, loss, reconstruction)
@@ -85,21 +85,24 @@ class Adversary:
 
     def own(self, video: Tensor, reconstruction: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The discriminator's losses of clips and of their reconstructions, which need no gradient."""
-        seen = self._view([video, reconstruction], generator)
-        real, fake = self.trained.model(torch.cat(seen)).chunk(2)
-        return self.loss.discriminator(real, fake)
+        seen = self._view(torch.stack([video, reconstruction]), generator)
+        real, fake = self.trained.model(seen.flatten(0, 1)).chunk(2)
+        return self.loss.to(real.device).discriminator(real, fake)
 
 
 def patch_adversary(config: PatchTrainingConfig) -> Adversary:
     """A discriminator of patches."""
-    view = augmented if config.augment else lambda videos, generator: videos
+
+    def view(versions: Tensor, generator: torch.Generator) -> Tensor:
+        return versions if config.augment is None else augmented(versions, generator, config.augment)
+
     return Adversary(PatchDiscriminator(config.model), config.loss, config.optimizer, view)
 
 
 def semantic_adversary(config: SemanticTrainingConfig) -> Adversary:
     """A discriminator of a frozen encoder's features."""
 
-    def view(videos: list[Tensor], generator: torch.Generator) -> list[Tensor]:
-        return shifted(videos, generator, config.shift)
+    def view(versions: Tensor, generator: torch.Generator) -> Tensor:
+        return shifted(versions, generator, config.shift)
 
     return Adversary(SemanticDiscriminator(config.model), config.loss, config.optimizer, view)
