@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evatok.nn.positions import like, resizing_matrix
 from evatok.pretrained.encoders import EncoderConfig
 from evatok.pretrained.video_encoder import VideoEncoder
 from evatok.tokenizer.config import TokenizerConfig
@@ -89,7 +90,9 @@ class AlignmentHead(nn.Module):
 
 
 def resize(features: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Features `(B, t, h, w, C)` on another grid, as they are where it is their own."""
-    if features.shape[1:4] == grid:
-        return features
-    return F.interpolate(features.movedim(-1, 1), grid, mode="trilinear").movedim(1, -1)
+    """Features `(B, t, h, w, C)` on another grid: means over the areas of larger cells, linear between smaller ones."""
+    for axis, cells in enumerate(grid, 1):
+        if features.shape[axis] != cells:
+            matrix = like(features, resizing_matrix, cells, features.shape[axis])
+            features = (features.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return features
