@@ -11,6 +11,7 @@ from torch import Tensor
 from evatok.losses.alignment import AlignmentConfig, AlignmentHead
 from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
+from evatok.pretrained.efficientnet import EfficientNetLite
 from evatok.pretrained.encoders import EncoderConfig, load_encoder
 from evatok.pretrained.video_encoder import IMAGENET, VideoEncoder
 from evatok.tokenizer.model import VideoTokenizer
@@ -135,10 +136,16 @@ def test_it_trains_the_tokenizer_up_to_the_layer_that_is_looked_at(mini: VideoTo
 
 
 @pytest.mark.parametrize(("depth", "layer"), [(1, 1), (2, 1), (5, 2), (12, 6)])
-def test_the_middle_layer_looks_at_the_last_of_the_teacher(depth: int, layer: int) -> None:
+def test_the_middle_layer_is_looked_at(depth: int, layer: int) -> None:
     model = replace(MINI, decoder=TransformerConfig(32, depth, 2))
     head = AlignmentHead(AlignmentConfig(hidden=16), model, Teacher(GRID))
     assert (head.layer, head.teacher_layer) == (layer, 2)
+
+
+@pytest.mark.parametrize(("side", "layer"), [(256, 7), (128, 7), (96, 5), (64, 5), (32, 3), (20, 2), (4, 7)])
+def test_the_teacher_s_last_layer_that_is_as_fine_as_the_decoder(side: int, layer: int) -> None:
+    # MINI's decoder has 4 x 4 patches; the network's strides are 2, 4, 8, 16, 16, 32 and 32.
+    assert AlignmentHead(AlignmentConfig(hidden=16), MINI, EfficientNetLite(side)).teacher_layer == layer
 
 
 @pytest.mark.parametrize(

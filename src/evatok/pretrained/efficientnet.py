@@ -134,7 +134,8 @@ class _Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `(N, C, h, w)`, of height and width alike; sides come out divided by the stride, rounded up."""
-        side, weight = x.shape[-1], self.weight
+        side = x.shape[-1]
+        weight: Tensor = self.weight
         zeros = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
         if zeros % 2:
             # The picture has one more at the end. A kernel that begins with zeros does the same without a copy of it.
