@@ -70,6 +70,15 @@ def test_gradients_reach_the_video_and_no_weight(saved: tuple[Any, str]) -> None
     assert not any(weight.requires_grad or weight.grad is not None for weight in encoder.parameters())
 
 
+def test_features_are_float32_under_autocast(saved: tuple[Any, str]) -> None:
+    encoder, video = load_encoder(EncoderConfig(saved[1])), clips()
+    [exact] = encoder.features(video, [3])
+    with torch.autocast("cpu", torch.bfloat16):
+        [found] = encoder.features(video, [3])
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).norm() < 0.05 * exact.norm()
+
+
 # Each kind's own way: frames that are seen of 3, 8 and 13.
 SEEN = {
     "videomae": {3: [0, 0, 0, 1, 1, 2, 2, 2], 8: list(range(8)), 13: [0, 2, 4, 5, 7, 8, 10, 12]},

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evatok.nn.packed import on_device
 from evatok.nn.positions import like
 
 # Of ImageNet's photographs in [0, 1], by channel.
@@ -85,7 +86,7 @@ class VideoEncoder(nn.Module, ABC):
         """The frames that are looked at, at the network's size, as it was trained on them."""
         chosen = self._chosen(video.shape[1])
         if chosen != list(range(video.shape[1])):
-            video = video[:, chosen]
+            video = video.index_select(1, on_device(torch.tensor(chosen), video.device))
         with torch.autocast(video.device.type, enabled=False):
             pictures = video.float()
             rows, columns = (like(pictures, _bilinear, self.side, side) for side in pictures.shape[-2:])
