@@ -84,8 +84,7 @@ def load_transformer(name: str, side: int | None) -> TransformersEncoder:
     # Positions of V-JEPA 2 are rotary, and follow the size.
     config.update({key: side})
     options = {"config": config, "dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
-    # A weight of another shape would end it in a report of many lines.
-    options["ignore_mismatched_sizes"] = True
+    options["ignore_mismatched_sizes"] = True  # they would be told of in a report of many lines; below it is one
     model, found = _told(name, transformers.AutoModel.from_pretrained, **options)
     lacking = sorted([*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])])
     if lacking:
