@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evatok.nn.positions import like, resizing_matrix
 from evatok.pretrained.encoders import EncoderConfig
 from evatok.pretrained.video_encoder import VideoEncoder
 from evatok.tokenizer.config import TokenizerConfig
@@ -18,7 +19,8 @@ class AlignmentConfig:
 
     Args:
         teacher: the frozen network; the paper's is a V-JEPA 2 ViT-L.
-        teacher_layer: layer of the teacher, from 1 on; None: the last.
+        teacher_layer: layer of the teacher, from 1 on; None: the last that is as fine as the decoder's grid, or
+            the last of all.
         layer: layer of the decoder, from 1 on; None: the middle one, rounded down.
         weight: of the loss.
         hidden: channels of the head's MLP.
@@ -52,11 +54,11 @@ class AlignmentHead(nn.Module):
         super().__init__()
         self.weight = config.weight
         self.layer = config.layer or max(model.decoder.depth // 2, 1)
-        self.teacher_layer = config.teacher_layer or teacher.depth
         if self.layer > model.decoder.depth:
             raise ValueError(f"layer must be among the decoder's 1 to {model.decoder.depth}, got {self.layer}")
-        teacher.check_layers([self.teacher_layer])
         own = (model.blocks, model.side // model.patch[1], model.side // model.patch[2])
+        self.teacher_layer = config.teacher_layer or _last_as_fine(teacher, own[1:])
+        teacher.check_layers([self.teacher_layer])
         wanted = teacher.grid(self.teacher_layer, model.clip_frames)
         self.split = tuple(max(round(theirs / ours), 1) for theirs, ours in zip(wanted, own, strict=True))
         self.width = teacher.widths[self.teacher_layer - 1]
@@ -88,8 +90,17 @@ class AlignmentHead(nn.Module):
         return cut.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4).flatten(1, 2)
 
 
+def _last_as_fine(teacher: VideoEncoder, grid: tuple[int, ...]) -> int:
+    """The teacher's last layer with at least so many rows and columns; its last one if none has."""
+    grids = {layer: teacher.grid(layer, 1)[1:] for layer in range(1, teacher.depth + 1)}
+    fine = [layer for layer, own in grids.items() if own[0] >= grid[0] and own[1] >= grid[1]]
+    return max(fine, default=teacher.depth)
+
+
 def resize(features: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Features `(B, t, h, w, C)` on another grid, as they are where it is their own."""
-    if features.shape[1:4] == grid:
-        return features
-    return F.interpolate(features.movedim(-1, 1), grid, mode="trilinear").movedim(1, -1)
+    """Features `(B, t, h, w, C)` on another grid: means over the areas of larger cells, linear between smaller ones."""
+    for axis, cells in enumerate(grid, 1):
+        if features.shape[axis] != cells:
+            matrix = like(features, resizing_matrix, cells, features.shape[axis])
+            features = (features.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return features

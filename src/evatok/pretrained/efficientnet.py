@@ -135,10 +135,12 @@ class _Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images `(N, C, h, w)`, of height and width alike; sides come out divided by the stride, rounded up."""
         side = x.shape[-1]
+        weight: Tensor = self.weight
         zeros = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
-        if zeros % 2:  # one more at the end
-            x = F.pad(x, (0, 1, 0, 1))
-        x = F.conv2d(x, self.weight, self.bias, self.stride, zeros // 2, groups=self.groups)
+        if zeros % 2:
+            # The picture has one more at the end. A kernel that begins with zeros does the same without a copy of it.
+            weight = F.pad(weight, (1, 0, 1, 0))
+        x = F.conv2d(x, weight, self.bias, self.stride, (zeros + 1) // 2, groups=self.groups)
         return F.relu6(x, inplace=True) if self.relu else x
 
 

@@ -38,11 +38,15 @@ def load_encoder(config: EncoderConfig) -> VideoEncoder:
 
     Raises:
         PackageError: the package of EfficientNet's weights cannot be fetched.
-        ValueError: there is no such folder or repository, it holds no model of these kinds, or not of this `side`.
-        ImportError: transformers is not installed, and a model of it is asked for.
+        ValueError: there is no such folder or repository, it holds no model of these kinds or not of this `side`, or
+            transformers is not installed.
     """
     if config.name == EFFICIENTNET:
         return EfficientNetLite.from_pretrained(config.side or 128, config.every)
-    from evatok.pretrained.transformers_video import load_transformer
-
+    try:
+        from evatok.pretrained.transformers_video import load_transformer
+    except ImportError as error:
+        raise ValueError(
+            f"encoder {config.name!r} is not {EFFICIENTNET}, so it needs transformers: pip install 'evatok[encoders]'"
+        ) from error
     return load_transformer(config.name, config.side)

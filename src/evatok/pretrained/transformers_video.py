@@ -1,17 +1,13 @@
 """VideoMAE and V-JEPA 2, frozen, as the library transformers has them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 
 from evatok.pretrained.video_encoder import IMAGENET, VideoEncoder
-
-try:
-    import transformers
-except ImportError as error:
-    raise ImportError(f"VideoMAE and V-JEPA 2 need transformers: pip install 'evatok[encoders]' ({error})") from error
 
 
 class TransformersEncoder(VideoEncoder):
@@ -65,29 +61,51 @@ class VJEPA2(TransformersEncoder):
         return self.model(pictures, skip_predictor=True, output_hidden_states=True)
 
 
+_KINDS: dict[str, tuple[type[TransformersEncoder], str]] = {
+    "videomae": (VideoMAE, "image_size"),
+    "vjepa2": (VJEPA2, "crop_size"),
+}
+
+
 def load_transformer(name: str, side: int | None) -> TransformersEncoder:
     """The VideoMAE or V-JEPA 2 of a folder or a hub's repository, seeing frames at `side` or at its own size.
 
     Raises:
-        ValueError: there is none, it is another model, or it cannot see frames of that size.
+        ValueError: there is none, it is another model or not whole, or it cannot see frames of that size.
     """
-    try:
-        config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: no model of transformers ({str(error).splitlines()[0]:.200})") from error
-    kinds = {"videomae": (VideoMAE, "image_size"), "vjepa2": (VJEPA2, "crop_size")}
-    if config.model_type not in kinds:
-        raise ValueError(f"{name}: model_type must be among {sorted(kinds)}, got {config.model_type!r}")
-    kind, key = kinds[config.model_type]
-    side = _checked_side(name, config, key, side)
+    config: Any = _told(name, transformers.AutoConfig.from_pretrained)
+    if config.model_type not in _KINDS:
+        raise ValueError(f"{name}: model_type must be among {sorted(_KINDS)}, got {config.model_type!r}")
+    kind, key = _KINDS[config.model_type]
+    for size in (key, "patch_size"):
+        if not isinstance(getattr(config, size), int):
+            raise ValueError(f"{name}: {size} must be one number, got {getattr(config, size)}")
+    side = _checked_side(name, config, getattr(config, key), side)
     # Positions of V-JEPA 2 are rotary, and follow the size.
     config.update({key: side})
-    loaded = transformers.AutoModel.from_pretrained(name, config=config, dtype=torch.float32, use_safetensors=True)
-    return kind(loaded, side)
+    options = {"config": config, "dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they would be told of in a report of many lines; below it is one
+    model, found = _told(name, transformers.AutoModel.from_pretrained, **options)
+    lacking = sorted([*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])])
+    if lacking:
+        raise ValueError(f"{name}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}")
+    return kind(model, side)
 
 
-def _checked_side(name: str, config: Any, key: str, side: int | None) -> int:
-    own: int = getattr(config, key)
+def _told(name: str, read: Callable[..., Any], **options: Any) -> Any:
+    """What transformers reads; whatever is wrong with it is told in one sentence, and nothing else is."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        return read(name, trust_remote_code=False, **options)
+    except Exception as error:  # of many kinds, those of other libraries among them
+        said = " ".join(str(error).split())
+        raise ValueError(f"{name}: no VideoMAE or V-JEPA 2 can be read from there ({said:.200})") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def _checked_side(name: str, config: Any, own: int, side: int | None) -> int:
     if side is None or side == own:
         return own
     if config.model_type == "videomae":

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evatok.nn.packed import on_device
+from evatok.nn.positions import like
+
 # Of ImageNet's photographs in [0, 1], by channel.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -83,12 +86,11 @@ class VideoEncoder(nn.Module, ABC):
         """The frames that are looked at, at the network's size, as it was trained on them."""
         chosen = self._chosen(video.shape[1])
         if chosen != list(range(video.shape[1])):
-            video = video[:, chosen]
+            video = video.index_select(1, on_device(torch.tensor(chosen), video.device))
         with torch.autocast(video.device.type, enabled=False):
-            pictures = video.float().flatten(0, 1)
-            if pictures.shape[2:] != (self.side, self.side):
-                pictures = F.interpolate(pictures, (self.side, self.side), mode="bilinear", antialias=True)
-            return ((pictures / 2 + 0.5 - self.mean) / self.deviation).unflatten(0, (len(video), -1))
+            pictures = video.float()
+            rows, columns = (like(pictures, _bilinear, self.side, side) for side in pictures.shape[-2:])
+            return (rows @ pictures @ columns.T / 2 + 0.5 - self.mean) / self.deviation
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: it stays in evaluation mode."""
@@ -96,3 +98,11 @@ class VideoEncoder(nn.Module, ABC):
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
+
+
+def _bilinear(cells: int, positions: int) -> Tensor:
+    """Matrix `(cells, positions)` that resizes one side of a picture, antialiased.
+
+    A product has the same gradient each time on a GPU too, which `interpolate` has not.
+    """
+    return F.interpolate(torch.eye(positions)[None, None], (cells, positions), mode="bilinear", antialias=True)[0, 0]
