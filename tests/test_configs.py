@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import torch
 from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
+from evatok.losses.discriminator import DISCRIMINATOR_PRESETS, PatchDiscriminator
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
+from evatok.stages.final import FinalConfig
 from evatok.stages.proxy import ProxyConfig
 from evatok.stages.router import RouterTrainingConfig
 from evatok.stages.search.parts import SearchConfig
 from evatok.tokenizer.config import PRESETS
+from evatok.tokenizer.network import TokenizerNetwork
 
 FOLDER = Path(__file__).parents[1] / "configs"
 PROXIES = sorted(FOLDER.glob("*/proxy*.yaml"))
-TINY = FOLDER / "tiny"
+TINY, PAPER = FOLDER / "tiny", FOLDER / "paper"
 ConfigT = TypeVar("ConfigT")
 
 
@@ -65,6 +69,65 @@ def test_configs_of_the_paper_name_what_others_write(data: str) -> None:
     assert (search.drawn, search.clips, search.paths, held_out.drawn) == ("random", 100_000, None, "held_out")
     assert search.size == held_out.size == (proxy.model.side,) * 2 and router.model.levels == proxy.model.levels
     assert search.lpips_net == held_out.lpips_net == proxy.loss.lpips_net and router.loss.w_q == (1.2, 1.2)
+
+
+FINALS = {
+    "tiny": [TINY / "final.yaml"],
+    "tiny, best fixed": [TINY / "final.yaml", TINY / "final-fixed.yaml"],
+    "tiny, uniform": [TINY / "final.yaml", TINY / "final-uniform.yaml"],
+    "WebVid": [PAPER / "proxy-webvid.yaml", PAPER / "final-webvid.yaml"],
+    "UCF-101 and Kinetics-600": [PAPER / "proxy-ucf-k600.yaml", PAPER / "final-ucf-k600.yaml"],
+    "images": [PAPER / "proxy-webvid.yaml", PAPER / "image-proxy.yaml", PAPER / "image-final.yaml"],
+}
+
+
+@pytest.mark.parametrize("name", FINALS)
+def test_final_tokenizers_of_configs_are_those_of_their_proxies(name: str) -> None:
+    proxies = {"tiny": [TINY / "proxy.yaml"]}.get(name.partition(",")[0], FINALS[name][:-1])
+    proxy, final = read(ProxyConfig, *proxies), read(FinalConfig, *FINALS[name])
+    assert final.model == proxy.model and final.data.train == proxy.data.train and final.loss == proxy.loss
+    assert final.data.validation == proxy.data.validation and final.folder != proxy.folder
+    shares = {"tiny, best fixed": "best_fixed", "tiny, uniform": "uniform"}
+    assert final.lengths.by == shares.get(name, "router")
+    assert (final.semantic is None) == (name == "images")
+
+
+def test_twins_differ_in_who_gives_lengths_alone() -> None:
+    final, *twins = (read(FinalConfig, *FINALS[name]) for name in FINALS if name.startswith("tiny"))
+    assert {twin.lengths.by for twin in twins} == {"best_fixed", "uniform"}
+    for twin in twins:
+        assert replace(twin, folder=final.folder, lengths=replace(twin.lengths, by="router")) == final
+
+
+def test_the_paper_s_final_tokenizers_are_trained_as_the_paper_says() -> None:
+    for name in ("WebVid", "UCF-101 and Kinetics-600"):
+        config = read(FinalConfig, *FINALS[name])
+        assert (config.loop.steps, config.lengths.w_q, config.init_from) == (1_000_000, 1.2, None)
+        assert config.alignment is not None and config.alignment.model.weight == 0.7
+        assert config.optimizer.lr == 1e-4 and config.optimizer.lr * config.optimizer.final == pytest.approx(1e-6)
+        assert config.discriminator is not None and config.discriminator.model == DISCRIMINATOR_PRESETS["paper"]
+        router = read(RouterTrainingConfig, PAPER / "router-webvid.yaml", PAPER / f"router-{config.folder[11:]}.yaml")
+        assert config.lengths.router == f"{router.folder}/final"
+    image = read(FinalConfig, *FINALS["images"])
+    assert (image.model.blocks, len(image.model.levels), image.lengths.w_q) == (1, 8, 1.3)
+    assert (image.model.levels[0], image.model.levels[-1]) == (32, 512)
+
+
+@pytest.mark.parametrize("name", FINALS)
+def test_models_of_final_configs_are_built_and_have_the_paper_s_size(name: str) -> None:
+    config = read(FinalConfig, *FINALS[name])
+    with torch.device("meta"):
+        tokenizer = TokenizerNetwork(config.model)
+        assert config.discriminator is not None
+        discriminator = PatchDiscriminator(config.discriminator.model)
+    millions = sum(weight.numel() for weight in tokenizer.parameters()) / 1e6
+    if name.startswith("tiny"):
+        assert millions < 8
+    else:
+        # 145M in the paper; those of images lack nothing but pixels of three further frames.
+        assert 0.95 * 145 < millions < 1.03 * 145
+        # LARP's: 8 layers of 12 * 384^2 weights, and patches.
+        assert 14 < sum(weight.numel() for weight in discriminator.parameters()) / 1e6 < 16
 
 
 @pytest.mark.parametrize(
