@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evatok.nn.patches import Patches
-from evatok.nn.positions import PositionEmbedding, cell_centres
+from evatok.nn.positions import PositionEmbedding
+from evatok.nn.vit import patch_coordinates, vit_layers
 from evatok.router.config import RouterConfig
 from evatok.video.fit import fill_blocks, plan_fit
 
@@ -29,21 +30,13 @@ class RouterNetwork(nn.Module):
 
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
-        width, size = config.transformer.width, config.transformer
+        width = config.transformer.width
         self.config = config
         self.patches = Patches(config.patch, width)
         self.position = PositionEmbedding(width, with_level=False)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
         self.hints = nn.Linear(HINTS * config.blocks, width) if config.hints else None
-        layer = nn.TransformerEncoderLayer(
-            width, size.heads, size.mlp_ratio * width, 0.0, "gelu", batch_first=True, norm_first=True
-        )
-        norm = nn.LayerNorm(width)
-        self.transformer = nn.TransformerEncoder(layer, size.depth, norm, enable_nested_tensor=False)
-        # The encoder copies its first layer: without this all would begin alike.
-        for name, weight in self.transformer.named_parameters():
-            if weight.ndim == 2:
-                nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (0.3 if "out_proj" in name else 1.0))
+        self.transformer = vit_layers(config.transformer)
         self.head = nn.Linear(width, config.outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -78,7 +71,8 @@ class RouterNetwork(nn.Module):
             kept: patches that are looked at, `(B, n)` int64; None: all.
         """
         patches = self.patches(video)
-        features = patches.flatten(1, 2) + self.position(self._coordinates(video)).to(patches.dtype)
+        coordinates = patch_coordinates(video, self.config.patch, self.config.side)
+        features = patches.flatten(1, 2) + self.position(coordinates).to(patches.dtype)
         if kept is not None:
             features = features.gather(1, kept[:, :, None].expand(-1, -1, features.shape[2]))
         summary = self.summary.to(features.dtype).expand(len(features), -1)
@@ -91,15 +85,6 @@ class RouterNetwork(nn.Module):
         """Patches of each clip of what `look` gave."""
         frames, height, width = self.config.patch
         return video.shape[1] // frames * (video.shape[-2] // height) * (video.shape[-1] // width)
-
-    def _coordinates(self, video: Tensor) -> Tensor:
-        """Block and place of every patch, `(patches, 3)`."""
-        height, width = video.shape[-2], video.shape[-1]
-        grid = height // self.config.patch[1], width // self.config.patch[2]
-        centres = cell_centres(grid, (height / self.config.side, width / self.config.side))
-        blocks = torch.arange(video.shape[1] // self.config.patch[0])
-        times = blocks.repeat_interleave(len(centres))[:, None].float()
-        return torch.cat([times, centres.repeat(len(blocks), 1)], 1).to(video.device)
 
 
 def hints(video: Tensor, blocks: int) -> Tensor:
