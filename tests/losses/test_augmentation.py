@@ -1,6 +1,7 @@
 """What is changed before discriminators see it: alike in frames and pairs, seeded, with gradients."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_one_video_is_changed_as_it_is_within_a_pair() -> None:
 @pytest.mark.parametrize(("name", "most"), [("brightness", 0.5), ("saturation", 1.0), ("contrast", 0.5)])
 def test_colours(name: str, most: float) -> None:
     video = clips(64, 1, 3, 8, 8)
-    found = augmented(video, seeded(), replace(STILL, **{name: most}))
+    found = augmented(video, seeded(), replace(STILL, **dict[str, Any]({name: most})))
     grey = video.mean(2, keepdim=True)
     if name == "brightness":
         amount = found - video
