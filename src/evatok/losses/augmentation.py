@@ -17,7 +17,7 @@ from evatok.utils.configs import check_between, check_least
 class AugmentationConfig:
     """How far clips are changed at most; each change is uniform within it.
 
-    DiffAugment's colours change by 0.5, 1 and 0.5; a small discriminator then learned nothing in its first 200 steps.
+    Colours change by less than in DiffAugment, which has 0.5, 1 and 0.5; that less is better has not been shown.
 
     Args:
         brightness: what is added, on the scale from -1 to 1.
