@@ -28,6 +28,7 @@ from evatok.utils.ranks import meet
 from evatok.video.sources import VideoInfo
 from tests.conftest import IN_PASSES, MINI
 from tests.runs import mini_config, write_config
+from tests.stages.test_adversaries import ALIGNMENT, PATCHES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -62,7 +63,13 @@ def logged(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def run_one_and_two(
-    folder: Path, videos: Path, optimizer: OptimizerConfig, model: TokenizerConfig, launch: list[str], *words: str
+    folder: Path,
+    videos: Path,
+    optimizer: OptimizerConfig,
+    model: TokenizerConfig,
+    launch: list[str],
+    *words: str,
+    **parts: Any,
 ) -> None:
     """The same training in `one` by a process, in `two` by two, which stop and resume; their logs must be alike."""
 
@@ -71,7 +78,7 @@ def run_one_and_two(
         made = mini_config(folder / name, videos, log_every=1, **loop)
         made = replace(made, data=replace(made.data, validation_clips=3), optimizer=optimizer)
         codebook = made.codebook if model.sketch is None else CodebookConfig(warmup=0, window=2, groups=4)
-        made = replace(made, model=model, codebook=codebook)
+        made = replace(made, model=model, codebook=codebook, **parts)
         return write_config(made, folder / f"{name}.yaml")
 
     run(config("one", accumulate=2), ONE)
@@ -123,6 +130,24 @@ def test_two_processes_shard_as_the_config_for_many_nodes_says(
     for name, weight in weights(tmp_path / "one").items():
         # Muon computes in bf16, so a few entries differ by more than a tenth of what they have moved.
         assert (two[name] - weight).abs().mean() < 1.5e-4, name
+
+
+@pytest.mark.parametrize(("launch", "words"), [(TWO, []), (TWO_SHARDED, ["--shard"])], ids=["copies", "shards"])
+def test_two_processes_train_with_a_discriminator_and_alignment(
+    tmp_path: Path, video_folder: Path, launch: list[str], words: list[str]
+) -> None:
+    # Without LeCAM, whose averages move with every batch: with two at once, or with one after the other.
+    loss = replace(PATCHES.loss, lecam=0.0, start=2)
+    parts = {"discriminator": replace(PATCHES, loss=loss), "alignment": ALIGNMENT}
+    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), MINI, launch, *words, **parts)
+    for name in ("discriminator", "alignment"):
+        one, two = (
+            load_file(checkpoints(tmp_path / run / "checkpoints")[-1] / f"{name}.weights.safetensors")
+            for run in ("one", "two")
+        )
+        assert one.keys() == two.keys()
+        for key, weight in one.items():
+            torch.testing.assert_close(two[key], weight, rtol=1e-2, atol=2e-4)
 
 
 def entropy_of_half(rank: int, folder: Path) -> None:
