@@ -94,8 +94,10 @@ def run_one_and_two(
         "lpips/8" in name for name in compared
     )
     for name in compared:
-        # A single token between two codes moves the perplexity of few tokens by a hundredth, LPIPS by less.
-        nearly = 2e-2 if "perplexity" in name else 5e-3 if "lpips" in name else 1e-3
+        # A single token between two codes moves the perplexity of few tokens by a hundredth, as it does gradients and
+        # what is judged by features, LPIPS by less.
+        moved = any(part in name for part in ("perplexity", "gradient", "alignment", "discriminator"))
+        nearly = 2e-2 if moved else 5e-3 if "lpips" in name else 1e-3
         assert two_log[name] == pytest.approx(one_log[name], rel=nearly, abs=1e-4), name
 
 
@@ -139,7 +141,7 @@ def test_two_processes_train_with_a_discriminator_and_alignment(
     # Without LeCAM, whose averages move with every batch: with two at once, or with one after the other.
     loss = replace(PATCHES.loss, lecam=0.0, start=2)
     parts = {"discriminator": replace(PATCHES, loss=loss), "alignment": ALIGNMENT}
-    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), MINI, launch, *words, **parts)
+    run_one_and_two(tmp_path, video_folder, OptimizerConfig(lr=1e-3, warmup=2), FORMS["paper"], launch, *words, **parts)
     for name in ("discriminator", "alignment"):
         one, two = (
             load_file(checkpoints(tmp_path / run / "checkpoints")[-1] / f"{name}.weights.safetensors")
