@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from evatok.pretrained import lpips
+from evatok.pretrained import i3d, lpips
 
 WEIGHTS: dict[str, Callable[[], Path]] = {
     "lpips-alex": partial(lpips.weights_file, "alex"),
     "lpips-vgg": partial(lpips.weights_file, "vgg"),
+    "i3d": i3d.weights_file,
 }
 
 
