@@ -23,7 +23,10 @@ def test_version_is_the_installed_one() -> None:
 
 
 # What extras bring. PyYAML is not among it: jsonargparse needs it too.
-EXTRAS = "accelerate ale_py fsspec gradio gymnasium matplotlib PIL pyarrow ray ruamel scipy skimage tensorboard vizdoom"
+EXTRAS = (
+    "accelerate ale_py fsspec gradio gymnasium matplotlib PIL pyarrow ray ruamel scipy skimage tensorboard "
+    "torchmetrics vizdoom"
+)
 
 
 def run_without_extras(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
