@@ -39,10 +39,11 @@ def test_reference_features_and_logits(i3d: I3D) -> None:
 
 def test_other_sizes_are_resized_bilinearly_and_a_batch_is_its_clips(i3d: I3D) -> None:
     video = torch.cat([waves(9, 64), waves(9, 64).flip(1)])
-    resized = torch.stack([F.interpolate(clip, (224, 224), mode="bilinear", align_corners=False) for clip in video])
+    resized = F.interpolate(video[1], (224, 224), mode="bilinear", align_corners=False)
     found = i3d.logits(video)
-    torch.testing.assert_close(found, i3d.logits(resized))
-    torch.testing.assert_close(found[1:], i3d.logits(video[1:]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[1:], i3d.logits(resized[None]), rtol=1e-3, atol=1e-3)
+    # Played backwards it is another video.
+    assert (found[1] - found[0]).norm() > 0.05 * found[0].norm()
 
 
 def test_under_autocast_only_the_convolutions_are_less_exact(i3d: I3D) -> None:

@@ -30,6 +30,7 @@ from evatok.video.fit import to_bytes, to_signed
 
 # I3D sees as many frames at once as this, so that memory does not grow with a batch.
 _FRAMES_AT_ONCE = 64
+_LARGEST_MEAN = 2.0
 # Halves of fewer real clips than this, two on each side, have no distance.
 _FEWEST_FOR_A_FLOOR = 4
 
@@ -48,7 +49,10 @@ class FVDScores(NamedTuple):
     fvd_infinity: float
     """Extrapolated to infinitely many clips."""
     fvd_floor: float | None
-    """The FVD of real clips against other real clips, `floor_clips` on each side; None for under four real clips."""
+    """The FVD of real clips against other real clips, `floor_clips` on each side; None for under four real clips.
+
+    What generated clips may hope for. Reconstructions of the same clips may well lie below it.
+    """
     kvd: float
     """Unbiased kernel distance."""
     kvd_std: float
@@ -78,6 +82,9 @@ def fvd_features(i3d: I3D, video: Tensor) -> Tensor:
     if video.is_floating_point():
         if not video.isfinite().all():
             raise ValueError("the video has pixels that are not finite")
+        # A reconstruction may leave the range a little; most of its pixels far outside are another range's.
+        if video.numel() and video.abs().mean() > _LARGEST_MEAN:
+            raise ValueError(f"float pixels must lie in [-1, 1], got [{video.min():.4g}, {video.max():.4g}]")
         video = to_bytes(video.float())
     if video.dtype != torch.uint8 or video.ndim != 5 or video.shape[2] != 3:
         raise ValueError(
@@ -112,8 +119,8 @@ def fvd_scores(real: Tensor, fake: Tensor, *, paired: bool = False, seed: int = 
 class FVD(Metric):
     """Accumulates clips over batches and processes; :meth:`compute` gives their :class:`FVDScores`.
 
-    The features themselves are kept and gathered, so many processes give what one gives: exactly, if each has a
-    contiguous part of the clips and they follow each other; in another order, only what is drawn at random differs.
+    The features themselves are kept and gathered, those of the first process first, so many processes give exactly
+    what one gives with the clips in that order; in another order only what is drawn at random differs.
     """
 
     full_state_update = False
