@@ -25,7 +25,7 @@ def test_version_is_the_installed_one() -> None:
 # What extras bring. PyYAML is not among it: jsonargparse needs it too.
 EXTRAS = (
     "accelerate ale_py fsspec gradio gymnasium matplotlib PIL pyarrow ray ruamel scipy skimage tensorboard "
-    "transformers vizdoom"
+    "torchmetrics transformers vizdoom"
 )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from evatok.pretrained import efficientnet, lpips
+from evatok.pretrained import efficientnet, i3d, lpips
 
 WEIGHTS: dict[str, Callable[[], Path]] = {
     "lpips-alex": partial(lpips.weights_file, "alex"),
     "lpips-vgg": partial(lpips.weights_file, "vgg"),
     "efficientnet-lite0": efficientnet.weights_file,
+    "i3d": i3d.weights_file,
 }
 
 
