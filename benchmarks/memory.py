@@ -34,6 +34,7 @@ MIB = 2**20
 # The losses of the configs that train these presets.
 LOSSES = {
     "tiny": ReconstructionLossConfig(lpips_net="alex", perceptual_frames=8),
+    "mini": ReconstructionLossConfig(lpips_net="alex"),
     "small": ReconstructionLossConfig(lpips_net="vgg", perceptual_frames=4),
     "base": ReconstructionLossConfig(lpips_net="vgg"),
 }
@@ -50,12 +51,13 @@ class Measured:
 Pass = Callable[[TokenizerConfig, int], Measured]
 
 
-def training_step(loss: ReconstructionLossConfig, model: TokenizerConfig, batch: int) -> Measured:
+def training_step(loss: ReconstructionLossConfig, recompute: bool, model: TokenizerConfig, batch: int) -> Measured:
     """Steps of stage 1, in bfloat16 where that is native; saving what was trained, at the end, is not counted."""
     imports = peak_memory()
     peaks: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         config = step_config(Path(folder), model, batch, 1, loss, steps=5)
+        config = replace(config, loop=replace(config.loop, recompute=recompute))
         task = run_steps(config, lambda step: peaks.append(peak_memory()))
     return Measured(peaks[-1] - imports, batch / statistics.median(task.seconds))
 
@@ -105,7 +107,11 @@ def estimate(measured: Sequence[tuple[int, Measured]], batch: int) -> Measured:
 def measure(name: str, model: TokenizerConfig, loss: ReconstructionLossConfig, batches: Sequence[int]) -> list[Row]:
     """Rows of both passes of a preset."""
     free = 0.8 * psutil.virtual_memory().available
-    passes: dict[str, Pass] = {"training step": partial(training_step, loss), "encode + decode": encode_and_decode}
+    passes: dict[str, Pass] = {
+        "training step": partial(training_step, loss, False),
+        "training step, layers computed again": partial(training_step, loss, True),
+        "encode + decode": encode_and_decode,
+    }
     rows: list[Row] = []
     for kind, run in passes.items():
         for batch, (found, measured) in zip(batches, by_batch(run, model, batches, free), strict=True):

@@ -6,8 +6,8 @@
 
 Every variant sees the same prepared clips in the same order, for as many steps; the same command again goes on where it
 was stopped. They are judged on the same held-out clips, all under the lengths of the config's router at its preference:
-PSNR, LPIPS, how much change lies at the borders of patches (1: no more than elsewhere) and FVD, which is biased by the
-few clips alike for all.
+PSNR, LPIPS, how much change lies at the borders of patches (1: no more than elsewhere), FVD with its 95 % interval,
+which depends on how many clips there are, and KVD, which does not.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from benchmarks.common import Row, arguments, read_config, report
 from benchmarks.prepared import PreparedClips
 from evatok.data.clips import held_out_clips
 from evatok.data.sources import open_source
+from evatok.evaluation.fvd import fvd_features, fvd_scores
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.reconstruction import reconstruct
 from evatok.evaluation.seams import patch_energy
 from evatok.nn.packed import Layout
+from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.final import FinalConfig, FinalTask
 from evatok.stages.lengths import LengthsByRouter
@@ -64,6 +67,12 @@ class Held:
         self.w_q = router.router.calibration.w_q
         self.rows = router.at(to_signed(self.video), [self.w_q] * len(self.video))
         self.lpips = LPIPS.from_pretrained(config.loss.lpips_net)
+        self.i3d = I3D.from_pretrained()
+        self.seen = self._features(self.video)
+
+    def _features(self, video: Tensor) -> Tensor:
+        parts = tqdm(video.split(_TOGETHER), desc="I3D", unit="batch", leave=False)
+        return torch.cat([fvd_features(self.i3d, clips) for clips in parts])
 
     def reconstructed(self, tokenizer: VideoTokenizer) -> Tensor:
         """The clips out of a tokenizer, uint8."""
@@ -74,11 +83,16 @@ class Held:
         """What a tokenizer makes of them."""
         found = self.reconstructed(tokenizer)
         scores = clip_scores(self.video, found, self.lpips)
+        fvd = fvd_scores(self.seen, self._features(found), paired=True)
         return {
             "tokens": self.rows.sum(1).double().mean().item(),
             "PSNR": scores.psnr.mean().item(),
             "LPIPS": scores.lpips.mean().item(),
             "borders": patch_energy(found, tokenizer.config.patch).mean().item(),
+            "FVD": fvd.fvd,
+            "from": fvd.fvd_interval.low,
+            "to": fvd.fvd_interval.high,
+            "KVD": fvd.kvd,
         }
 
 
