@@ -161,4 +161,8 @@ def test_validation_says_what_the_router_s_own_preference_takes(
     scalars, [clips] = task.validate(0).scalars, task.validation.values()
     expected = Router.from_pretrained(router)(clips.video, w_q=1.2).sum(1).double().mean()
     assert scalars["held_out/tokens/w_q 1.2"] == pytest.approx(expected.item())
-    assert scalars["held_out/lpips/w_q 1.2"] > 0 and scalars["held_out/lpips/8"] > 0
+    assert (
+        scalars["held_out/borders/w_q 1.2"] > 0
+        and scalars["held_out/lpips/w_q 1.2"] > 0
+        and scalars["held_out/lpips/8"] > 0
+    )

@@ -177,7 +177,9 @@ def test_compiled_layers_train_to_the_same_weights(
         compiled.append(1)
         transformer.compile_layers(network, backend="aot_eager")
 
+    logged: list[dict[str, float]] = []
     monkeypatch.setattr("evatok.training.loop.compile_layers", compile_layers)
+    monkeypatch.setattr("accelerate.Accelerator.log", lambda self, values, step: logged.append(values))
     torch._dynamo.reset()
     weights = [
         load_file(train_proxy(mini_config(tmp_path / str(on), video_folder, steps=4, compile=on)) / "model.safetensors")
@@ -185,6 +187,8 @@ def test_compiled_layers_train_to_the_same_weights(
     ]
     torch._dynamo.reset()
     assert len(compiled) == 1
+    counts = [numbers["compiled"] for numbers in logged if "compiled" in numbers]
+    assert len(counts) == 2 and counts[0] == counts[1] > 0, "nothing is compiled anew"
     for name, expected in weights[0].items():
         # Rounding may turn a first step of AdamW around, so single weights may differ by its length.
         assert (weights[1][name] - expected).abs().mean() < 1e-3, name

@@ -204,6 +204,11 @@ def compile_layers(network: nn.Module, backend: str = "inductor") -> None:
                 setattr(layer, name, _for_any_number(torch.compile(getattr(layer, name), backend=backend)))
 
 
+def compilations() -> int:
+    """How many graphs this process has compiled: a number that rises in the course of a training is one too many."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
 def recompute_layers(network: nn.Module) -> None:
     """Lets a network's transformer layers be computed again for their gradients, instead of kept; in place."""
     for stack in network.modules():

@@ -6,6 +6,7 @@ from torch import Tensor
 from evatok.data.clips import ClipBatch
 from evatok.evaluation.metrics import Means, clip_scores
 from evatok.evaluation.reconstruction import evaluate_reconstruction, reconstruct
+from evatok.evaluation.seams import patch_energy
 from evatok.figures.frames import reconstruction_sheet
 from evatok.losses.reconstruction import ReconstructionLoss
 from evatok.nn.packed import Layout
@@ -45,7 +46,7 @@ def lpips_of(loss: ReconstructionLoss, device: torch.device) -> LPIPS:
 def validate_at(
     network: TokenizerNetwork, sources: dict[str, ClipBatch], lpips: LPIPS, w_q: float, lengths: LengthsByRouter
 ) -> dict[str, float]:
-    """Scores and tokens by source where a preference says how long clips are."""
+    """Scores, tokens and how far patches show, by source, where a preference says how long clips are."""
     scalars = dict[str, float]()
     number, processes = rank_and_world()
     for name, batch in sources.items():
@@ -55,7 +56,8 @@ def validate_at(
             with torch.autocast(clips.device.type, enabled=False):
                 found = reconstruct(network, clips, Layout.of(rows.tolist())).video
             scores = clip_scores(clips, found, lpips)
-            means.add(psnr=scores.psnr, lpips=scores.lpips, tokens=rows.sum(1).float())
+            borders = patch_energy(found, network.config.patch)
+            means.add(psnr=scores.psnr, lpips=scores.lpips, tokens=rows.sum(1).float(), borders=borders)
         total, *others = gathered(means)
         for other in others:
             total.extend(other)

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from evatok.data.loading import loader
-from evatok.nn.transformer import compile_layers, recompute_layers
+from evatok.nn.transformer import compilations, compile_layers, recompute_layers
 from evatok.training.checkpoints import CheckpointWriter, checkpoints
 from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
@@ -205,7 +205,7 @@ class _Run:
                 last = updated.stopped or done == loop.steps
                 bar.update()
                 if done % loop.log_every == 0 or last:
-                    numbers = meter.read()
+                    numbers = meter.read() | ({"compiled": compilations()} if loop.compile else {})
                     shown = {name: value for name, value in numbers.items() if not name.startswith("gradient/")}
                     bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in shown.items()})
                     accelerator.log(numbers | task.report(step), step=done)
