@@ -30,7 +30,7 @@ from evatok.nn.packed import Layout
 from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.final import FinalConfig, FinalTask
-from evatok.stages.lengths import LengthsByRouter
+from evatok.stages.lengths import LengthsByRouter, RandomLengths
 from evatok.stages.tokenizer import with_model_of_start
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
@@ -47,6 +47,8 @@ VARIANTS: dict[str, Callable[[FinalConfig], FinalConfig]] = {
     "best fixed lengths": lambda config: replace(config, lengths=replace(config.lengths, by="best_fixed")),
     "uniform lengths": lambda config: replace(config, lengths=replace(config.lengths, by="uniform")),
 }
+# Stage 1 with the losses of the config but the semantic one.
+RANDOM = "random lengths"
 _TOGETHER = 8
 
 
@@ -96,14 +98,16 @@ class Held:
         }
 
 
-def trained(config: FinalConfig, clips: Path) -> Path:
-    """Trains, or goes on with it, on prepared clips; the folder of the result."""
+def trained(config: FinalConfig, clips: Path, random: bool) -> Path:
+    """Trains, or goes on with it, on prepared clips, under random lengths or the config's; the folder of the result."""
     folder = Path(config.folder)
     if (folder / "final" / WEIGHTS).exists():
         return folder / "final"
     torch.manual_seed(config.loop.seed)
     config = with_model_of_start(config)
     task = FinalTask(config)
+    if random:
+        task.assign = RandomLengths(config.model.space)
     task.batches = PreparedClips(clips, config.data.group, config.loop.seed, torch.device("cpu"))
     return train(task, config, resume=bool(checkpoints(folder / "checkpoints")))
 
@@ -114,7 +118,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="of the training of a final tokenizer")
     parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
     parser.add_argument("--folder", type=Path, required=True, help="for the runs, a folder for each variant")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, required=True)
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS, RANDOM], required=True)
     parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
     given, words = parser.parse_known_args()
     config = read_config(FinalConfig, [f"--config={given.config}", *words])
@@ -125,8 +129,10 @@ def main() -> None:
             {"variant": f"before: {config.init_from}", **held.scores(VideoTokenizer.from_pretrained(config.init_from))}
         )
     for name in given.variants:
-        own = replace(VARIANTS[name](config), folder=str(given.folder / name.replace(" ", "-")))
-        rows.append({"variant": name, **held.scores(VideoTokenizer.from_pretrained(trained(own, given.clips)))})
+        change = VARIANTS["no semantic discriminator" if name == RANDOM else name]
+        own = replace(change(config), folder=str(given.folder / name.replace(" ", "-")))
+        result = trained(own, given.clips, name == RANDOM)
+        rows.append({"variant": name, **held.scores(VideoTokenizer.from_pretrained(result))})
         print(rows[-1], flush=True)
     report(rows, given.out, config=asdict(config), held_out=len(held.video), w_q=held.w_q)
 
