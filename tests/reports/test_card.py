@@ -16,6 +16,7 @@ from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult,
 from evatok.reports.card import write_card
 from evatok.reports.record import EvaluatedSource, EvaluationRecord, RecordError, keys_digest
 from evatok.tokenizer.model import VideoTokenizer
+from tests.stages.routers import mini_router
 
 CONFIG = {
     "data": {
@@ -198,6 +199,31 @@ def test_what_training_began_with_and_left_out_is_shown(mini: VideoTokenizer, fo
     (folder / "training.json").write_text(json.dumps(training))
     text = write(folder, record(mini.checksum))
     assert "`runs/first/final`" in text and "3,000, 3 of them left out" in text
+
+
+def test_what_a_final_tokenizer_was_trained_with_is_shown(mini: VideoTokenizer, folder: Path) -> None:
+    parts = {
+        "lengths": {"router": "evatok-tiny-router", "by": "router", "w_q": [0.4, 2.0]},
+        "discriminator": {"loss": {"weight": 0.1}},
+        "semantic": {"model": {"encoder": {"name": "efficientnet-lite0"}}, "loss": {"weight": 0.02}},
+        "alignment": {"model": {"teacher": {"name": "efficientnet-lite0"}, "weight": 0.7}},
+    }
+    (folder / "training.json").write_text(json.dumps(TRAINING | {"config": CONFIG | parts}))
+    text = write(folder, record(mini.checksum))
+    for row in (
+        "those of the router `evatok-tiny-router`, at w_q 0.4 to 2",
+        "of patches, weight 0.1",
+        "by efficientnet-lite0, weight 0.02",
+        "with efficientnet-lite0, weight 0.7",
+    ):
+        assert f"{row} |" in text
+    assert "carries a router" not in text
+
+
+def test_a_router_is_named(mini: VideoTokenizer, folder: Path) -> None:
+    router = mini_router()
+    VideoTokenizer.from_pretrained(folder).set_router(router).save_pretrained(folder)
+    assert f"It carries a router (checksum {router.checksum})" in write(folder, record(mini.checksum))
 
 
 def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:

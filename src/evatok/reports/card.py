@@ -123,6 +123,16 @@ def _what_it_is(model: VideoTokenizer) -> str:
         f"{', '.join(map(str, config.levels[:-1]))} or {config.levels[-1]} tokens out of a codebook of "
         f"{config.quantizer.codebook_size}, so a clip takes {shortest} to {longest}. A block's tokens and its "
         f"reconstruction depend on no later block. It has {_millions(model)} weights (checksum {model.checksum})."
+        f"{_router(model)}"
+    )
+
+
+def _router(model: VideoTokenizer) -> str:
+    if model.router is None:
+        return ""
+    return (
+        f" It carries a router (checksum {model.router.checksum}), which gives clips their lengths where nothing else "
+        f"is asked for, at w_q {model.router.calibration.w_q:g}."
     )
 
 
@@ -147,6 +157,7 @@ def _training(training: TrainingRecord) -> str:
     ]
     if training.config["init_from"]:
         rows.insert(0, ["began with", f"`{training.config['init_from']}`"])
+    rows += _stage4(training.config)
     numbers = table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
     data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
@@ -156,6 +167,29 @@ def _training(training: TrainingRecord) -> str:
         f"## Training\n\n{numbers}\n\n{remarks}Data, by their share of the clips:\n\n{data}\n\n"
         f"<details><summary>The whole configuration</summary>\n\n```yaml\n{config}```\n\n</details>"
     )
+
+
+def _stage4(config: Mapping[str, Any]) -> list[list[str]]:
+    """Who gave clips their lengths, and what was trained beside the tokenizer; nothing of a plain proxy."""
+    rows = []
+    if lengths := config.get("lengths"):
+        known = {
+            "router": "those of the router",
+            "best_fixed": "the best fixed ones by the router",
+            "uniform": "the best uniform ones by the router",
+        }
+        w_q = lengths["w_q"]
+        asked = " to ".join(f"{each:g}" for each in (w_q if isinstance(w_q, list | tuple) else [w_q]))
+        rows.append(["lengths of clips", f"{known[lengths['by']]} `{lengths['router']}`, at w_q {asked}"])
+    if config.get("discriminator"):
+        rows.append(["discriminator", f"of patches, weight {config['discriminator']['loss']['weight']:g}"])
+    if semantic := config.get("semantic"):
+        name, weight = semantic["model"]["encoder"]["name"], semantic["loss"]["weight"]
+        rows.append(["semantic discriminator", f"by {name}, weight {weight:g}"])
+    if alignment := config.get("alignment"):
+        name, weight = alignment["model"]["teacher"]["name"], alignment["model"]["weight"]
+        rows.append(["alignment", f"with {name}, weight {weight:g}"])
+    return rows
 
 
 def _learning(model: VideoTokenizer, training: TrainingRecord) -> list[str]:
