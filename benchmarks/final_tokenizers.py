@@ -9,8 +9,8 @@
         uniform=runs/uniform-search --out docs/results/final-tokenizers.json
 
 Each tokenizer is judged by what itself makes of the clips; fixed assignments, prices and router are those of the proxy,
-on whose training clips they were found. The second table compares whole curves, over all preferences, with those of the
-tokenizers that learned under the reference's own lengths: what a reader would otherwise have.
+on whose training clips they were found. The second table compares whole curves, over all preferences: with those of the
+tokenizers that learned under the reference's own lengths, which a reader would otherwise have, and of one with itself.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,12 @@ PAIRS = (
     (("final", "router"), ("fixed", "fixed")),
     (("final", "beam 1"), ("fixed", "fixed")),
     (("final", "beam 2"), ("fixed", "fixed")),
+    (("final", "router"), ("final", "uniform")),
+    (("final", "beam 2"), ("final", "uniform")),
+    (("final", "router"), ("final", "fixed")),
+    (("final", "beam 1"), ("final", "fixed")),
+    (("final", "beam 2"), ("final", "fixed")),
+    (("final", "search"), ("final", "fixed")),
     (("final", "router"), ("proxy", "router")),
     (("final", "beam 2"), ("proxy", "beam 2")),
     (("final", "fixed"), ("proxy", "fixed")),
