@@ -9,12 +9,18 @@ import pytest
 from evatok import cli
 from evatok.cli import main
 from evatok.reports import evaluate
-from evatok.stages import proxy, router
+from evatok.stages import final, proxy, router
 from evatok.stages.search import run
 
 TINY = Path(__file__).parent.parent / "configs" / "tiny"
-COMMANDS = {"train proxy": "proxy", "train router": "router", "search": "search", "evaluate": "evaluation"}
-PROXY, ROUTER, SEARCH, EVALUATE = COMMANDS
+COMMANDS = {
+    "train proxy": "proxy",
+    "train router": "router",
+    "train final": "final",
+    "search": "search",
+    "evaluate": "evaluation",
+}
+PROXY, ROUTER, FINAL, SEARCH, EVALUATE = COMMANDS
 
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9))
 TOO_MUCH = "more than 32 levels or 10000 values"
@@ -32,6 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     works: tuple[tuple[Any, str], ...] = (
         (proxy, "train_proxy"),
         (router, "train_router"),
+        (final, "train_final"),
         (run, "search"),
         (evaluate, "evaluate"),
     )
@@ -95,6 +102,21 @@ def config_of(command: str, tmp_path: Path, text: str | bytes) -> list[str]:
         (PROXY, "data: {train: [{folder: a, weight: .inf}]}", "weight must be finite"),
         (ROUTER, "loss: {w_q: [.nan, .nan]}", "loss.w_q must be finite"),
         (SEARCH, "sources: [{folder: a, weight: .nan}]", "weight must be finite"),
+        # What only a final tokenizer has.
+        (FINAL, "lengths: null", "arguments are required: lengths.router"),
+        (FINAL, "lengths: {router: null}", "arguments are required: lengths.router"),
+        (FINAL, "lengths: {by: random}", "lengths.by"),
+        (FINAL, "lengths: {w_q: [1.5, 0.5]}", "w_q must be above 0 and at most 2, or a range within, got (1.5, 0.5)"),
+        (FINAL, "lengths: {w_q: [0.4]}", "lengths.w_q"),
+        (FINAL, "lengths: {w_q: .nan}", "lengths.w_q must be finite and below 2^63; got nan"),
+        (FINAL, "discriminator: 3", "discriminator"),
+        (FINAL, "discriminator: {model: {transformer: {depth: 1000000000}}}", "depth must be at most 128"),
+        (FINAL, "discriminator: {loss: {weight: .nan}}", "discriminator must be finite and below 2^63; got nan"),
+        (FINAL, "discriminator: {loss: {lecam_decay: 1}}", "lecam_decay must be below 1"),
+        (FINAL, "semantic: {model: {encoder: {name: i3d}}}", "must be no network that results are measured by"),
+        (FINAL, "semantic: {model: {kernel: 4}}", "kernel must be odd, got 4"),
+        (FINAL, "alignment: {model: {hidden: 1000000000}}", "hidden must be at most 8192"),
+        (FINAL, "alignment: {model: {weight: -1}}", "weight must be at least 0"),
         # What is made to take time and memory.
         (PROXY, LAUGHS, TOO_MUCH),
         (ROUTER, f"{LAUGHS}loss: *a9\n", TOO_MUCH),

@@ -20,6 +20,7 @@ TINY = Path(__file__).parents[2] / "configs" / "tiny"
 COMMANDS = {
     "proxy": ("train proxy", "evatok.stages.proxy.train_proxy"),
     "router": ("train router", "evatok.stages.router.train_router"),
+    "final": ("train final", "evatok.stages.final.train_final"),
     "search": ("search", "evatok.stages.search.run.search"),
     "evaluation": ("evaluate", "evatok.reports.evaluate.evaluate"),
     "curve": ("curve", "evatok.reports.curve.curve"),
