@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
 from evatok.evaluation.routing import Prediction
+from evatok.evaluation.strategies import Curve
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
@@ -79,6 +81,20 @@ def test_a_better_tokenizer_saves_tokens_over_its_twins_and_lengths_that_know_th
     assert rows["final", "uniform 16"]["lpips"] == pytest.approx(0.8 * rows["proxy", "uniform 16"]["lpips"])
     assert [rows["proxy", f"uniform {level}"]["tokens"] for level in (8, 16, 32)] == [24, 48, 96]
     assert rows["proxy", "beam 2"]["tokens"] > 24
+
+
+def test_a_twin_under_its_lengths_is_what_a_search_of_it_says(mini: VideoTokenizer) -> None:
+    space, lpips = mini.config.space, LPIPS.from_pretrained("alex")
+    video = torch.randint(0, 256, (3, 16, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = search_clips(mini, video, lpips)
+    keys = ("a:0", "a:1", "b:0")
+    table = SearchTable(space, (0, 1, 2), keys, found.mse, found.lpips, torch.zeros(3, 4), {})
+    clips: Any = SimpleNamespace(table=table, batches=video.split)
+    reward = ProxyReward.fit(table.clip_lpips, space.costs)
+    for strategy in final_tokenizers.strategies(space, 3, reward, table.clip_lpips.mean(0)[None]).values():
+        own, searched = final_tokenizers.measured(mini, clips, strategy, lpips), Curve.measured(strategy, table)
+        for name in ("tokens", "lpips", "psnr"):
+            assert getattr(own, name) == pytest.approx(getattr(searched, name), rel=1e-4)
 
 
 def test_a_budget_for_all_beats_one_for_every_mini_batch() -> None:
