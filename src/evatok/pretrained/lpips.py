@@ -5,14 +5,14 @@ channels. The distance is the squared difference of two images' features, weight
 "heads"), averaged over positions and summed over the five.
 """
 
-import os
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from evatok.pretrained.converted import keep
 from evatok.pretrained.numpy_pickle import load_arrays
 from evatok.utils.packages import Package, cache_folder, made_in_cache, package_members
 
@@ -159,7 +159,4 @@ def _convert(network: Network, source: Path, target: Path) -> None:
         layer.load_state_dict({"weight": kernel, "bias": bias})
     for i, head in enumerate(model.heads):
         head.copy_(arrays[f"NetLinLayer_{i}/Conv_0/kernel"].flatten())
-    unfinished = source.with_suffix(".safetensors")
-    # Not `save_file`, which lets no other user read the file: a cache may be shared.
-    unfinished.write_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-    os.replace(unfinished, target)
+    keep(model, source, target)
