@@ -26,6 +26,7 @@ from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import ProxyConfig, ProxyTask
+from evatok.stages.tokenizer import TokenizerTrainingConfig
 from evatok.training import loop
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig
@@ -58,7 +59,7 @@ def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
     )
 
 
-def write_config(config: ProxyConfig, path: Path) -> Path:
+def write_config(config: TokenizerTrainingConfig, path: Path) -> Path:
     """The config as a YAML file."""
     path.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
     return path

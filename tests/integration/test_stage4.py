@@ -1,0 +1,61 @@
+"""The benchmark of stage 4 on mini clips: variants see the same clips, and a second call trains nothing again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import stage4
+from tests.runs import write_config
+from tests.stages.routers import mini_router
+from tests.stages.test_adversaries import whole_config
+
+
+@pytest.fixture
+def words(tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A command line; I3D, which takes seconds, is replaced by the clips' first pixels."""
+    mini_router().save_pretrained(tmp_path / "router")
+    config = whole_config(tmp_path / "unused", video_folder, str(tmp_path / "router"), steps=4, checkpoint_every=4)
+    clips = np.random.default_rng(0).integers(0, 256, (8, 16, 3, 32, 32), dtype=np.uint8)
+    (tmp_path / "clips").mkdir()
+    np.save(tmp_path / "clips" / "32x32.npy", clips)
+    monkeypatch.setattr(stage4.I3D, "from_pretrained", lambda: None)
+    monkeypatch.setattr(stage4, "fvd_features", lambda i3d, video: video.flatten(1)[:, :400].float())
+    path = write_config(config, tmp_path / "final.yaml")
+    return [f"--config={path}", f"--clips={tmp_path / 'clips'}", f"--folder={tmp_path / 'runs'}", "--held-out=3"]
+
+
+def test_variants_are_trained_once_and_judged_alike(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    train = stage4.train
+
+    def noted(task: Any, config: Any, resume: bool = False) -> Path:
+        trained.append((config, list(task.trained), len(set(task.assign(task_video(task), generator()).lengths))))
+        return train(task, config, resume)
+
+    monkeypatch.setattr(stage4, "train", noted)
+    names = ["all", "neither", stage4.RANDOM]
+    record = tmp_path / "record.json"
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["stage4", *words, "--variants", *names, "--out", str(record)])
+        stage4.main()
+    whole, neither, random = trained
+    assert whole[1] == ["tokenizer", "alignment", "discriminator", "semantic"] and neither[1][1:] == ["discriminator"]
+    assert random[1][1:] == ["alignment", "discriminator"] and random[2] == 1
+    rows = json.loads(record.read_text())["rows"]
+    assert [row["variant"] for row in rows] == names
+    assert len({row["tokens"] for row in rows}) == 1 and len({row["LPIPS"] for row in rows}) == 3
+    assert all(row["from"] <= row["FVD"] <= row["to"] for row in rows)
+
+
+def task_video(task: Any) -> torch.Tensor:
+    return task.batches[0].video.float() / 127.5 - 1
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
