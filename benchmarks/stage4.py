@@ -2,7 +2,8 @@
 
     python -m benchmarks.prepared --config configs/tiny/proxy.yaml --loop.seed 1 --seconds 1500 --clips-to clips
     python -m benchmarks.stage4 --config configs/tiny/final.yaml --clips clips --folder runs/stage4 \
-        --variants all "no semantic discriminator" "no alignment" neither --out docs/results/ablation.json
+        --variants all "no semantic discriminator" "no alignment" neither --out docs/results/ablation.json \
+        --sheet docs/ablation.png
 
 Every variant sees the same prepared clips in the same order, for as many steps; the same command again goes on where it
 was stopped. They are judged on the same held-out clips, all under the lengths of the config's router at its preference:
@@ -15,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from evatok.evaluation.fvd import fvd_features, fvd_scores
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.reconstruction import reconstruct
 from evatok.evaluation.seams import patch_energy
+from evatok.figures.frames import reconstruction_sheet
 from evatok.nn.packed import Layout
 from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
@@ -35,6 +38,7 @@ from evatok.stages.tokenizer import with_model_of_start
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import train
+from evatok.utils.files import replacing
 from evatok.utils.saving import WEIGHTS
 from evatok.video.fit import to_signed
 
@@ -50,6 +54,7 @@ VARIANTS: dict[str, Callable[[FinalConfig], FinalConfig]] = {
 # Stage 1 with the losses of the config but the semantic one.
 RANDOM = "random lengths"
 _TOGETHER = 8
+_SHOWN = 2  # clips of each source
 
 
 class Held:
@@ -65,6 +70,10 @@ class Held:
         sources = [open_source(each) for each in data.validation]
         batches = held_out_clips(sources, clips, data.validation_size, data.clips.frames)
         self.video = torch.cat([batch.video for batch in batches.values()])
+        # Of each source as many, spread evenly.
+        starts = range(0, len(self.video), clips)
+        self.shown = [start + (2 * number + 1) * clips // (2 * _SHOWN) for start in starts for number in range(_SHOWN)]
+        self.pictures: dict[str, Tensor] = {}
         router = LengthsByRouter(replace(config.lengths, by="router"), config.model.space)
         self.w_q = router.router.calibration.w_q
         self.rows = router.at(to_signed(self.video), [self.w_q] * len(self.video))
@@ -81,12 +90,14 @@ class Held:
         parts = zip(self.video.split(_TOGETHER), self.rows.split(_TOGETHER), strict=True)
         return torch.cat([reconstruct(tokenizer, clips, Layout.of(rows.tolist())).video for clips, rows in parts])
 
-    def scores(self, tokenizer: VideoTokenizer) -> Row:
-        """What a tokenizer makes of them."""
+    def scores(self, name: str, tokenizer: VideoTokenizer) -> Row:
+        """What a tokenizer makes of them; the middle frames of some are kept in `pictures`."""
         found = self.reconstructed(tokenizer)
+        self.pictures[name] = self._middle(found)
         scores = clip_scores(self.video, found, self.lpips)
         fvd = fvd_scores(self.seen, self._features(found), paired=True)
         return {
+            "variant": name,
             "tokens": self.rows.sum(1).double().mean().item(),
             "PSNR": scores.psnr.mean().item(),
             "LPIPS": scores.lpips.mean().item(),
@@ -96,6 +107,13 @@ class Held:
             "to": fvd.fvd_interval.high,
             "KVD": fvd.kvd,
         }
+
+    def sheet(self) -> Tensor:
+        """Middle frames of originals above those of every variant, `(3, H, W)` uint8."""
+        return reconstruction_sheet(self._middle(self.video), self.pictures)
+
+    def _middle(self, video: Tensor) -> Tensor:
+        return video[self.shown, video.shape[1] // 2]
 
 
 def trained(config: FinalConfig, clips: Path, random: bool) -> Path:
@@ -119,21 +137,22 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
     parser.add_argument("--folder", type=Path, required=True, help="for the runs, a folder for each variant")
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS, RANDOM], required=True)
+    parser.add_argument("--sheet", type=Path, help="PNG file for some clips' middle frames, originals above variants")
     parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
     given, words = parser.parse_known_args()
     config = read_config(FinalConfig, [f"--config={given.config}", *words])
-    held = Held(config, given.held_out)
-    rows: list[Row] = []
-    if config.init_from is not None:
-        rows.append(
-            {"variant": f"before: {config.init_from}", **held.scores(VideoTokenizer.from_pretrained(config.init_from))}
-        )
+    tokenizers: dict[str, str | Path] = {} if config.init_from is None else {config.init_from: config.init_from}
     for name in given.variants:
         change = VARIANTS["no semantic discriminator" if name == RANDOM else name]
         own = replace(change(config), folder=str(given.folder / name.replace(" ", "-")))
-        result = trained(own, given.clips, name == RANDOM)
-        rows.append({"variant": name, **held.scores(VideoTokenizer.from_pretrained(result))})
+        tokenizers[name] = trained(own, given.clips, name == RANDOM)
+    held, rows = Held(config, given.held_out), list[Row]()
+    for name, where in tokenizers.items():
+        rows.append(held.scores(name, VideoTokenizer.from_pretrained(where)))
         print(rows[-1], flush=True)
+    if given.sheet:
+        with replacing(given.sheet) as temporary:
+            Image.fromarray(held.sheet().movedim(0, -1).numpy()).save(temporary, format="png")
     report(rows, given.out, config=asdict(config), held_out=len(held.video), w_q=held.w_q)
 
 

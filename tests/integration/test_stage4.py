@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import stage4
 from tests.runs import write_config
@@ -40,13 +41,17 @@ def test_variants_are_trained_once_and_judged_alike(
 
     monkeypatch.setattr(stage4, "train", noted)
     names = ["all", "neither", stage4.RANDOM]
-    record = tmp_path / "record.json"
+    record, sheet = tmp_path / "record.json", tmp_path / "sheet.png"
     for _ in range(2):
-        monkeypatch.setattr("sys.argv", ["stage4", *words, "--variants", *names, "--out", str(record)])
+        monkeypatch.setattr(
+            "sys.argv", ["stage4", *words, "--variants", *names, "--out", str(record), f"--sheet={sheet}"]
+        )
         stage4.main()
     whole, neither, random = trained
     assert whole[1] == ["tokenizer", "alignment", "discriminator", "semantic"] and neither[1][1:] == ["discriminator"]
     assert random[1][1:] == ["alignment", "discriminator"] and random[2] == 1
+    # A row of originals above one for each variant, in pictures of 96 pixels.
+    assert Image.open(sheet).size[1] >= 4 * 96
     rows = json.loads(record.read_text())["rows"]
     assert [row["variant"] for row in rows] == names
     assert len({row["tokens"] for row in rows}) == 1 and len({row["LPIPS"] for row in rows}) == 3
