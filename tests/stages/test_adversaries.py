@@ -142,6 +142,29 @@ def _states(run: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(last.glob("*.safetensors"))]
 
 
+def test_a_resume_takes_no_other_discriminator(tmp_path: Path, video_folder: Path, router: str) -> None:
+    config = whole_config(tmp_path / "run", video_folder, router, steps=4, checkpoint_every=4)
+    train_final(config)
+    wider = replace(PATCHES.model, transformer=TransformerConfig(48, 1, 3))
+    others: dict[str, dict[str, Any]] = {
+        r"discriminator\.model\.transformer\.width: 32, now 48": {"discriminator": replace(PATCHES, model=wider)},
+        r"semantic\.model\.hidden: 8, now 4": {"semantic": replace(SEMANTIC, model=replace(SEMANTIC.model, hidden=4))},
+    }
+    for said, changed in others.items():
+        with pytest.raises(ValueError, match=f"cannot be resumed by this config, .* another {said}"):
+            train_final(replace(config, **changed), resume=True)
+
+
+@pytest.mark.parametrize("part", ["discriminator", "semantic"])
+def test_a_discriminator_that_would_never_join_is_refused(
+    part: str, tmp_path: Path, video_folder: Path, router: str
+) -> None:
+    config = whole_config(tmp_path, video_folder, router)
+    late = replace(getattr(config, part), loss=AdversarialConfig(start=8))
+    with pytest.raises(ValueError, match=rf"{part}\.loss\.start must be below the 8 of loop\.steps, got 8"):
+        replace(config, **{part: late})
+
+
 def test_a_discriminator_that_is_not_finite_is_named_and_reaches_nothing(
     tmp_path: Path, video_folder: Path, router: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

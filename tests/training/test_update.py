@@ -195,6 +195,12 @@ def test_a_rehearsed_step_comes_first_and_leaves_nothing_behind(tmp_path: Path) 
         assert all(map(torch.equal, trained.network.parameters(), others)), name
 
 
+def test_a_step_that_never_comes_is_not_rehearsed(tmp_path: Path) -> None:
+    task = Remembering(LOOP.steps)
+    train(task, RunOf(str(tmp_path), LOOP))
+    assert task.steps == [*range(LOOP.steps)]
+
+
 def test_a_step_reads_from_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
     task, accelerator = Rivals(), Accelerator(cpu=True)
     reads: list[str] = []

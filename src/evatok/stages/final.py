@@ -7,7 +7,7 @@ import torch
 
 from evatok.stages.adversaries import SemanticTrainingConfig, semantic_adversary
 from evatok.stages.lengths import LengthsByRouter, LengthsConfig
-from evatok.stages.tokenizer import TokenizerTask, TokenizerTrainingConfig, with_model_of_start
+from evatok.stages.tokenizer import TokenizerTask, TokenizerTrainingConfig, check_joins, with_model_of_start
 from evatok.stages.tokenizer_validation import lpips_of, validate_at
 from evatok.training.loop import train
 from evatok.training.task import Validation
@@ -26,6 +26,11 @@ class FinalConfig(TokenizerTrainingConfig):
 
     lengths: LengthsConfig = field(kw_only=True)
     semantic: SemanticTrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.semantic is not None:
+            check_joins("semantic", self.semantic.loss, self.loop)
 
 
 def train_final(config: FinalConfig, resume: bool = False) -> Path:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evatok.data.clips import ClipBatch
+from evatok.losses.adversarial import AdversarialConfig
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
 from evatok.stages.adversaries import Adversary, PatchTrainingConfig, patch_adversary
 from evatok.stages.aligner import Aligner, AlignmentTrainingConfig
@@ -30,6 +31,8 @@ from evatok.utils.ranks import rank_and_world
 from evatok.video.fit import to_signed
 
 log = logging.getLogger(__name__)
+_PARTS = "discriminator", "semantic", "alignment"
+_OF_PARTS = tuple(f"{part}.{entry}" for part in _PARTS for entry in ("model", "optimizer.kind"))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ class TokenizerTrainingConfig:
                 f"loss.perceptual_start must be below the {self.loop.steps} of loop.steps, or LPIPS never joins; "
                 f"got {self.loss.perceptual_start}"
             )
+        if self.discriminator is not None:
+            check_joins("discriminator", self.discriminator.loss, self.loop)
+
+
+def check_joins(name: str, loss: AdversarialConfig, loop: LoopConfig) -> None:
+    """ValueError where a discriminator's first step is beyond the training's last."""
+    if loss.start >= loop.steps:
+        raise ValueError(f"{name}.loss.start must be below the {loop.steps} of loop.steps, got {loss.start}")
 
 
 ConfigT = TypeVar("ConfigT", bound=TokenizerTrainingConfig)
@@ -110,8 +121,8 @@ class TokenizerTask(Task[ClipBatch]):
         adversaries: discriminators besides the config's, by name.
     """
 
-    # Of the last two it depends whether the codebook has been drawn.
-    fixed = (*Task.fixed, "codebook.warmup", "init_from")
+    # Of the first two it depends whether the codebook has been drawn.
+    fixed = (*Task.fixed, "codebook.warmup", "init_from", *_OF_PARTS)
 
     def __init__(
         self, config: TokenizerTrainingConfig, assign: Assigner, adversaries: Mapping[str, Adversary] | None = None

@@ -179,7 +179,7 @@ class _Run:
         """The steps that are left."""
         task, loop, progress, accelerator = self.task, self.loop, self.progress, self.accelerator
         first = progress.steps
-        if task.rehearsed is not None and first < task.rehearsed:
+        if task.rehearsed is not None and first < task.rehearsed < loop.steps:
             number = self._numbers(first)[0]
             rehearse(task, accelerator, task.rehearsed, Item(task.batches[number], _seed(loop.seed, 1, number)))
         if first and first % loop.validate_every == 0 and first not in [each["steps"] for each in progress.validations]:
