@@ -181,6 +181,7 @@ def test_compiled_layers_train_to_the_same_weights(
     monkeypatch.setattr("evatok.training.loop.compile_layers", compile_layers)
     monkeypatch.setattr("accelerate.Accelerator.log", lambda self, values, step: logged.append(values))
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     weights = [
         load_file(train_proxy(mini_config(tmp_path / str(on), video_folder, compile=on)) / "model.safetensors")
         for on in (False, True)

@@ -68,7 +68,8 @@ def update(
 def rehearse(task: Task[BatchT], accelerator: Accelerator, step: int, item: Item[BatchT]) -> None:
     """Computes losses and gradients of a later step and forgets them: where memory is too short, now it is known."""
     kept = {name: value.clone() for name, value in task.state_dict().items()}
-    for _ in _gradients(task, accelerator, step, item, count=1, last=False):
+    # Exchanged, as those of a sharded model are not dropped before.
+    for _ in _gradients(task, accelerator, step, item, count=1, last=True):
         pass
     drop_gradients(task)
     task.load_state_dict(kept)
