@@ -28,7 +28,7 @@ from evatok.utils.ranks import meet
 from evatok.video.sources import VideoInfo
 from tests.conftest import IN_PASSES, MINI
 from tests.runs import mini_config, write_config
-from tests.stages.test_adversaries import ALIGNMENT, PATCHES
+from tests.stages.parts import ALIGNMENT, PATCHES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmarks import stage4
 from tests.runs import write_config
+from tests.stages.parts import whole_config
 from tests.stages.routers import mini_router
-from tests.stages.test_adversaries import whole_config
 
 
 @pytest.fixture

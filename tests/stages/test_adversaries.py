@@ -1,7 +1,7 @@
 """Discriminators and alignment in the training of a tokenizer."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -12,39 +12,17 @@ from safetensors import safe_open
 from torch import Tensor
 
 from evatok.losses.adversarial import AdversarialConfig
-from evatok.losses.alignment import AlignmentConfig
-from evatok.losses.discriminator import PatchDiscriminatorConfig
-from evatok.losses.semantic import SemanticDiscriminatorConfig
 from evatok.nn.transformer import TransformerConfig
-from evatok.pretrained.encoders import EncoderConfig
 from evatok.router.model import Router
-from evatok.stages.adversaries import PatchTrainingConfig, SemanticTrainingConfig
-from evatok.stages.aligner import AlignmentTrainingConfig
-from evatok.stages.final import FinalConfig, FinalTask, train_final
-from evatok.stages.lengths import LengthsConfig
+from evatok.stages.final import FinalTask, train_final
 from evatok.stages.proxy import ProxyTask
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
-from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item
 from evatok.training.update import NotFinite
 from tests.runs import mini_config
+from tests.stages.parts import ALIGNMENT, PATCHES, SEMANTIC, whole_config
 from tests.stages.routers import mini_router
-
-ENCODER = EncoderConfig(side=32, every=8)
-OPTIMIZER = OptimizerConfig(lr=1e-3, warmup=0)
-PATCHES = PatchTrainingConfig(
-    PatchDiscriminatorConfig(side=32, transformer=TransformerConfig(32, 1, 2)),
-    AdversarialConfig(weight=0.1, start=3, ramp=2, lecam=0.01),
-    OPTIMIZER,
-)
-SEMANTIC = SemanticTrainingConfig(
-    SemanticDiscriminatorConfig(ENCODER, layers=(2, 3), hidden=8, kernel=3),
-    AdversarialConfig(weight=0.1, start=1, ramp=0, adaptive=True),
-    OPTIMIZER,
-    shift=2,
-)
-ALIGNMENT = AlignmentTrainingConfig(AlignmentConfig(ENCODER, teacher_layer=3, hidden=16), OPTIMIZER)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +30,6 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("router")
     mini_router().save_pretrained(folder)
     return str(folder)
-
-
-def whole_config(folder: Path, videos: Path, router: str, **loop: Any) -> FinalConfig:
-    """Of a final tokenizer with every part."""
-    mini = replace(mini_config(folder, videos, **loop), discriminator=PATCHES, alignment=ALIGNMENT)
-    entries = {field.name: getattr(mini, field.name) for field in fields(mini)}
-    return FinalConfig(**entries, lengths=LengthsConfig(router), semantic=SEMANTIC)
 
 
 def terms_of(task: Any, step: int) -> dict[str, set[str]]:

@@ -49,7 +49,7 @@ def fit_sketch(tokenizer: Trained[VideoTokenizer], videos: list[Tensor], generat
 
 def draw_codes(
     tokenizer: Trained[VideoTokenizer],
-    unused: Tensor | None,
+    counts: Tensor | None,
     books: Tensor,
     features: Tensor,
     generator: torch.Generator,
@@ -58,25 +58,25 @@ def draw_codes(
 
     Args:
         tokenizer: whose codebook is drawn.
-        unused: how often each code was used, of which those that were not are drawn; None: all are.
+        counts: how often each code was used: those that never were are drawn; None: all are.
         books: which codebook each feature belongs to, `(N,)`.
         features: finite ones before quantization, `(N, dim)`.
         generator: alike in all processes.
     """
     network = tokenizer.network
     assert isinstance(network.quantizer, VectorQuantizer)
-    counts = torch.zeros(network.config.codes, dtype=torch.int64) if unused is None else unused
+    by_book = torch.zeros(network.config.codes, dtype=torch.int64) if counts is None else counts
     drawn = []
     with writable(network), torch.no_grad():
-        for book, used in enumerate(counts.tensor_split(network.quantizer.books)):
+        for book, used in enumerate(by_book.tensor_split(network.quantizer.books)):
             own = features[books == book]
             if not len(own):  # such passes did not occur in this batch
                 drawn.append(torch.zeros_like(used, dtype=torch.bool))
-            elif unused is None:
+            elif counts is None:
                 network.quantizer.draw(own, generator, book)
             else:
                 drawn.append(network.quantizer.redraw_unused(used, own, generator, book))
-    if tokenizer.average and unused is not None:
+    if tokenizer.average and counts is not None:
         tokenizer.average.restart_rows(network, "quantizer.codebook", torch.cat(drawn))
 
 
