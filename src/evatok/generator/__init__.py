@@ -1,0 +1,1 @@
+"""Generators of tokens: the language of their sequences, their models, sampling."""
