@@ -59,7 +59,7 @@ class PreparedClips(Dataset[ClipBatch]):
         files = sorted(folder.rglob("*.npy"))
         if not files:
             raise ValueError(f"{folder} holds no prepared clips (.npy)")
-        self.videos = [torch.from_numpy(np.load(file)).to(device) for file in files]
+        self.videos = [torch.from_numpy(np.load(file, mmap_mode="c")).to(device) for file in files]
         for file, video in zip(files, self.videos, strict=True):
             if len(video) < group:
                 raise ValueError(f"{file} holds {len(video)} clips, fewer than a group of {group}")

@@ -21,6 +21,7 @@ MINI = TokenizerConfig(
 )
 SKETCHED = replace(MINI, quantizer=QuantizerConfig(codebook_size=64, unit=False), sketch=SketchConfig())
 IN_PASSES = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1), own_codebooks=True))
+OVERLAPPING = replace(IN_PASSES, overlap=2)
 
 
 def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:

@@ -22,6 +22,7 @@ from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.lengths import draw_layout
 from evatok.stages.proxy import ProxyConfig, ProxyTask, train_proxy
+from evatok.stages.tokenizer import with_model_of_start
 from evatok.tokenizer.config import FSQConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.checkpoints import checkpoints
@@ -306,3 +307,21 @@ def test_fine_tuning_takes_the_model_as_it_is_whatever_the_config_says(
     assert re.search(
         r"the model is that of .*other, whatever `model` says: side is 64, not 32; quantizer is", caplog.text
     )
+
+
+def test_fine_tuning_may_let_patches_overlap(tmp_path: Path, video_folder: Path) -> None:
+    config, folder = mini_config(tmp_path / "first", video_folder, steps=1), tmp_path / "other"
+    random_tokenizer(SKETCHED).save_pretrained(folder)
+    config = with_model_of_start(
+        replace(config, model=replace(SKETCHED, overlap=2), codebook=CodebookConfig(0), init_from=str(folder))
+    )
+    network, start = ProxyTask(config).trained["tokenizer"].network, VideoTokenizer.from_pretrained(folder)
+    video, layout = torch.rand(2, 16, 3, 32, 32) * 2 - 1, Layout.of([[4, 8, 4, 8], [8, 8, 4, 4]])
+    assert network.config == replace(SKETCHED, overlap=2)
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(video, layout).video, start(video, layout).video)
+    made = train_proxy(config)
+    assert VideoTokenizer.from_pretrained(made).get_parameter("decoder.frames.margins.linear.weight").any()
+    # A start whose patches overlap keeps them so.
+    kept = with_model_of_start(replace(config, model=SKETCHED, init_from=str(made)))
+    assert kept.model.overlap == 2

@@ -12,7 +12,7 @@ from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.start import start
 from evatok.video.fit import to_signed
-from tests.conftest import IN_PASSES, MINI, SKETCHED
+from tests.conftest import IN_PASSES, MINI, OVERLAPPING, SKETCHED
 
 FORMS = pytest.mark.parametrize("config", [SKETCHED, IN_PASSES], ids=["one pass", "passes"])
 
@@ -95,13 +95,15 @@ def test_the_start_depends_on_its_generator_alone(config: TokenizerConfig) -> No
     assert first.checksum == second.checksum
 
 
-@FORMS
+@pytest.mark.parametrize("config", [SKETCHED, OVERLAPPING], ids=["one pass", "passes, overlap"])
 def test_gradients_reach_every_weight(config: TokenizerConfig) -> None:
     model = started(config).train()
     video = clips(2)
     # Zero at the start, and in the way of what is below.
     torch.nn.init.normal_(model.encoder.out.weight, std=0.1)
     torch.nn.init.normal_(model.decoder.frames.linear.weight, std=0.1)
+    if model.decoder.frames.margins is not None:
+        torch.nn.init.normal_(model.decoder.frames.margins.linear.weight, std=0.1)
     output = model(video, Layout.of([[4, 8, 4, 8], [8, 8, 4, 4]]))
     (torch.stack(list(output.losses.values())).sum() + (output.video - video).abs().mean()).backward()
     missing = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]

@@ -50,7 +50,8 @@ class TokenizerTrainingConfig:
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
         init_from: tokenizer whose weights training starts with (a shipped name, a folder, a hub's repository), codebook
-            included, so that there is no warm-up without quantization; `model` becomes its config. None: from scratch.
+            included, so that there is no warm-up without quantization; `model` becomes its config, but for `overlap`,
+            which it may have besides. None: from scratch.
         ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; it
             starts lower. None: no average, the weights themselves are.
     """
@@ -98,6 +99,8 @@ def with_model_of_start(config: ConfigT) -> ConfigT:
     if config.init_from is None:
         return config
     found, asked = VideoTokenizer.from_pretrained(config.init_from).config, asdict(config.model)
+    if not found.overlap:  # its layers begin with zeros, as if they were not there
+        found = replace(found, overlap=config.model.overlap)
     differing = [f"{key} is {value}, not {asked[key]}" for key, value in asdict(found).items() if value != asked[key]]
     if differing:
         log.warning("the model is that of %s, whatever `model` says: %s", config.init_from, "; ".join(differing))
@@ -108,7 +111,7 @@ def _network(config: TokenizerTrainingConfig) -> VideoTokenizer:
     """The tokenizer as it is before the first step."""
     network = VideoTokenizer(config.model)
     if config.init_from is not None:
-        network.load_state_dict(VideoTokenizer.from_pretrained(config.init_from).state_dict())
+        network.load_state_dict(network.state_dict() | VideoTokenizer.from_pretrained(config.init_from).state_dict())
     return network
 
 

@@ -127,6 +127,9 @@ class TokenizerConfig:
         default_assignment: tokens of each block where a caller asks for nothing else.
         sketch: codes draw a linear picture first; None is the paper's form, where queries of the encoder are pooled
             features of patches and those of the decoder start from the first token of their block.
+        overlap: pixels by which a patch of the decoder reaches over its sides (ours): it sees that much more of the
+            sketch, and draws that far into its neighbours, so that borders are drawn from both sides. 0: each draws its
+            own pixels alone, as in the paper.
     """
 
     levels: tuple[int, ...] = (8, 16, 32, 64, 128)
@@ -138,12 +141,14 @@ class TokenizerConfig:
     quantizer: QuantizerConfig | FSQConfig = field(default_factory=QuantizerConfig)
     default_assignment: tuple[int, ...] = (64, 32, 32, 32)
     sketch: SketchConfig | None = None
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         for name in ("levels", "patch", "default_assignment"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_patch(self.patch)
         check_between(self, 1, MOST_SIDE, "side")
+        check_between(self, 0, min(self.patch[1:]) // 2, "overlap")
         if self.default_assignment not in AssignmentSpace.of_model(self.levels, self.blocks):
             raise ValueError(
                 f"default_assignment must be {self.blocks} of the levels {self.levels}, got {self.default_assignment}"

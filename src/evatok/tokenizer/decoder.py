@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from evatok.nn.overlap import Margins, Surroundings
 from evatok.nn.packed import Layout, Packed, on_device
 from evatok.nn.patches import Patches
 from evatok.nn.positions import PositionEmbedding, Rotary
@@ -15,19 +16,21 @@ from evatok.tokenizer.sketch import Drawing
 
 
 class Frames(nn.Module):
-    """Features of patches to pixels: one linear layer and a reshape."""
+    """Features of patches to pixels: one linear layer and a reshape, and margins where patches overlap."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.patch = config.patch
         frames, height, width = config.patch
         self.linear = nn.Linear(config.decoder.width, 3 * frames * height * width)
+        self.margins = Margins(config.patch, config.decoder.width, config.overlap) if config.overlap else None
 
     def forward(self, features: Tensor, grid: tuple[int, int]) -> Tensor:
         """Features `(B, blocks, h * w, width)` to video `(B, F, 3, H, W)`, about [-1, 1] but not clamped."""
         frames, height, width = self.patch
         cut = self.linear(features).unflatten(2, grid).unflatten(4, (frames, 3, height, width))
-        return cut.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+        video = cut.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+        return video if self.margins is None else video + self.margins(features, grid)
 
 
 class Decoder(nn.Module):
@@ -47,11 +50,14 @@ class Decoder(nn.Module):
         self.rotary = Rotary(width // config.decoder.heads)
         self.transformer = Transformer(config.decoder)
         self.frames = Frames(config)
-        self.patches = None
+        self.patches = self.surroundings = None
         if config.sketch is not None:
             frames, *sides = config.patch
             # The frame before, and the frames of the block.
-            self.patches = Patches((1 + frames, sides[0], sides[1]), width, whitened=True)
+            patch = 1 + frames, sides[0], sides[1]
+            self.patches = Patches(patch, width, whitened=True)
+            if config.overlap:
+                self.surroundings = Surroundings(patch, width, config.overlap)
             nn.init.zeros_(self.frames.linear.weight)
             nn.init.zeros_(self.frames.linear.bias)
 
@@ -95,7 +101,10 @@ class Decoder(nn.Module):
         if self.patches is not None:
             assert drawing is not None
             seen = torch.cat((drawing.before[:, :, None], drawing.frames), 2).flatten(1, 2)
-            features: Tensor = self.patches(seen.to(self.tokens.weight.dtype))
+            seen = seen.to(self.tokens.weight.dtype)
+            features: Tensor = self.patches(seen)
+            if self.surroundings is not None:
+                features = features + self.surroundings(seen)
             return features.flatten(0, 2)
         first = tokens.index_select(0, on_device(layout.first_of_block, tokens.device))
         return first[:, None].expand(-1, picture.grid[0] * picture.grid[1], -1).flatten(0, 1)
