@@ -1,21 +1,56 @@
 """The generator as users hold it: classes or first frames in, videos out."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
+from evatok.generator.cached import CachedLlama
 from evatok.generator.config import GeneratorConfig
+from evatok.generator.drawing import Drawing
+from evatok.generator.grammar import Parsed
+from evatok.generator.requests import requested
+from evatok.generator.sampling import Sampler
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.defaults import with_own_defaults
 from evatok.utils.files import write_text
 from evatok.utils.saving import CONFIG, CheckpointError, Kind, read_json, read_weights, weights_digest
+from evatok.video.fit import plan_fit
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 # Where a saved generator has its tokenizer.
 TOKENIZER = "tokenizer"
+# Seconds until a bar shows how far sampling is.
+_PATIENCE = 5
+
+
+class Generated(NamedTuple):
+    """What a generator has made.
+
+    Args:
+        videos: `(B, F, 3, H, W)` uint8.
+        tokens: that they are made of.
+    """
+
+    videos: Tensor
+    tokens: Tokens
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of a clip, on average."""
+        return self.tokens.num_tokens / self.tokens.num_clips
+
+    @property
+    def level_shares(self) -> Tensor:
+        """How many of each block of clips have each level, as shares: float32 `(blocks, levels)`."""
+        levels = torch.tensor(self.tokens.format.levels)
+        return (self.tokens.lengths[..., None] == levels).float().mean(0)
 
 
 class VideoGenerator:
@@ -101,8 +136,88 @@ class VideoGenerator:
         generator.name = folder.resolve().name if Path(name).is_dir() else str(PurePosixPath(name, subfolder))
         return generator.to(device, dtype)
 
+    def generate(
+        self,
+        classes: Sequence[str | int | None] | None = None,
+        frames: Tensor | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Makes videos of classes, or that begin with given frames: what `sample` does, with its options, decoded.
+
+        Raises:
+            ValueError: as `sample` does, and where the generator has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(f"the generator has no tokenizer to make videos with; it needs {self.config.tokens.model}")
+        tokens = self.sample(classes, frames, **options)
+        return Generated(self.tokenizer.decode(tokens), tokens)
+
+    @torch.no_grad()
+    @with_own_defaults
+    def sample(
+        self,
+        classes: Sequence[str | int | None] | None = None,
+        frames: Tensor | None = None,
+        *,
+        assignment: Sequence[int] | Tensor | None = None,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        most_tokens: int | None = None,
+        length_bias: float = 0.0,
+        seed: int = 0,
+        first: int = 0,
+        rows: int = 16,
+        progress: bool = True,
+    ) -> Tokens:
+        """Writes the tokens of videos. A video's are the same alone and beside others, whatever `rows` is.
+
+        Args:
+            classes: of each video, by name or number; None: of no class.
+            frames: that videos begin with, `(B, F0, 3, H, W)` of the config's picture, uint8 or float in [-1, 1]. They
+                are encoded as they are, the last one repeated until a block is full.
+            assignment: tokens of each block, `(blocks,)` for all or `(B, blocks)`; 0 leaves a block's to the model.
+                Without one all are; but the first block of given frames has the longest level's, others of them the
+                second longest's.
+            guidance, temperature, top_k, top_p, most_tokens, length_bias: see `Drawing`.
+            seed: of chance.
+            first: number of the first video: that many are skipped of those which the seed has.
+            rows: videos that are written side by side; more are quicker, and take more memory.
+            progress: whether a bar shows how far it is, if it takes long.
+
+        Raises:
+            ValueError: for values out of range, classes that there are not, frames of another size or too many, and
+                where lengths and a budget do not go together.
+        """
+        drawing = Drawing(guidance, temperature, top_k, top_p, most_tokens, length_bias)
+        requests = requested(self, classes, frames, assignment, first)
+        if min(seed, first) < 0 or rows < 1:
+            raise ValueError(f"seed and first must be at least 0 and rows 1, got {seed}, {first} and {rows}")
+        sampler = Sampler(self.grammar, self.config.tokens.clip_blocks, drawing, min(rows, len(requests)), self.device)
+        cached = CachedLlama(self.model, sampler.read_rows, self.grammar.longest)
+        bar = tqdm(
+            sampler.sample(requests, cached, seed),
+            "sampling",
+            len(requests),
+            unit="video",
+            delay=_PATIENCE,
+            disable=not progress,
+        )
+        done = dict(bar)
+        return self._tokens([self.grammar.parse(done[number]) for number in sorted(done)])
+
+    def _tokens(self, parsed: Sequence[Parsed]) -> Tokens:
+        """Sequences as tokens of videos."""
+        fit = plan_fit(self.config.picture, area=1, patch=(1, 1), mode="none")
+        record = VideoRecord(self.config.frames, self.config.fps, self.config.picture, fit.to_dict())
+        lengths = torch.tensor([each.lengths for each in parsed]).unflatten(1, (-1, self.config.tokens.clip_blocks))
+        return Tokens(
+            self.config.tokens, (record,) * len(parsed), torch.cat([each.ids for each in parsed]), lengths.flatten(0, 1)
+        )
+
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Writes the Llama's `config.json` and `model.safetensors`, `generator.json` and, in a subfolder, the tokenizer.
+        """Writes the Llama's `config.json` and `model.safetensors`, `generator.json`, the tokenizer in a subfolder.
 
         Args:
             folder: which is made where there is none.
