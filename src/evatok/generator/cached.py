@@ -9,6 +9,9 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
+# Keys are looked at by so many at once: sums over them round alike then, however many there are.
+_STEP = 64
+
 
 class CachedLlama:
     """The layers of a Llama with keys and values of all rows, whose memory is taken once.
@@ -23,7 +26,13 @@ class CachedLlama:
 
     def __init__(self, model: "LlamaForCausalLM", rows: int, length: int) -> None:
         layers, weight = model.model.layers, model.lm_head.weight
-        shape = (len(layers), rows, length, model.config.num_attention_heads, layers[0].self_attn.head_dim)
+        shape = (
+            len(layers),
+            rows,
+            -(-length // _STEP) * _STEP,
+            model.config.num_attention_heads,
+            layers[0].self_attn.head_dim,
+        )
         self._model = model
         self._keys = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
         self._values = torch.zeros_like(self._keys)
@@ -40,7 +49,7 @@ class CachedLlama:
         """
         from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-        llama = self._model.model
+        llama, width = self._model.model, _stepped(width)
         rows = torch.arange(first, first + len(tokens), device=tokens.device)[:, None]
         seen = (torch.arange(width, device=tokens.device) <= places[..., None])[:, None]
         hidden = llama.embed_tokens(tokens)
@@ -64,3 +73,7 @@ class CachedLlama:
         """Copies what is known of `count` rows over that of others."""
         for each in (self._keys, self._values):
             each[:, target : target + count] = each[:, source : source + count]
+
+
+def _stepped(length: int) -> int:
+    return -(-length // _STEP) * _STEP
