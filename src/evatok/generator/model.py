@@ -67,7 +67,7 @@ class VideoGenerator:
         ValueError: the model has other weights than the config says, or the tokenizer made none of the tokens.
     """
 
-    KIND = Kind("generator", "evatok.VideoGenerator", GeneratorConfig, "generator.json")
+    KIND = Kind("generator", "evatok.VideoGenerator", GeneratorConfig, "generator.json", (f"{TOKENIZER}/*",))
     name: str = "unnamed"
 
     @with_own_defaults

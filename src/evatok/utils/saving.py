@@ -26,8 +26,6 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 MOST_CONFIG, MOST_HEADER = 2**20, 2**22
 # As safetensors names what weights may be stored as.
 _DTYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-# What a hub's repository may have of a model: its files, a tokenizer's router, a generator's config and tokenizer.
-_PARTS = (WEIGHTS, CONFIG, "router/*", "generator.json", "tokenizer/*")
 ConfigT = TypeVar("ConfigT")
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -48,12 +46,14 @@ class Kind(Generic[ConfigT]):
         mark: what its config's file names it.
         config: the class of its config.
         file: the config's.
+        parts: of a hub's repository, besides the files of the model itself.
     """
 
     noun: str
     mark: str
     config: type[ConfigT]
     file: str = CONFIG
+    parts: tuple[str, ...] = ("router/*",)
 
     @property
     def shipped(self) -> tuple[str, ...]:
@@ -81,7 +81,8 @@ class Kind(Generic[ConfigT]):
                 f"shipped are: {', '.join(self.shipped)}"
             )
         nor = f"no shipped {self.noun} ({', '.join(self.shipped)})"
-        return _download(str(name), subfolder, revision, token, nor)
+        wanted = dict.fromkeys((WEIGHTS, CONFIG, self.file, *self.parts))
+        return _download(str(name), subfolder, list(wanted), revision, token, nor)
 
     def write(self, folder: Path, config: ConfigT, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         """Writes config and weights (floating point ones as `dtype`), each to a temporary name first."""
@@ -232,11 +233,13 @@ def _shipped() -> Path:
     return Path(str(files("evatok"))) / "weights"
 
 
-def _download(name: str, subfolder: str, revision: str | None, token: str | bool | None, nor: str) -> Path:
+def _download(
+    name: str, subfolder: str, parts: Sequence[str], revision: str | None, token: str | bool | None, nor: str
+) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [str(PurePosixPath(subfolder, file)) for file in _PARTS]
+    wanted = [str(PurePosixPath(subfolder, file)) for file in parts]
     try:
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=wanted), subfolder)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
