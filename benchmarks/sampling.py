@@ -8,14 +8,14 @@ what reading weights, keys and values takes at the machine's own rate of copying
     python -m benchmarks.sampling --out docs/results/sampling.json
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from benchmarks.common import PRECISIONS, Row, in_turn, report, timing_arguments
-from benchmarks.tokenizer_speed import assignments_of
 from evatok.assignment import AssignmentSpace
 from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig
 from evatok.generator.grammar import Due, SequenceGrammar
@@ -41,14 +41,25 @@ class ForcedLengths(LogitsProcessor):
         return scores.masked_fill(other & (self._grammar.due(input_ids) == Due.LENGTH)[:, None], -torch.inf)
 
 
-def random_generator(size: str, tokenizer: str, clips: int) -> VideoGenerator:
+def varied(space: AssignmentSpace, videos: int, mean: int, source: torch.Generator) -> Tensor:
+    """Random lengths `(videos, blocks)` that come to `mean` tokens each: drawn anew where that brings them nearer."""
+    lengths = space.sample(source, videos)
+    while surplus := int(lengths.sum()) - videos * mean:
+        others = space.sample(source, videos)
+        nearer = (surplus + others.sum(1) - lengths.sum(1)).abs() < abs(surplus)
+        if nearer.any():
+            lengths[nearer.int().argmax()] = others[nearer.int().argmax()]
+    return lengths
+
+
+def random_generator(size: str, tokenizer: str) -> VideoGenerator:
     """A generator of a size with random weights, of tokens of a tokenizer's preset."""
-    config, torch_seed = PRESETS[tokenizer], 0
-    torch.manual_seed(torch_seed)
+    config = PRESETS[tokenizer]
+    torch.manual_seed(0)
     form = TokenFormat(
         config.levels, config.quantizer.codebook_size, config.block_frames, config.blocks, tokenizer, "random"
     )
-    return VideoGenerator(GeneratorConfig(GENERATOR_PRESETS[size], form, (config.side,) * 2, 16.0, clips=clips))
+    return VideoGenerator(GeneratorConfig(GENERATOR_PRESETS[size], form, (config.side,) * 2, 16.0))
 
 
 @torch.no_grad()
@@ -77,12 +88,12 @@ def copied_bytes(device: torch.device, size: int = 2**28) -> float:
 
 
 def least_seconds(generator: VideoGenerator, lengths: Tensor, rows: int, rate: float) -> float:
-    """What reading the weights for each step, and the keys and values of each token, takes at so many bytes a second."""
-    size, item = generator.config.size, next(generator.model.parameters()).element_size()
+    """What reading weights in each step, and keys and values for each token, takes at so many bytes a second."""
+    size, layers = generator.config.size, [*generator.model.model.layers.parameters(), generator.model.lm_head.weight]
     tokens = lengths.sum(1) + lengths.shape[1]
-    weights = sum(each.numel() for each in generator.model.parameters()) - len(generator.grammar.vocabulary) * size.width
-    known = (tokens * (tokens + 1) // 2).sum()
-    return item * float(tokens.sum() / rows * weights + known * 2 * size.depth * size.width) / rate
+    weights = sum(each.numel() for each in layers)
+    known = int((tokens * (tokens + 1) // 2).sum()) * 2 * size.depth * size.width
+    return (int(tokens.sum()) / rows * weights + known) * generator.dtype.itemsize / rate
 
 
 def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeats: int) -> list[Row]:
@@ -92,19 +103,17 @@ def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeat
     if mean not in [level * blocks for level in levels]:
         raise ValueError(f"mean must be that of one length, so a level times the {blocks} blocks, got {mean}")
     kinds = {
-        "adaptive": assignments_of(space, videos, mean, source),
+        "adaptive": varied(space, videos, mean, source),
         "uniform, equal mean": torch.full((videos, blocks), mean // blocks),
         "uniform, longest": torch.full((videos, blocks), levels[-1]),
     }
-    ways = {}
+    ways: dict[tuple[str, str], Callable[[], object]] = {}
     for kind, lengths in kinds.items():
-        ways["evatok", kind] = lambda lengths=lengths: generator.sample(
-            [None] * videos, assignment=lengths, rows=rows, progress=False
-        )
-        ways["transformers", kind] = lambda lengths=lengths: transformers_sample(generator, lengths, rows)
-    seconds = in_turn(ways, repeats)
-    rate = copied_bytes(generator.device)
-    table = []
+        labels = [None] * videos
+        ways["evatok", kind] = partial(generator.sample, labels, assignment=lengths, rows=rows, progress=False)
+        ways["transformers", kind] = partial(transformers_sample, generator, lengths, rows)
+    seconds, rate = in_turn(ways, repeats), copied_bytes(generator.device)
+    table: list[Row] = []
     for (way, kind), each in seconds.items():
         tokens = int(kinds[kind].sum())
         table.append(
@@ -136,11 +145,11 @@ def main() -> None:
     if given.model:
         generator = VideoGenerator.from_pretrained(given.model)
     else:
-        generator = random_generator(given.size, given.tokenizer, 1)
+        generator = random_generator(given.size, given.tokenizer)
     generator.to(given.device, PRECISIONS[given.precision])
     rows = measure(generator, given.videos, given.mean, given.rows, given.repeats)
-    named = {name: getattr(given, name) for name in ("videos", "rows", "precision", "device")}
-    report(rows, given.out, model=given.model or given.size, **named)
+    named = {name: getattr(given, name) for name in ("videos", "precision", "device")}
+    report(rows, given.out, model=given.model or given.size, side_by_side=given.rows, **named)
 
 
 if __name__ == "__main__":
