@@ -52,7 +52,7 @@ def test_each_in_a_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixtur
         ("-n 0", "at least 1 video of a class can be made, not 0"),
         ("--temperature -1", "temperature must be at least 0, got -1.0"),
         ("--top-p 2", "top_p must be above 0 and at most 1"),
-        ("--most-tokens 3", "has 16 tokens or more, over the 3"),
+        ("--most-tokens 3", "most_tokens is 3; a clip of the lengths (0, 0, 0, 0) has at least 16"),
         ("--assignment 4,4", "assignment must be integers of shape (4,)"),
         ("--assignment 4,x", "must be whole numbers with commas between"),
         ("--rows 0", "rows 1, got 0"),

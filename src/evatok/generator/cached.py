@@ -25,14 +25,8 @@ class CachedLlama:
     # Not transformers' StaticCache: there all rows are at one place.
 
     def __init__(self, model: "LlamaForCausalLM", rows: int, length: int) -> None:
-        layers, weight = model.model.layers, model.lm_head.weight
-        shape = (
-            len(layers),
-            rows,
-            -(-length // _STEP) * _STEP,
-            model.config.num_attention_heads,
-            layers[0].self_attn.head_dim,
-        )
+        layers, heads, weight = model.model.layers, model.config.num_attention_heads, model.lm_head.weight
+        shape = (len(layers), rows, heads, _stepped(length), weight.shape[1] // heads)
         self._model = model
         self._keys = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
         self._values = torch.zeros_like(self._keys)
@@ -61,8 +55,8 @@ class CachedLlama:
                 for project in (attention.q_proj, attention.k_proj, attention.v_proj)
             )
             query, key = apply_rotary_pos_emb(query, key, cos, sin, unsqueeze_dim=2)
-            keys[rows, places], values[rows, places] = key, value
-            keys, values = (each[first : first + len(tokens), :width].transpose(1, 2) for each in (keys, values))
+            keys[rows, :, places], values[rows, :, places] = key, value
+            keys, values = (each[first : first + len(tokens), :, :width] for each in (keys, values))
             mixed = F.scaled_dot_product_attention(query.transpose(1, 2), keys, values, attn_mask=seen)
             hidden = hidden + attention.o_proj(mixed.transpose(1, 2).flatten(2))
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))

@@ -195,6 +195,7 @@ class VideoGenerator:
         if min(seed, first) < 0 or rows < 1:
             raise ValueError(f"seed and first must be at least 0 and rows 1, got {seed}, {first} and {rows}")
         sampler = Sampler(self.grammar, self.config.tokens.clip_blocks, drawing, min(rows, len(requests)), self.device)
+        sampler.check(requests)
         cached = CachedLlama(self.model, sampler.read_rows, self.grammar.longest)
         bar = tqdm(
             sampler.sample(requests, cached, seed),
@@ -278,9 +279,13 @@ def _check_llama(path: Path, config: GeneratorConfig) -> None:
         raise CheckpointError(f"{path} does not fit {VideoGenerator.KIND.file}: {odd}")
 
 
+# What a Llama's config has besides what it computes.
+_ASIDE = ("architectures", "attention_dropout", "dtype", "initializer_range", "transformers_version", "use_cache")
+
+
 def _differing(entries: dict[str, object], config: GeneratorConfig) -> str:
     """The first entry of a Llama's config that is not what a generator's has; nothing if there is none."""
     for key, value in config.llama().to_dict().items():
-        if key not in ("architectures", "dtype", "transformers_version") and entries.get(key, value) != value:
+        if key not in _ASIDE and entries.get(key, value) != value:
             return f"{key} is {entries[key]!r:.80}, not {value!r:.80}"
     return ""

@@ -59,7 +59,7 @@ class Request(NamedTuple):
             lengths = self.lengths[clip : clip + clip_blocks]
             fewest = sum(length or vocabulary.levels[0] for length in lengths)
             if most_tokens is not None and fewest > most_tokens:
-                raise ValueError(f"a clip of the lengths {lengths} has {fewest} tokens or more, over the {most_tokens}")
+                raise ValueError(f"most_tokens is {most_tokens}; a clip of the lengths {lengths} has at least {fewest}")
 
 
 class Sampler:
@@ -101,14 +101,13 @@ class Sampler:
         """Rows that a reader must have."""
         return self._copies * len(self._tokens)
 
-    def sample(self, requests: Sequence[Request], reader: Reader, seed: int) -> Iterator[tuple[int, Tensor]]:
-        """The numbers of requests and their sequences, as they are done.
-
-        Raises:
-            ValueError: a request asks for what cannot be.
-        """
+    def check(self, requests: Sequence[Request]) -> None:
+        """ValueError where a request asks for what cannot be."""
         for request in requests:
             request.check(self._grammar, self._clip_blocks, self._drawing.most_tokens)
+
+    def sample(self, requests: Sequence[Request], reader: Reader, seed: int) -> Iterator[tuple[int, Tensor]]:
+        """The numbers of requests, which `check` found good, and their sequences, as they are done."""
         waiting, running = deque(requests), list[Request]()
         while waiting or running:
             while waiting and len(running) < self._rows:
