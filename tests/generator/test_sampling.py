@@ -1,5 +1,7 @@
 """Sampling: what is drawn is a sequence whatever the model says, and a sample does not depend on its neighbours."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -160,6 +162,16 @@ def test_half_precision_samples_too(generator: VideoGenerator) -> None:
     half = VideoGenerator(generator.config).to("cpu", torch.bfloat16)
     assert half.dtype == torch.bfloat16
     assert len(half.sample(["pong"] * 3, guidance=2.0)) == 3
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_samples_too(generator: VideoGenerator) -> None:
+    gpu = VideoGenerator(generator.config, copy.deepcopy(generator.model)).to("cuda")
+    tokens = gpu.sample(["pong", None] * 4, guidance=2.0, most_tokens=24, rows=3)
+    assert tokens == gpu.sample(["pong", None] * 4, guidance=2.0, most_tokens=24, rows=3)
+    assert len(tokens) == 8 and int(tokens.lengths.sum(1).max()) <= 24
+    assert len(gpu.to("cuda", torch.bfloat16).sample(["pong"] * 5)) == 5
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from evatok.generator.grammar import SequenceGrammar
 class GrammarLogitsProcessor(LogitsProcessor):
     """Leaves each sequence only the tokens that its grammar has next: `generate(..., logits_processor=[this])`.
 
-    It keeps no state: what is due follows from the tokens before. So it needs all of them, and transformers' continuous
-    batching, which hands over the newest token alone, is refused; `VideoGenerator.generate` is for that.
+    It keeps no state: what is due follows from the tokens before. So it needs all of them, and is not for transformers'
+    continuous batching, which hands over the newest tokens alone, and where `generate_batch` takes no processors from a
+    caller: `VideoGenerator.generate` batches continuously itself.
 
     Args:
         grammar: of the sequences, which begin with a class token; they may be filled up at the left with the end token.
