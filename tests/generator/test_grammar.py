@@ -106,6 +106,7 @@ def test_rows_are_told_apart() -> None:
         ("chess", (1, 1, 1), torch.zeros(3), "class 'chess' is none of the 2: pong, boxing"),
         (2, (1, 1, 1), torch.zeros(3), "class 2 is none of the 2"),
         (-2, (1, 1, 1), torch.zeros(3), "class -2 is none"),
+        (0.5, (1, 1, 1), torch.zeros(3), "class 0.5 is none"),
         (0, (1, 3, 1), torch.zeros(5), r"3 tokens has no length token; levels are \(1, 2, 4\)"),
         (0, (1, 1), torch.zeros(2), "a sequence has 3 blocks .* got 2"),
         (0, (1, 1, 1), torch.zeros(4), "of together 3 with 4 codes"),

@@ -14,6 +14,8 @@ from transformers.generation.continuous_batching.cb_logits_processors import Con
 from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig, GeneratorSize
 from evatok.generator.logits import GrammarLogitsProcessor
 from evatok.generator.model import VideoGenerator
+from evatok.tokenizer.model import VideoTokenizer
+from evatok.utils import saving
 from evatok.utils.saving import CheckpointError
 from tests.conftest import SKETCHED, random_tokenizer
 from tests.generator.conftest import random_generator
@@ -162,6 +164,32 @@ def test_a_name_that_is_none_is_told(generator: VideoGenerator) -> None:
     odd = replace(generator.config, size=GeneratorSize(32, 2, 4))
     with pytest.raises(ValueError, match="the model does not fit the generator's config: hidden_size is 64, not 32"):
         VideoGenerator(odd, generator.model)
+
+
+def test_a_shipped_one_is_found_by_its_name(
+    generator: VideoGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator.save_pretrained(tmp_path / "evatok-some-generator")
+    monkeypatch.setattr(saving, "_shipped", lambda: tmp_path)
+    assert VideoGenerator.KIND.shipped == ("evatok-some-generator",) and VideoTokenizer.KIND.shipped == ()
+    assert VideoGenerator.from_pretrained("evatok-some-generator").name == "evatok-some-generator"
+    with pytest.raises(CheckpointError, match="no shipped generator; shipped are: evatok-some-generator"):
+        VideoGenerator.from_pretrained("another")
+
+
+def test_a_hub_is_asked_for_all_its_files(
+    generator: VideoGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+
+    def download(name: str, **how: Any) -> str:
+        asked[name] = how["allow_patterns"]
+        return str(tmp_path)
+
+    generator.save_pretrained(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert VideoGenerator.from_pretrained("somebody/pong").name == "somebody/pong"
+    assert asked == {"somebody/pong": ["model.safetensors", "config.json", "generator.json", "tokenizer/*"]}
 
 
 def test_presets_are_as_large_as_the_papers() -> None:
