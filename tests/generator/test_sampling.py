@@ -42,8 +42,8 @@ class RandomReader:
     top_k=st.integers(0, 20),
     top_p=st.sampled_from([1.0, 0.9, 0.1, 1e-30]),
     most_tokens=st.sampled_from([None, 2, 3, 4, 5, 6, 100]),
-    length_bias=st.sampled_from([0.0, 5.0, -1e30]),
-    scale=st.sampled_from([0.0, 1.0, 1e30]),
+    length_bias=st.sampled_from([0.0, 5.0, -1e30, 3e38]),
+    scale=st.sampled_from([0.0, 1.0, 1e30, 1e38]),
     seed=st.integers(0, 1000),
 )
 def test_whatever_is_drawn_is_a_sequence(

@@ -50,17 +50,17 @@ class Drawing:
         if self.guidance != 1:
             given, none = logits.unflatten(0, (-1, 2)).unbind(1)
             logits = none + self.guidance * (given - none)
-        return logits.nan_to_num()
+        return logits
 
     def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> Tensor:
         """Tokens, int64 `(n,)`: none but allowed ones, whatever the logits are.
 
         Args:
-            logits: `(n, V)`, finite.
+            logits: `(n, V)`.
             allowed: bool `(n, V)`, at least one in each row.
             chances: float64 `(n,)` in [0, 1): where each row's token lies among all that it could be, side by side.
         """
-        scores = logits.masked_fill(~allowed, -torch.inf)
+        scores = logits.nan_to_num().masked_fill(~allowed, -torch.inf)
         scores = (scores - scores.amax(1, keepdim=True)) / max(self.temperature, _SMALLEST_TEMPERATURE)
         if 0 < self.top_k < scores.shape[1]:
             scores = scores.masked_fill(scores < scores.topk(self.top_k).values[:, -1:], -torch.inf)
