@@ -1,6 +1,8 @@
 """What `evatok` offers: its attributes, loaded when the first of them is asked for."""
 
 from evatok.assignment import AssignmentError, AssignmentSpace
+from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig, GeneratorSize
+from evatok.generator.model import VideoGenerator
 from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, RouterConfig
@@ -13,6 +15,7 @@ from evatok.video.fit import Fit, plan_fit
 from evatok.video.reading import Video, VideoError, VideoInfo, VideoReader, probe, read_video, write_video
 
 __all__ = [
+    "GENERATOR_PRESETS",
     "PRESETS",
     "ROUTER_PRESETS",
     "AssignmentError",
@@ -20,6 +23,8 @@ __all__ = [
     "CheckpointError",
     "FSQConfig",
     "Fit",
+    "GeneratorConfig",
+    "GeneratorSize",
     "Layout",
     "QuantizerConfig",
     "Router",
@@ -34,6 +39,7 @@ __all__ = [
     "TransformerConfig",
     "Video",
     "VideoError",
+    "VideoGenerator",
     "VideoInfo",
     "VideoReader",
     "VideoRecord",

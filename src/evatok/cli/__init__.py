@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from evatok import __version__
-from evatok.cli import codec, data, reports, training
+from evatok.cli import codec, data, generation, reports, training
 from evatok.cli.arguments import Parse
 from evatok.cli.errors import FAILED, INTERRUPTED, STOPPED, WRONG_USE, by_signal, told
 from evatok.cli.process import complain, flushed, raised_signals, ready_streams
@@ -37,6 +37,7 @@ COMMANDS = {
     "encode": Command(codec.encode),
     "decode": Command(codec.decode),
     "reconstruct": Command(codec.reconstruct),
+    "generate": Command(generation.generate, "generator"),
     "train proxy": Command(training.proxy, "train"),
     "search": Command(training.search, "search"),
     "train router": Command(training.router, "train"),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from argparse import ArgumentError
+from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -29,6 +29,16 @@ class WrongUse(ValueError):
 def any_path(text: str | Path) -> Path:
     """A path on the command line; the parser's own way with `Path` fails at names that are not in UTF-8."""
     return Path(text)
+
+
+def numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    """An assignment as it is typed: `32,8,8,16`; the parser hands what came of it in again."""
+    if isinstance(text, tuple):
+        return text
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"must be whole numbers with commas between, such as 32,8,8,16, not {text!r}") from None
 
 
 def in_a_sentence(error: Exception) -> str:

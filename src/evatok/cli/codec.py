@@ -1,13 +1,12 @@
 """Commands that turn videos into tokens and back."""
 
-from argparse import ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import OR_FOLDER, Parse, any_path
+from evatok.cli.arguments import OR_FOLDER, Parse, any_path, numbers
 from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
@@ -83,7 +82,7 @@ def _add_video(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
     lengths = parser.add_mutually_exclusive_group()
-    lengths.add_argument("--assignment", type=_numbers, help="tokens of each block of a clip, such as 32,8,8,16.")
+    lengths.add_argument("--assignment", type=numbers, help="tokens of each block of a clip, such as 32,8,8,16.")
     lengths.add_argument("--uniform", type=int, help="tokens of every block.")
     lengths.add_argument("--w_q", type=float, help="the router's choice at a preference, above 0 and at most 2 (best).")
     lengths.add_argument("--tokens", type=float, help="the router's choice at about so many tokens a clip.")
@@ -105,16 +104,6 @@ def _add_video(parser: ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, help="frame rate to resample to; without it, every frame is kept.")
     track = "number of the video track, from 0 on; without it, the longest that is no still picture."
     parser.add_argument("--track", type=int, help=track)
-
-
-def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
-    """An assignment as it is typed: `32,8,8,16`; the parser hands what came of it in again."""
-    if isinstance(text, tuple):
-        return text
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentTypeError(f"must be whole numbers with commas between, such as 32,8,8,16, not {text!r}") from None
 
 
 def _choices(given: Namespace) -> dict[str, Any]:

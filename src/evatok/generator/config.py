@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from evatok.generator.grammar import SequenceGrammar
 from evatok.generator.vocabulary import Vocabulary
-from evatok.tokens.records import TokenFormat
+from evatok.tokens.records import TokenFormat, VideoRecord
+from evatok.utils.configs import check_between, check_least
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -29,9 +30,8 @@ class GeneratorSize:
     heads: int
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_between(self, 1, 2**16, "width", "heads")
+        check_between(self, 1, 1000, "depth")
         if self.width % (2 * self.heads):
             raise ValueError(f"width must be an even multiple of heads, got {self.width} and {self.heads} heads")
 
@@ -74,8 +74,15 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "picture", tuple(self.picture))
         object.__setattr__(self, "classes", tuple(self.classes))
-        if self.clips < 1:
-            raise ValueError(f"clips must be at least 1, got {self.clips}")
+        check_least(self, 1, "clips")
+        # A sequence becomes a video, which says whether it can be one; the grammar, whether classes differ.
+        VideoRecord(self.frames, self.fps, self.picture)
+        _ = self.grammar
+
+    @property
+    def frames(self) -> int:
+        """Frames of a sequence's video."""
+        return self.clips * self.tokens.clip_blocks * self.tokens.block_frames
 
     @property
     def grammar(self) -> SequenceGrammar:

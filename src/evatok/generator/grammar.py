@@ -35,6 +35,14 @@ class Due(IntEnum):
     NOTHING = 4  # the sequence has ended; `[end]` may fill it up
 
 
+_WORDS = {
+    Due.CLASS: "a class token or the null class",
+    Due.LENGTH: "a length token",
+    Due.CODE: "a code",
+    Due.END: "the end token",
+}
+
+
 class Parsed(NamedTuple):
     """What a sequence says.
 
@@ -126,29 +134,27 @@ class SequenceGrammar:
         return torch.where(is_class.any(1), due, int(Due.CLASS))
 
     @cached_property
+    def admitted(self) -> tuple[range, ...]:
+        """The tokens that each kind of `Due` admits."""
+        vocabulary = self.vocabulary
+        return (
+            range(vocabulary.first_class, vocabulary.null + 1),
+            range(vocabulary.first_length, vocabulary.first_class),
+            range(vocabulary.codebook_size),
+            range(vocabulary.end, vocabulary.end + 1),
+            range(vocabulary.end, vocabulary.end + 1),
+        )
+
+    @cached_property
     def allowed(self) -> Tensor:
         """Which tokens each kind of `Due` admits: bool `(5, len(vocabulary))`."""
-        vocabulary, token = self.vocabulary, torch.arange(len(self.vocabulary))
-        return torch.stack(
-            (
-                (token >= vocabulary.first_class) & (token <= vocabulary.null),
-                (token >= vocabulary.first_length) & (token < vocabulary.first_class),
-                token < vocabulary.codebook_size,
-                token == vocabulary.end,
-                token == vocabulary.end,
-            )
-        )
+        token = torch.arange(len(self.vocabulary))
+        return torch.stack([(token >= each.start) & (token < each.stop) for each in self.admitted])
 
     def _check(self, tokens: list[int], position: int, due: Due) -> None:
         """Raises SequenceError unless the token at a position is of the kind that is due there."""
-        what = {
-            Due.CLASS: "a class token or the null class",
-            Due.LENGTH: "a length token",
-            Due.CODE: "a code",
-            Due.END: "the end token",
-        }[due]
         if position >= len(tokens):
-            raise SequenceError(position, f"{what} is missing")
+            raise SequenceError(position, f"{_WORDS[due]} is missing")
         token = tokens[position]
-        if not 0 <= token < len(self.vocabulary) or not self.allowed[due, token]:
-            raise SequenceError(position, f"{token} where {what} is due")
+        if token not in self.admitted[due]:
+            raise SequenceError(position, f"{token} where {_WORDS[due]} is due")

@@ -1,6 +1,7 @@
 """What the numbers in a generator's sequences mean: codes, lengths of blocks, classes, no class, the end."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from evatok.tokens.records import TokenFormat
 
@@ -68,7 +69,7 @@ class Vocabulary:
         if name is None or name == -1:
             return self.null
         number = self.classes.index(name) if name in self.classes else name
-        if isinstance(number, str) or not 0 <= number < len(self.classes):
+        if not isinstance(number, Integral) or not 0 <= number < len(self.classes):
             some = f"{', '.join(self.classes[:5])} and so on" if len(self.classes) > 5 else ", ".join(self.classes)
             raise ValueError(f"class {name!r} is none of the {len(self.classes)}: {some or 'there are none'}")
-        return self.first_class + number
+        return self.first_class + int(number)

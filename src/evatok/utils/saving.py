@@ -43,20 +43,24 @@ class Kind(Generic[ConfigT]):
 
     Args:
         noun: such as "tokenizer".
-        mark: what `config.json` names it.
+        mark: what its config's file names it.
         config: the class of its config.
+        file: the config's.
+        parts: of a hub's repository, besides the files of the model itself.
     """
 
     noun: str
     mark: str
     config: type[ConfigT]
+    file: str = CONFIG
+    parts: tuple[str, ...] = ("router/*",)
 
     @property
     def shipped(self) -> tuple[str, ...]:
         """Names of the models of this kind that come with the package."""
         folder = _shipped()
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
-        return tuple(entry.name for entry in entries if _mark(entry) == self.mark)
+        return tuple(entry.name for entry in entries if self._is(entry))
 
     def find(
         self, name: str | Path, subfolder: str = "", revision: str | None = None, token: str | bool | None = None
@@ -69,7 +73,7 @@ class Kind(Generic[ConfigT]):
         if Path(name).is_dir():
             return Path(name, subfolder)
         shipped = Path(_shipped(), name, subfolder)
-        if _mark(shipped) == self.mark:
+        if self._is(shipped):
             return shipped
         if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
             raise CheckpointError(
@@ -77,7 +81,8 @@ class Kind(Generic[ConfigT]):
                 f"shipped are: {', '.join(self.shipped)}"
             )
         nor = f"no shipped {self.noun} ({', '.join(self.shipped)})"
-        return _download(str(name), subfolder, revision, token, nor)
+        wanted = dict.fromkeys((WEIGHTS, CONFIG, self.file, *self.parts))
+        return _download(str(name), subfolder, list(wanted), revision, token, nor)
 
     def write(self, folder: Path, config: ConfigT, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         """Writes config and weights (floating point ones as `dtype`), each to a temporary name first."""
@@ -87,23 +92,30 @@ class Kind(Generic[ConfigT]):
         with replacing(folder / WEIGHTS) as temporary:
             # Not `save_file`: it has a temporary file of its own, and errors that are not the system's.
             temporary.write_bytes(save(stored, metadata={"format": "pt"}))
-        write_json(folder / CONFIG, entries)
+        write_json(folder / self.file, entries)
+
+    def _is(self, folder: Path) -> bool:
+        """Whether a folder has a config of this kind."""
+        try:
+            return bool(json.loads((folder / self.file).read_text())["kind"] == self.mark)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def read_config(self, folder: Path) -> ConfigT:
         """The config of a saved model; `CheckpointError` where there is none that this version can read."""
         try:
-            entries = _read_json(folder / CONFIG)
+            entries = read_json(folder / self.file)
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{folder / CONFIG} cannot be read: {reason(error)}") from error
+            raise CheckpointError(f"{folder / self.file} cannot be read: {reason(error)}") from error
         kind, version = (entries.get(key) for key in ("kind", "format")) if isinstance(entries, dict) else (None, None)
         if kind != self.mark:
-            raise CheckpointError(f"{folder / CONFIG} is no {self.noun}'s config: its kind is {kind!r:.80}")
+            raise CheckpointError(f"{folder / self.file} is no {self.noun}'s config: its kind is {kind!r:.80}")
         if version != FORMAT:
             raise CheckpointError(f"{folder} has format {version!s:.80}; this version of evatok reads format {FORMAT}")
         try:
             return from_dict(self.config, entries["config"])
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / CONFIG} does not fit: {error}") from error
+            raise CheckpointError(f"{folder / self.file} does not fit: {error}") from error
 
 
 class SavedModel(nn.Module, Generic[ConfigT]):
@@ -153,12 +165,12 @@ class SavedModel(nn.Module, Generic[ConfigT]):
         config = cls.KIND.read_config(folder)
         with torch.device("meta"):
             model = cls(config).eval()
-        weights = _read_weights(folder, model.state_dict())
+        weights = read_weights(folder, model.state_dict())
         model.load_state_dict(weights, assign=True)
         model.name = folder.resolve().name if Path(name).is_dir() else str(PurePosixPath(name, subfolder))
         model._load_parts(folder)
         model = model.to(device, dtype)
-        model._set_checksum(_digest(weights))
+        model._set_checksum(weights_digest(weights))
         return model
 
     def _load_parts(self, folder: Path) -> None:
@@ -168,7 +180,7 @@ class SavedModel(nn.Module, Generic[ConfigT]):
         """Writes `model.safetensors`, its numbers as `dtype`, and `config.json` into a folder."""
         weights = self.state_dict()
         self.KIND.write(Path(folder), self.config, weights, dtype)
-        self._set_checksum(_digest(weights))
+        self._set_checksum(weights_digest(weights))
 
     def push_to_hub(self, repository: str, *, private: bool = False, dtype: torch.dtype = torch.float32) -> str:
         """Uploads what `save_pretrained` writes to a hub's repository `owner/name`; returns its address."""
@@ -202,7 +214,7 @@ class SavedModel(nn.Module, Generic[ConfigT]):
         they did: whenever it is asked for they are looked at, which takes half a millisecond for two million of them.
         """
         if self._look != _look(self.state_dict().values()):
-            self._set_checksum(_digest(self.state_dict()))
+            self._set_checksum(weights_digest(self.state_dict()))
         return self._checksum
 
     def _set_checksum(self, checksum: str) -> None:
@@ -221,19 +233,13 @@ def _shipped() -> Path:
     return Path(str(files("evatok"))) / "weights"
 
 
-def _mark(folder: Path) -> str | None:
-    try:
-        entries = json.loads((folder / CONFIG).read_text())
-        return str(entries["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _download(name: str, subfolder: str, revision: str | None, token: str | bool | None, nor: str) -> Path:
+def _download(
+    name: str, subfolder: str, parts: Sequence[str], revision: str | None, token: str | bool | None, nor: str
+) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [str(PurePosixPath(subfolder, file)) for file in (WEIGHTS, CONFIG, "router/*")]
+    wanted = [str(PurePosixPath(subfolder, file)) for file in parts]
     try:
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=wanted), subfolder)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -241,7 +247,7 @@ def _download(name: str, subfolder: str, revision: str | None, token: str | bool
         raise CheckpointError(f"{name} is no folder, {nor}, and the hub gave nothing: {said}") from error
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """What a file of a config's size holds as JSON; ValueError, for numbers that are not finite too."""
 
     def finite(text: str) -> float:
@@ -254,7 +260,7 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), parse_float=finite, parse_constant=finite)
 
 
-def _read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a saved model as float32; `CheckpointError` if they do not fit or are not finite, with names."""
     path = folder / WEIGHTS
     try:
@@ -308,7 +314,7 @@ def _look(weights: Iterable[Tensor]) -> int:
     return zlib.crc32(torch.cat(parts).cpu().numpy().tobytes()) if parts else 0
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of all weights, by name, as float32."""
     digest = hashlib.sha256()
     for name in sorted(weights):

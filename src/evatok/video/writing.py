@@ -32,6 +32,14 @@ _CLOCKS = {".mkv": 1000, ".webm": 1000}
 _COLOURS = {"dst_colorspace": int(Colorspace.ITU709), "dst_color_range": int(ColorRange.MPEG)}
 
 
+def encoder_of(path: Path) -> str:
+    """The encoder for a video file of that name, as FFmpeg calls it; VideoError where its ending is none of a video."""
+    if path.suffix.lower() not in _ENCODERS:
+        known = ", ".join(_ENCODERS)
+        raise VideoError(f"cannot write video '{path}': its name ends in '{path.suffix}', not in one of {known}")
+    return _ENCODERS[path.suffix.lower()]
+
+
 def write_video(
     path: StrPath,
     frames: Tensor | Iterable[Tensor],
@@ -61,11 +69,7 @@ def write_video(
     Raises VideoError if the file cannot be written or there is no frame; ValueError: wrong shapes, times or
     values; TypeError: frames that are not uint8.
     """
-    target = Path(path)
-    encoder = _ENCODERS.get(target.suffix.lower())
-    if encoder is None:
-        known = ", ".join(_ENCODERS)
-        raise VideoError(f"cannot write video '{target}': its name ends in '{target.suffix}', not in one of {known}")
+    target, encoder = Path(path), encoder_of(Path(path))
     if not 0 <= crf <= 51:
         raise ValueError(f"crf: got {crf}; it may be 0 to 51")
     rate, clock = as_fraction(checked_fps(fps)), _CLOCKS.get(target.suffix.lower(), _CLOCK)

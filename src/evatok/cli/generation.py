@@ -1,0 +1,42 @@
+"""Commands of generators."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from evatok.cli.arguments import Parse, any_path, numbers
+
+
+def generate(parser: ArgumentParser, parse: Parse) -> None:
+    """Make videos of classes, and a picture of them with the tokens of each block."""
+    parser.add_argument("model", help="a shipped generator's name, a folder that holds one, or a hub's repository.")
+    what = "name or number of a class, may be repeated; without it videos are of no class."
+    parser.add_argument("--class", dest="classes", action="append", metavar="CLASS", help=what)
+    parser.add_argument("-n", "--count", type=int, default=1, help="videos of each class.")
+    what = "video: .mp4, .m4v, .mov, .mkv or .webm; several are numbered. The picture has its name, with .png."
+    parser.add_argument("-o", "--output", type=any_path, default=Path("generated.mp4"), help=what)
+    parser.add_argument("--grid", action="store_true", help="all videos side by side in one.")
+    what = "what a class changes is multiplied by it; 1 is the model as it is."
+    parser.add_argument("--guidance", type=float, default=1.0, help=what)
+    what = "above 1 for more variety, below for less; 0 takes the likeliest token."
+    parser.add_argument("--temperature", type=float, default=1.0, help=what)
+    parser.add_argument("--top_k", type=int, default=0, help="only so many of the likeliest tokens; 0 for all.")
+    what = "only the likeliest tokens that have this probability together."
+    parser.add_argument("--top_p", type=float, default=1.0, help=what)
+    parser.add_argument("--most_tokens", type=int, help="that a clip may have at most.")
+    what = "above 0 for more tokens than the model would write, below for fewer."
+    parser.add_argument("--length_bias", type=float, default=0.0, help=what)
+    what = "tokens of each block, such as 32,8,8,16; 0 for a block whose tokens the model chooses."
+    parser.add_argument("--assignment", type=numbers, help=what)
+    parser.add_argument("--seed", type=int, default=0, help="of chance.")
+    parser.add_argument("--rows", type=int, default=16, help="videos that are written side by side.")
+    given = parse()
+    import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done
+    import transformers  # noqa: F401
+
+    from evatok.codec.generate import generate_files
+
+    names = ("guidance", "temperature", "top_k", "top_p", "most_tokens", "length_bias", "assignment", "seed", "rows")
+    options = {name: given[name] for name in names}
+    classes = given.classes or []
+    print(generate_files(given.model, classes, given.count, given.output, together=given.grid, options=options))
