@@ -37,6 +37,7 @@ COMMANDS = {
     "encode": Command(codec.encode),
     "decode": Command(codec.decode),
     "reconstruct": Command(codec.reconstruct),
+    "tokenize": Command(codec.tokenize, "search"),
     "train proxy": Command(training.proxy, "train"),
     "search": Command(training.search, "search"),
     "train router": Command(training.router, "train"),

@@ -64,6 +64,12 @@ class ScannedSource(ClipSource):
         """The one of its videos."""
         return (self._bad,)
 
+    @property
+    def fps(self) -> float | None:
+        """As `ClipSource.fps` says."""
+        rates = np.unique(np.asarray(self._manifest.table["fps"])[self._rows])
+        return float(rates[0]) if len(rates) == 1 else None
+
     def __len__(self) -> int:
         return len(self._rows)
 
