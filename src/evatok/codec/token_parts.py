@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from evatok.data.sources import ClipSource, SourceConfig, VideoEntry, open_sourc
 from evatok.tokenizer.beam import Metric
 from evatok.tokenizer.clips import ClipChunk
 from evatok.tokenizer.lengths import LengthRequest
-from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.token_set import ClipTokens, TokenSetHeader, write_part
 from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.configs import check_least
@@ -147,7 +147,7 @@ class SetVideos:
         while cuts[-1] < len(self):
             before = ends[cuts[-1]] - self.clips[cuts[-1]]
             cuts.append(min(int(np.searchsorted(ends, before + least)) + 1, len(self)))
-        return [range(*each) for each in zip(cuts, cuts[1:], strict=False)]
+        return [range(*each) for each in pairwise(cuts)]
 
 
 def part_tokenizer(config: TokenizeConfig, header: TokenSetHeader) -> Work:
@@ -173,7 +173,11 @@ class PartTokenizer:
     def write(self, part: Part, done: Callable[[int], object]) -> None:
         """Writes a part, whole or not at all; `done` is told how many more clips are done."""
         reader = PartClips(self._videos, part.places, self._config, self._header)
-        tokens = self._tokenizer.encode_clips(reader, self._request, lambda encoded: done(len(encoded.lengths)))
+
+        def watch(encoded: EncodedClips) -> None:
+            done(len(encoded.lengths))
+
+        tokens = self._tokenizer.encode_clips(reader, self._request, watch)
         write_part(Path(part.path), self._header, list(reader.rows(tokens)), reader.bad)
 
     @property

@@ -165,9 +165,9 @@ class TokenSet:
         header = TokenSetHeader.read(folder)
         paths = [folder / part_name(number) for number in range(header.parts)]
         if missing := sum(not path.exists() for path in paths):
-            done = f"{len(paths) - missing} of {len(paths)} parts are there"
             raise TokenSetError(
-                f"the token set in {folder} is unfinished, {done}: run the same `evatok tokenize` again"
+                f"the token set in {folder} is unfinished, {len(paths) - missing} of {len(paths)} parts are there: "
+                "run the same `evatok tokenize` again"
             )
         skipped: dict[str, str] = {}
         parts, videos = [], 0

@@ -37,9 +37,8 @@ class Plan:
             if found == self:
                 return
             if not self._goes_on(found):
-                what = (
-                    ", ".join(differing(found.made_by, self.made_by)) or f"{found.clips} clips in parts of {found.part}"
-                )
+                keys = differing(found.made_by, self.made_by)
+                what = ", ".join(keys) or f"{found.clips} clips in parts of {found.part}"
                 raise ValueError(f"{folder} holds another search, which differs in: {what}; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(self))
