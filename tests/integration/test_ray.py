@@ -1,4 +1,4 @@
-"""The search by two Ray actors, one of which is killed on the way, against the search in this process."""
+"""Searching and tokenizing by two Ray actors against this process; of the search, one actor is killed on the way."""
 
 import threading
 import time
@@ -9,6 +9,8 @@ import psutil
 import pytest
 import torch
 
+from evatok.codec.token_parts import TokenizeConfig
+from evatok.codec.tokenize import tokenize
 from evatok.data.folders import FolderConfig
 from evatok.stages.search.parts import SearchConfig
 from evatok.stages.search.run import search
@@ -49,3 +51,15 @@ def test_two_actors_find_what_one_process_finds(tmp_path: Path, video_folder: Pa
     assert killed and killed[0] < 24
     assert found.places == expected.places and found.keys == expected.keys
     torch.testing.assert_close(found.lpips, expected.lpips, rtol=0, atol=1e-4)
+
+
+def test_two_actors_write_the_token_set_that_one_process_writes(
+    tmp_path: Path, video_folder: Path, mini: VideoTokenizer
+) -> None:
+    mini.save_pretrained(tmp_path / "mini")
+    config = TokenizeConfig([FolderConfig(str(video_folder))], str(tmp_path / "mini"), mirrored=True, part=1)
+    tokenize(config, tmp_path / "local")
+    assert len(tokenize(replace(config, runner="ray", actors=2), tmp_path / "ray")) == 4
+    names = ["part-00000.parquet", "part-00001.parquet", "tokens.json"]
+    assert sorted(path.name for path in (tmp_path / "ray").iterdir()) == names
+    assert all((tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes() for name in names)

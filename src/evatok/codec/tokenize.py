@@ -50,6 +50,9 @@ def tokenize(config: TokenizeConfig, folder: Path) -> TokenSet:
         run_parts(partial(part_tokenizer, config, header), missing, config.runner, config.actors, progress)
     made = TokenSet.open(folder)
     if skipped := made.how["skipped"]:
+        if not len(made):
+            video, reason = next(iter(skipped.items()))
+            raise ValueError(f"none of the {len(videos)} videos can be read: {video} ({reason})")
         lines = "".join(f"\n  {video}: {reason}" for video, reason in list(skipped.items())[:_NAMED])
         more = "\n  ..." if len(skipped) > _NAMED else ""
         log.warning("skipped %d of %d videos:%s%s", len(skipped), len(videos), lines, more)

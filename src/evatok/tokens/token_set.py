@@ -24,7 +24,6 @@ HEADER = "tokens.json"
 VERSION = 1
 _METADATA = b"evatok.tokens"
 _SMALL = 2**16  # codes of a codebook whose ids are stored in two bytes
-_COLUMNS = ("video", "label", "clip", "mirrored", "lengths", "ids")
 
 
 class TokenSetError(ValueError):
@@ -98,24 +97,26 @@ class ClipTokens(NamedTuple):
 
 def write_part(path: Path, header: TokenSetHeader, clips: list[ClipTokens], skipped: Mapping[str, str]) -> None:
     """Writes a part, whole or not at all: its clips, and why other videos of it could not be read."""
-    id_type = pyarrow.uint16() if header.format.codebook_size <= _SMALL else pyarrow.int32()
-    types = (pyarrow.string(), pyarrow.int32(), pyarrow.int32(), pyarrow.bool_())
-    columns: dict[str, Any] = {
-        name: pyarrow.array([clip[place] for clip in clips], kind)
-        for place, (name, kind) in enumerate(zip(_COLUMNS, types, strict=False))
-    }
-    columns["lengths"] = _lists([clip.lengths for clip in clips], pyarrow.int32())
-    columns["ids"] = _lists([clip.ids for clip in clips], id_type)
+    schema = _schema(header.format)
+    columns = [pyarrow.array([clip[place] for clip in clips], field.type) for place, field in enumerate(schema)]
     metadata = json.dumps({"of": header.digest, "skipped": dict(skipped)})
-    table = pyarrow.table(columns).replace_schema_metadata({_METADATA: metadata})
+    table = pyarrow.table(columns, schema.with_metadata({_METADATA: metadata}))
     with replacing(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 
 
-def _lists(rows: list[NDArray[np.int32]], kind: Any) -> Any:
-    starts = np.cumsum([0, *map(len, rows)]).astype(np.int32)
-    values = np.concatenate([np.empty(0, np.int32), *rows])
-    return pyarrow.ListArray.from_arrays(starts, pyarrow.array(values.astype(kind.to_pandas_dtype()), kind))
+def _schema(form: TokenFormat) -> Any:
+    """The columns of a part, one for each value of `ClipTokens`."""
+    ids = pyarrow.uint16() if form.codebook_size <= _SMALL else pyarrow.int32()
+    types = {
+        "video": pyarrow.string(),
+        "label": pyarrow.int32(),
+        "clip": pyarrow.int32(),
+        "mirrored": pyarrow.bool_(),
+        "lengths": pyarrow.list_(pyarrow.int32()),
+        "ids": pyarrow.list_(ids),
+    }
+    return pyarrow.schema([pyarrow.field(name, kind, nullable=False) for name, kind in types.items()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +185,12 @@ class TokenSet:
 def _read_part(path: Path, header: TokenSetHeader, videos: int, skipped: dict[str, str]) -> dict[str, NDArray[Any]]:
     """Columns of a part, whose videos are numbered from `videos` on; notes what it has skipped."""
     try:
-        table = pyarrow.parquet.read_table(path).combine_chunks()
+        table, schema = pyarrow.parquet.read_table(path), _schema(header.format)
         metadata = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
         if metadata.get("of") != header.digest:
             raise ValueError(f"it does not belong to the set that {HEADER} describes")
         skipped |= metadata["skipped"]
+        table = table.select(schema.names).cast(schema).combine_chunks()
         lengths = np.diff(_values(table, "lengths", offsets=True))
         if np.any(lengths != header.format.clip_blocks):
             raise ValueError(f"a clip has {lengths.max()} blocks instead of {header.format.clip_blocks}")
