@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,15 @@ from evatok.stages.search.parts import SearchConfig
 from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray on this machine, for all tests: starting it takes longer than they do."""
+    ray.init(include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 def kill_an_actor(folder: Path, killed: list[int]) -> None:
@@ -31,6 +40,7 @@ def kill_an_actor(folder: Path, killed: list[int]) -> None:
             return
 
 
+@pytest.mark.usefixtures("cluster")
 def test_two_actors_find_what_one_process_finds(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> None:
     mini.save_pretrained(tmp_path / "mini")
     config = SearchConfig(
@@ -53,6 +63,7 @@ def test_two_actors_find_what_one_process_finds(tmp_path: Path, video_folder: Pa
     torch.testing.assert_close(found.lpips, expected.lpips, rtol=0, atol=1e-4)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_two_actors_write_the_token_set_that_one_process_writes(
     tmp_path: Path, video_folder: Path, mini: VideoTokenizer
 ) -> None:

@@ -73,9 +73,9 @@ def tokenize(parser: ArgumentParser, parse: Parse) -> None:
     from evatok.codec.token_parts import TokenizeConfig
     from evatok.codec.tokenize import tokenize
 
-    parser.add_argument("-o", "--output", type=any_path, required=True, help="folder of the token set.")
+    parser.add_argument("-o", "--output", required=True, help="folder of the token set; made if missing.")
     config, given = parse_config(parser, parse, TokenizeConfig)
-    made = tokenize(config, given.output)
+    made = tokenize(config, Path(given.output))
     mean = len(made.ids) / max(len(made), 1)
     print(f"{given.output}: {len(made)} clips of {len(made.classes)} classes, {mean:.1f} tokens a clip")
 

@@ -42,7 +42,7 @@ class TokenizeConfig:
         mirrored: adds a copy of every clip that is flipped left to right.
         fps: frames per second of the clips. None: what all sources agree on, divided by `frame_stride`; where they
             differ or do not know, 24 divided by it.
-        assignment: tokens of each block of a clip.
+        assignment: tokens of each block of a clip, such as [32, 8, 8, 16].
         uniform: tokens of every block.
         w_q: the router's choice at a preference of quality over length, above 0 and at most 2.
         tokens: the router's choice at about so many tokens a clip.

@@ -117,7 +117,7 @@ class _Progress:
         self._missing = missing
         self._clips = [int(videos.clips[part.places.start : part.places.stop].sum()) * copies for part in missing]
         self._total, self._left = int(videos.clips.sum()) * copies, sum(self._clips)
-        self._said = self._done = 0
+        self._said, self._done = False, 0
         log.info(
             "%d clips of %d videos, %d of them in %d parts to be written; %d last clips are not full and left out",
             self._total,
@@ -139,7 +139,8 @@ class _Progress:
         self._done += done
         self._bar.update(done)
         if not self._said and len(self._missing) > 1 and Path(self._missing[0].path).exists():
-            self._said = 1
+            self._said = True
             size = Path(self._missing[0].path).stat().st_size / max(self._clips[0], 1) * self._total
             hours = (time.monotonic() - self._since) / self._done * (self._left - self._done) / 3600
-            log.info("the set will take about %.3g MB, and %.2g hours more", size / 1e6, hours)
+            with tqdm.external_write_mode():
+                log.info("the set will take about %.3g MB, and %.2g hours more", size / 1e6, hours)
