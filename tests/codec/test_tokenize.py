@@ -261,6 +261,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a preference too high": ({"w_q": 3.0}, "w_q"),
     "too few tokens a second": ({"tokens_per_second": 1.0}, "tokens_per_second must be at least"),
     "no multiple of the patch": ({"size": (33, 32)}, "got 33x32"),
+    "no height": ({"size": (0, 32)}, r"size must be a height and a width of at least 1, got \(0, 32\)"),
     "stride": ({"frame_stride": 0}, "frame_stride must be at least 1, got 0"),
     "a stride too large": ({"frame_stride": 9}, "no video of animals has the 16 frames of a clip, 9 apart"),
     "rate": ({"fps": 0.0}, "fps"),

@@ -40,8 +40,8 @@ class TokenizeConfig:
             the square that the tokenizer was trained on.
         frame_stride: distance in frames between the frames of a clip.
         mirrored: adds a copy of every clip that is flipped left to right.
-        fps: frames per second of the clips. None: what all sources agree on, divided by `frame_stride`; where they
-            differ or do not know, 24 divided by it.
+        fps: frames per second of the clips. None: the sources' own (of a folder the median of its videos'), divided by
+            `frame_stride`; where sources differ or have none, 24 divided by it.
         assignment: tokens of each block of a clip, such as [32, 8, 8, 16].
         uniform: tokens of every block.
         w_q: the router's choice at a preference of quality over length, above 0 and at most 2.
@@ -80,6 +80,8 @@ class TokenizeConfig:
         if not self.data:
             raise ValueError("data names no source; give at least one, such as [{folder: my/videos}]")
         check_least(self, 1, "frame_stride", "batch", "part", "actors")
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"size must be a height and a width of at least 1, got {self.size}")
         if self.fps is not None:
             checked_fps(self.fps)
         _ = self.request

@@ -57,7 +57,7 @@ class ClipSource(ABC):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second of all videos; None where they differ in it, or have none of their own."""
+        """Frames per second of the videos, their median where they differ; None where they have none of their own."""
         return None
 
     @property

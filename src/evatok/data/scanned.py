@@ -65,10 +65,9 @@ class ScannedSource(ClipSource):
         return (self._bad,)
 
     @property
-    def fps(self) -> float | None:
+    def fps(self) -> float:
         """As `ClipSource.fps` says."""
-        rates = np.unique(np.asarray(self._manifest.table["fps"])[self._rows])
-        return float(rates[0]) if len(rates) == 1 else None
+        return float(np.median(np.asarray(self._manifest.table["fps"])[self._rows]))
 
     def __len__(self) -> int:
         return len(self._rows)
