@@ -9,6 +9,8 @@ import torch
 from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
+from evatok.codec.token_parts import TokenizeConfig
+from evatok.data.toy.games import GamesConfig
 from evatok.losses.discriminator import DISCRIMINATOR_PRESETS, PatchDiscriminator
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
@@ -18,6 +20,7 @@ from evatok.stages.proxy import ProxyConfig
 from evatok.stages.router import RouterTrainingConfig
 from evatok.stages.search.parts import SearchConfig
 from evatok.tokenizer.config import PRESETS
+from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.network import TokenizerNetwork
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -145,3 +148,9 @@ def test_configs_of_judging_name_what_others_write(model: str, routers: list[lis
     assert training.tokenizer == held_out.tokenizer == evaluation.tokenizer == f"evatok-{model}-proxy"
     assert trained[0].model.levels == proxy.model.levels and held_out.sources == proxy.data.validation
     assert len(held_out.sources) * held_out.clips >= 500
+
+
+def test_games_are_tokenized_for_a_generator_as_their_tokenizer_was_trained() -> None:
+    config, proxy = read(TokenizeConfig, TINY / "tokenize-games.yaml"), read(ProxyConfig, TINY / "proxy.yaml")
+    assert config.tokenizer == "evatok-tiny-proxy" and config.size == (proxy.model.side,) * 2
+    assert config.data == [GamesConfig("all", seeds=(0, 8))] and config.request == LengthRequest()

@@ -55,6 +55,16 @@ def test_folder_has_subfolders_as_classes(folder: Path) -> None:
     assert source.skipped == ()
 
 
+def test_the_rate_of_a_folder_is_its_videos_median(folder: Path) -> None:
+    assert FolderSource(FolderConfig(str(folder), max_bad=0.5)).fps == 10
+    write_video(folder / "boxing" / "a.mp4", ramp(20), fps=25)
+    assert FolderSource(FolderConfig(str(folder), max_bad=0.5)).fps == 10
+    write_video(folder / "short.mp4", ramp(3), fps=25)  # which is not used
+    for name in ("boxing/b.mp4", "e.mp4"):
+        write_video(folder / name, ramp(20), fps=30)
+    assert FolderSource(FolderConfig(str(folder), max_bad=0.5)).fps == 25
+
+
 def test_read_gives_the_frames_asked_for(folder: Path) -> None:
     source = FolderSource(FolderConfig(str(folder), name="mine"))
     frames = source.read(0, start=2, count=4, step=3)
@@ -163,7 +173,7 @@ def test_a_file_is_a_source_of_one_video(folder: Path) -> None:
     source = open_source(FileConfig(str(folder / "e.mp4")))
     assert isinstance(source, FileSource)
     assert (source.name, source.classes, len(source)) == ("e", (), 1)
-    assert source.describe(0).key == "e.mp4"
+    assert source.describe(0).key == "e.mp4" and source.fps == 10
     assert source.describe(0).frames == 20
     assert source.read(0, 5, 1, 1).float().mean() == pytest.approx(50, abs=2)
     with pytest.raises(IndexError):

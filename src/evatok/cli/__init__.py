@@ -38,6 +38,7 @@ COMMANDS = {
     "decode": Command(codec.decode),
     "reconstruct": Command(codec.reconstruct),
     "generate": Command(generation.generate, "generator"),
+    "tokenize": Command(codec.tokenize, "search"),
     "train proxy": Command(training.proxy, "train"),
     "search": Command(training.search, "search"),
     "train router": Command(training.router, "train"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import OR_FOLDER, Parse, any_path, numbers
+from evatok.cli.arguments import OR_FOLDER, Parse, any_path, numbers, parse_config
 from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny-proxy"
@@ -65,6 +65,18 @@ def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
 
     print(scores_table([reconstruct_file(given.video, given.output, **_choices(given))]))
     print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")
+
+
+def tokenize(parser: ArgumentParser, parse: Parse) -> None:
+    """Write the tokens of whole data sets, for generators; the same command again goes on."""
+    from evatok.codec.token_parts import TokenizeConfig
+    from evatok.codec.tokenize import tokenize
+
+    parser.add_argument("-o", "--output", required=True, help="folder of the token set; made if missing.")
+    config, given = parse_config(parser, parse, TokenizeConfig)
+    made = tokenize(config, Path(given.output))
+    mean = len(made.ids) / max(len(made), 1)
+    print(f"{given.output}: {len(made)} clips of {len(made.classes)} classes, {mean:.1f} tokens a clip")
 
 
 def weights(parser: ArgumentParser, parse: Parse) -> None:

@@ -56,6 +56,11 @@ class ClipSource(ABC):
         return np.array([self.describe(index).frames for index in range(len(self))], np.int64)
 
     @property
+    def fps(self) -> float | None:
+        """Frames per second of the videos, their median where they differ; None where they have none of their own."""
+        return None
+
+    @property
     def quarantines(self) -> Sequence[Quarantine]:
         """Where videos are noted that cannot be read after all; none where every one can."""
         return ()

@@ -64,6 +64,11 @@ class ScannedSource(ClipSource):
         """The one of its videos."""
         return (self._bad,)
 
+    @property
+    def fps(self) -> float:
+        """As `ClipSource.fps` says."""
+        return float(np.median(np.asarray(self._manifest.table["fps"])[self._rows]))
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -33,7 +33,7 @@ def test_scenarios_are_classes_and_episodes_videos() -> None:
         ("health_gathering/3", 1),
         ("health_gathering/4", 1),
     ]
-    assert all(entry.frames == 20 and entry.size == (120, 160) for entry in entries)
+    assert all(entry.frames == 20 and entry.size == (120, 160) for entry in entries) and source.fps == 17.5
     assert source.identities(2) == ("doom:health_gathering/3",)
 
 

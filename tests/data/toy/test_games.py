@@ -26,7 +26,7 @@ def test_games_are_classes_and_episodes_videos() -> None:
         ("seaquest/3", 1),
         ("seaquest/4", 1),
     ]
-    assert all(entry.frames == 24 and entry.size == (210, 160) for entry in entries)
+    assert all(entry.frames == 24 and entry.size == (210, 160) for entry in entries) and source.fps == 30
     with pytest.raises(IndexError):
         source.describe(4)
 

@@ -97,6 +97,7 @@ class DoomSource(EpisodeSource):
             why_not={name: LEFT_OUT.get(name, "") for name in wanted},
             seeds=config.seeds,
             frames=config.frames,
+            fps=FPS,
             size=SIZE,
             play=engine.play,
         )

@@ -76,6 +76,7 @@ class EpisodeSource(ClipSource):
         why_not: the classes' names, each with why it cannot be played, "" if it can.
         seeds: first seed and the one after the last.
         frames: length of every episode.
+        fps: frames per second of every episode.
         size: (height, width) of its frames.
         play: the episode of a class's name, a seed and a length.
 
@@ -90,6 +91,7 @@ class EpisodeSource(ClipSource):
         why_not: Mapping[str, str],
         seeds: tuple[int, int],
         frames: int,
+        fps: float,
         size: tuple[int, int],
         play: Callable[[str, int, int], Episode],
     ) -> None:
@@ -101,10 +103,15 @@ class EpisodeSource(ClipSource):
         if not self.classes:
             raise ValueError(f"none of the classes of {name} can be played: {self.skipped}")
         self._seeds = range(*seeds)
-        self._frames = frames
+        self._frames, self._fps = frames, fps
         self._size = size
         self._play = play
         self._episodes = Recent(self._played, CACHE_BYTES)
+
+    @property
+    def fps(self) -> float:
+        """As `ClipSource.fps` says."""
+        return self._fps
 
     def __len__(self) -> int:
         return len(self.classes) * len(self._seeds)

@@ -63,6 +63,7 @@ class GamesSource(EpisodeSource):
             why_not={game: emulator.why_not(game) for game in wanted},
             seeds=config.seeds,
             frames=config.frames,
+            fps=FPS,
             size=SIZE,
             play=emulator.play,
         )

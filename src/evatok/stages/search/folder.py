@@ -8,8 +8,9 @@ from typing import Any
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source, source_config
 from evatok.search.table import SearchTable, with_new_names
-from evatok.stages.search.parts import Part, SearchConfig
+from evatok.stages.search.parts import SearchConfig, frames_file
 from evatok.utils.files import reason, write_json
+from evatok.utils.parts import Part, differing, parts_in, undone
 
 PLAN, PREDICTORS = "search.json", "predictors.safetensors"
 _GO_ON = "run the same `evatok search` again"
@@ -23,14 +24,10 @@ class Plan:
     clips: int
     part: int
 
-    @property
-    def parts(self) -> list[tuple[str, range]]:
-        """Names of the parts' files, and the places of their clips."""
+    def parts(self, folder: Path) -> list[Part]:
+        """The parts, whose places are those of their clips."""
         starts = range(0, self.clips, self.part)
-        return [
-            (f"part-{number:05d}.parquet", range(start, min(start + self.part, self.clips)))
-            for number, start in enumerate(starts)
-        ]
+        return parts_in(folder, [range(start, min(start + self.part, self.clips)) for start in starts])
 
     def claim(self, folder: Path) -> None:
         """Notes the plan in its folder; ValueError if the folder is that of a plan which this one does not go on."""
@@ -40,9 +37,8 @@ class Plan:
             if found == self:
                 return
             if not self._goes_on(found):
-                keys = sorted(found.made_by | self.made_by)
-                differing = [key for key in keys if found.made_by.get(key) != self.made_by.get(key)]
-                what = ", ".join(differing) or f"{found.clips} clips in parts of {found.part}"
+                keys = differing(found.made_by, self.made_by)
+                what = ", ".join(keys) or f"{found.clips} clips in parts of {found.part}"
                 raise ValueError(f"{folder} holds another search, which differs in: {what}; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(self))
@@ -65,16 +61,15 @@ def read_plan(folder: Path) -> Plan:
 
 def read_table(folder: Path) -> SearchTable:
     """The table of a finished search, NaN where it was thinned; ValueError if there is none, or it goes on."""
-    plan = read_plan(folder)
-    missing = [name for name, _ in plan.parts if not (folder / name).exists()]
-    if missing:
-        raise ValueError(f"the search in {folder} lacks {len(missing)} of {len(plan.parts)} parts: {_GO_ON}")
-    return SearchTable.joined([SearchTable.read(folder / name) for name, _ in plan.parts])
+    parts = read_plan(folder).parts(folder)
+    if missing := undone(parts):
+        raise ValueError(f"the search in {folder} lacks {len(missing)} of {len(parts)} parts: {_GO_ON}")
+    return SearchTable.joined([SearchTable.read(Path(part.path)) for part in parts])
 
 
 def frame_files(folder: Path) -> list[Path]:
     """Files of the frames of each part's clips."""
-    return [Part(str(folder / name), places).frames for name, places in read_plan(folder).parts]
+    return [frames_file(part) for part in read_plan(folder).parts(folder)]
 
 
 def searched_by(folder: Path) -> SearchConfig:

@@ -1,6 +1,6 @@
 """Parts of a search: which clips, by what, and the file of a part's table. Runners share the parts among processes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,6 +20,7 @@ from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.configs import check_least
 from evatok.utils.files import replacing
+from evatok.utils.parts import Part, Runner, Work
 from evatok.video.reading import VideoError
 
 
@@ -61,7 +62,7 @@ class SearchConfig:
     half: bool = False
     paths: int | None = None
     whole: int = 96
-    runner: Literal["local", "ray"] = "local"
+    runner: Runner = "local"
     actors: int | None = None
 
     def __post_init__(self) -> None:
@@ -83,17 +84,9 @@ class ClipList(Protocol):
     def __getitem__(self, place: int) -> ClipBatch: ...
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a table: its file, and the places of its clips."""
-
-    path: str
-    places: range
-
-    @property
-    def frames(self) -> Path:
-        """File of the frames of the part's clips, uint8 `(clips, F, 3, H, W)`, in the order of its table."""
-        return Path(self.path).with_suffix(".npy")
+def frames_file(part: Part) -> Path:
+    """File of the frames of a part's clips, uint8 `(clips, F, 3, H, W)`, in the order of its table."""
+    return Path(part.path).with_suffix(".npy")
 
 
 def open_clips(config: SearchConfig, frames: int) -> ClipList:
@@ -106,6 +99,11 @@ def open_clips(config: SearchConfig, frames: int) -> ClipList:
     sampler = ClipSamplerConfig(frames=frames, sizes=[config.size], size_weights=[1.0])
     weights = [source.weight for source in config.sources]
     return Subset(TrainingClips(sources, weights, sampler, 1, config.seed), range(config.clips))
+
+
+def part_searcher(config: SearchConfig, made_by: dict[str, Any]) -> Work:
+    """What searches parts, for `run_parts`."""
+    return PartSearcher(config, made_by).search
 
 
 class PartSearcher:
@@ -123,8 +121,8 @@ class PartSearcher:
         self.lpips = LPIPS.from_pretrained(config.lpips_net).to(device)
         self.clips = open_clips(config, self.tokenizer.config.clip_frames)
 
-    def search(self, part: Part) -> Iterator[int]:
-        """Searches a part and writes its files, whole or not at all; yields how many more clips are done."""
+    def search(self, part: Part, done: Callable[[int], object]) -> None:
+        """Searches a part and writes its files, whole or not at all; `done` is told how many more clips are done."""
         read, skipped = _read(self.clips, part.places)
         # Before the table, which says that the part is done.
         self._keep_frames(part, read.values())
@@ -136,14 +134,14 @@ class PartSearcher:
             some = places[start : start + self.config.batch]
             for together in self._alike(some):
                 tables.append(self._search_batch(together, joined([read[place] for place in together])))
-                yield len(together)
+                done(len(together))
         SearchTable.joined(tables).write(Path(part.path))
-        yield len(skipped)
+        done(len(skipped))
 
     def _keep_frames(self, part: Part, clips: Iterable[ClipBatch]) -> None:
         shape = (0, self.tokenizer.config.clip_frames, 3, *self.config.size)
         videos = [np.empty(shape, np.uint8), *(clip.video.numpy() for clip in clips)]
-        with replacing(part.frames) as temporary:
+        with replacing(frames_file(part)) as temporary:
             np.save(temporary, np.concatenate(videos))
 
     def _alike(self, places: list[int]) -> list[list[int]]:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from tqdm import tqdm
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.folder import PREDICTORS, Plan, read_table
-from evatok.stages.search.parts import Part, PartSearcher, SearchConfig, open_clips
+from evatok.stages.search.parts import SearchConfig, open_clips, part_searcher
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
 from evatok.training.versions import versions
+from evatok.utils.parts import run_parts, undone
 
 log = logging.getLogger(__name__)
 # What of a config does not decide the numbers.
@@ -43,10 +44,9 @@ def search(config: SearchConfig) -> SearchTable:
     folder = Path(config.folder)
     plan = Plan(_made_by(config, tokenizer), len(clips), config.part)
     plan.claim(folder)
-    missing = [Part(str(folder / name), places) for name, places in plan.parts if not (folder / name).exists()]
+    missing = undone(plan.parts(folder))
     with tqdm(total=len(clips), initial=len(clips) - sum(len(part.places) for part in missing), unit="clip") as bar:
-        for done in _run(config, plan.made_by, missing):
-            bar.update(done)
+        run_parts(partial(part_searcher, config, plan.made_by), missing, config.runner, config.actors, bar.update)
     table = read_table(folder)
     if table.skipped:
         lines = "".join(f"\n  {place}: {reason}" for place, reason in table.skipped.items())
@@ -54,18 +54,6 @@ def search(config: SearchConfig) -> SearchTable:
     if config.drawn == "random" and len(table.whole) > 1:
         CheapPredictors.fit(table.whole).write(folder / PREDICTORS)
     return table
-
-
-def _run(config: SearchConfig, made_by: dict[str, Any], parts: list[Part]) -> Iterator[int]:
-    """Writes parts of the table; yields how many more clips are done, whenever some are."""
-    if config.runner == "ray" and parts:
-        from evatok.stages.search.ray import search_by_ray
-
-        yield from search_by_ray(config, made_by, parts)
-    elif parts:
-        searcher = PartSearcher(config, made_by)
-        for part in parts:
-            yield from searcher.search(part)
 
 
 def _made_by(config: SearchConfig, tokenizer: VideoTokenizer) -> dict[str, Any]:
