@@ -1,0 +1,80 @@
+"""Packed attention against a dense mask; a Llama on packed sequences against transformers' own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from evatok.generator.attention import PackedLlama, attend_causally
+from evatok.generator.config import GeneratorConfig, GeneratorSize
+from evatok.nn.packed import Layout
+from tests.generator.sets import CLASSES, FORM
+
+CONFIG = GeneratorConfig(GeneratorSize(32, 2, 2), FORM, (32, 32), 15.0, CLASSES)
+
+
+def dense(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """The same by one mask over everything."""
+    number = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    place = torch.arange(len(number))
+    seen = (number[:, None] == number) & (place[:, None] >= place)
+    scores = torch.einsum("qhd,khd->hqk", q, k) / q.shape[-1] ** 0.5
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v)
+
+
+@pytest.mark.parametrize("lengths", [[5], [1, 1, 1], [3, 3, 3, 7, 7, 9], [9, 2, 9, 1]], ids=str)
+@pytest.mark.parametrize(("dtype", "nearly"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2)], ids=["float32", "bf16"])
+def test_it_equals_a_dense_mask_gradients_included(lengths: list[int], dtype: torch.dtype, nearly: float) -> None:
+    generator, sequences = torch.Generator().manual_seed(0), Layout.of([[each] for each in lengths])
+    made = [torch.randn(sum(lengths), 2, 16, generator=generator).to(dtype) for _ in range(4)]
+    found, expected = (
+        [each.detach().to(kind).requires_grad_() for each in made[:3]] for kind in (dtype, torch.float64)
+    )
+    output = attend_causally(found[0], found[1], found[2], sequences)
+    oracle = dense(expected[0], expected[1], expected[2], lengths)
+    assert output.dtype == dtype
+    torch.testing.assert_close(output.double(), oracle, rtol=nearly, atol=nearly)
+    output.backward(made[3])
+    oracle.backward(made[3].double())
+    for one, other in zip(found, expected, strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=nearly, atol=nearly)
+    with torch.no_grad():  # which goes another way in half precision
+        output = attend_causally(found[0], found[1], found[2], sequences)
+        torch.testing.assert_close(output.double(), oracle, rtol=nearly, atol=nearly)
+
+
+@pytest.fixture
+def llama() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(CONFIG.llama()).eval()
+
+
+def read(llama: LlamaForCausalLM, sequences: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Logits of sequences that a packed Llama reads together."""
+    lengths = [len(each) for each in sequences]
+    places = torch.cat([torch.arange(n) for n in lengths])
+    logits: torch.Tensor = PackedLlama(llama)(torch.cat(sequences), places, Layout.of([[n] for n in lengths]))
+    return list(logits.split(lengths))
+
+
+def test_packed_sequences_see_nothing_of_each_other_and_a_saved_model_is_transformers_own(
+    llama: LlamaForCausalLM, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sequences = [torch.randint(0, len(CONFIG.grammar.vocabulary), (n,), generator=generator) for n in (6, 6, 9, 13)]
+    found = read(llama, sequences)
+    llama.save_pretrained(tmp_path)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert plain.config._attn_implementation == "sdpa"
+    for sequence, logits in zip(sequences, found, strict=True):
+        torch.testing.assert_close(logits, plain(sequence[None]).logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_no_token_sees_a_later_one(llama: LlamaForCausalLM) -> None:
+    sequences = [torch.arange(5), torch.arange(7)]
+    before = torch.cat(read(llama, sequences))
+    sequences[1][3] = 60
+    changed = (torch.cat(read(llama, sequences)) != before).any(1)
+    assert changed.tolist() == [False] * 8 + [True] * 4
