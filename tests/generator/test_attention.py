@@ -1,5 +1,6 @@
 """Packed attention against a dense mask; a Llama on packed sequences against transformers' own."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from evatok.generator.attention import PackedLlama, attend_causally
 from evatok.generator.config import GeneratorConfig, GeneratorSize
 from evatok.nn.packed import Layout
+from evatok.nn.transformer import compilations
 from tests.generator.sets import CLASSES, FORM
 
 CONFIG = GeneratorConfig(GeneratorSize(32, 2, 2), FORM, (32, 32), 15.0, CLASSES)
@@ -78,3 +80,18 @@ def test_no_token_sees_a_later_one(llama: LlamaForCausalLM) -> None:
     sequences[1][3] = 60
     changed = (torch.cat(read(llama, sequences)) != before).any(1)
     assert changed.tolist() == [False] * 8 + [True] * 4
+
+
+def test_compiled_and_recomputed_layers_are_the_same_for_any_mix(llama: LlamaForCausalLM) -> None:
+    plain, other = PackedLlama(llama), PackedLlama(deepcopy(llama)).train()
+    other.compile_layers(backend="eager")
+    other.recompute_layers()
+    before = compilations()
+    for number, lengths in enumerate(([5], [1, 1], [3, 4, 4], [9, 9, 9, 10])):
+        tokens, places = torch.arange(sum(lengths)), torch.cat([torch.arange(n) for n in lengths])
+        for network in (plain, other):
+            network(tokens, places, Layout.of([[n] for n in lengths])).sum().backward()
+        for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, two.grad)
+        # A norm and an MLP, once and for all.
+        assert compilations() == before + 2, number

@@ -20,15 +20,15 @@ from evatok.training.checkpoints import checkpoints
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item
-from tests.generator.sets import CLASSES, FORM, made_up
+from tests.generator.sets import CLASSES, FORM, made_up, save
 from tests.runs import differing_files
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> GeneratorTrainingConfig:
     """A run of 8 steps; 20 clips of other videos are held out."""
-    made_up([3] * 12).save(tmp_path / "train")
-    made_up([5] * 4, seed=1).save(tmp_path / "validation")
+    save(made_up([3] * 12), tmp_path / "train")
+    save(made_up([5] * 4, seed=1), tmp_path / "validation")
     return GeneratorTrainingConfig(
         folder=str(tmp_path / "run"),
         data=TokenSetsConfig([str(tmp_path / "train")], [str(tmp_path / "validation")]),
@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> GeneratorTrainingConfig:
 def test_it_learns_what_can_be_known(config: GeneratorTrainingConfig) -> None:
     loop = replace(config.loop, steps=250, validate_every=250, checkpoint_every=250)
     config = replace(config, token_dropout=0.0, loop=loop, optimizer=replace(config.optimizer, lr=1e-2))
-    made_up([3] * 1000).save(config.data.train[0])
+    save(made_up([3] * 1000), Path(config.data.train[0]))
     task = GeneratorTask(config)
     before = task.validate(0).scalars
     assert before["perplexity"] == pytest.approx(len(task.model.grammar.vocabulary), rel=0.2)
@@ -118,7 +118,7 @@ def test_a_generator_has_its_tokenizer_and_training_goes_on_from_it(
     mini.save_pretrained(tmp_path / "mini")
     form = replace(mini.token_format, model="mini")
     for name, seed in (("train", 0), ("validation", 1)):
-        made_up([3] * 6, seed, form=form).save(tmp_path / name)
+        save(made_up([3] * 6, seed, form=form), tmp_path / name)
     config = replace(config, tokenizer=str(tmp_path / "mini"), clips=2)
     trained = VideoGenerator.from_pretrained(train_generator(config))
     assert trained.tokenizer is not None and trained.tokenizer.checksum == mini.checksum
@@ -129,7 +129,7 @@ def test_a_generator_has_its_tokenizer_and_training_goes_on_from_it(
     assert first["steps"] == 0 and first["scalars"] == pytest.approx(last["scalars"])
     with pytest.raises(ValueError, match=r"init_from .* is another generator: clips is 2, and 1"):
         GeneratorTask(replace(later, clips=1))
-    made_up([3] * 6).save(tmp_path / "train")
+    save(made_up([3] * 6), tmp_path / "train")
     with pytest.raises(ValueError, match="do not go together: clip_blocks is 4, and 2"):
         GeneratorTask(config)
 
@@ -143,7 +143,7 @@ def test_sets_that_do_not_belong_together_are_refused(config: GeneratorTrainingC
         "fps": (30.0, "fps is 30.0, and 15.0"),
     }
     for name, (value, said) in other.items():
-        replace(good, **{name: value}).save(tmp_path / "validation")
+        save(replace(good, **{name: value}), tmp_path / "validation")
         with pytest.raises(ValueError, match=f"validation and .*train do not go together: {said}"):
             GeneratorTask(config)
 

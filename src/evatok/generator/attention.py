@@ -4,7 +4,8 @@ transformers' layers call it by the name `NAME`. A saved model knows nothing of 
 what transformers has. Backends stand side by side as in `evatok.nn.attention`.
 """
 
-from functools import lru_cache
+import warnings
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -48,12 +49,12 @@ def _attend_runs(q: Tensor, k: Tensor, v: Tensor, sequences: Layout) -> Tensor:
     """One call for neighbours of equal lengths: no mask that depends on the mix, and no padding."""
     # As in `evatok.nn.attention`: the fused CPU kernel's backward pass is slow in bfloat16.
     products = q.requires_grad and q.device.type == "cpu" and q.dtype is torch.bfloat16
+    attend = _by_products if products else partial(F.scaled_dot_product_attention, is_causal=True)
     runs = runs_of(sequences)
     sizes = [run.places[0].stop - run.places[0].start for run in runs]
     parts = []
     for run, *pieces in zip(runs, *(each.split(sizes) for each in (q, k, v)), strict=True):
-        by_head = [piece.unflatten(0, (run.clips, -1)).transpose(1, 2) for piece in pieces]
-        attended = _by_products(*by_head) if products else F.scaled_dot_product_attention(*by_head, is_causal=True)
+        attended = attend(*(piece.unflatten(0, (run.clips, -1)).transpose(1, 2) for piece in pieces))
         parts.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)
 
@@ -95,6 +96,19 @@ class PackedLlama(nn.Module):
         """Where the weights are."""
         device: torch.device = self.llama.device
         return device
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Compiles what layers do between their attentions, in place, for any number of tokens."""
+        for layer in self.llama.model.layers:
+            for part in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
+                part.compile(dynamic=True, backend=backend)
+
+    def recompute_layers(self) -> None:
+        """Lets layers be computed again for their gradients, instead of kept."""
+        with warnings.catch_warnings():
+            # Of the name, which newer versions change.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.llama.gradient_checkpointing_enable()
 
     def forward(self, tokens: Tensor, positions: Tensor, sequences: Layout, dropout: Tensor | None = None) -> Tensor:
         """What follows each token: logits `(N, vocabulary)`.

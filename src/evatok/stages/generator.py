@@ -115,8 +115,12 @@ class GeneratorTask(Task[PackedBatch]):
         self.model = GeneratorConfig(config.size, one.format, one.picture, one.fps, one.classes, config.clips)
         self.tokenizer = None if config.tokenizer is None else VideoTokenizer.from_pretrained(config.tokenizer)
         generator = VideoGenerator(self.model, _start(config, self.model), self.tokenizer)
-        network = PackedLlama(generator.model)
+        network = PackedLlama(generator.model).train()
         self.trained = {"generator": Trained(network, config.optimizer, config.ema_decay)}
+        if config.loop.compile:
+            network.compile_layers()
+        if config.loop.recompute:
+            network.recompute_layers()
         grammar, seed = self.model.grammar, config.loop.seed
         sequences = TokenSequences(training, grammar)
         self.batches = PackedSequences(sequences, config.batch, config.class_dropout, seed)
