@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
+from evatok.generator import attention
 from evatok.generator.attention import PackedLlama, attend_causally
 from evatok.generator.config import GeneratorConfig, GeneratorSize
 from evatok.nn.packed import Layout
@@ -45,6 +46,26 @@ def test_it_equals_a_dense_mask_gradients_included(lengths: list[int], dtype: to
     with torch.no_grad():  # which goes another way in half precision
         output = attend_causally(found[0], found[1], found[2], sequences)
         torch.testing.assert_close(output.double(), oracle, rtol=nearly, atol=nearly)
+
+
+def one_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, longest: int) -> torch.Tensor:
+    """What a kernel for sequences of unequal lengths does."""
+    assert starts.dtype == torch.int32 and starts[0] == 0 and starts[-1] == len(q)
+    assert starts.diff().max() == longest
+    pieces = zip(*(each.tensor_split(starts[1:-1].tolist()) for each in (q, k, v)), strict=True)
+    return torch.cat([dense(*piece, [len(piece[0])]) for piece in pieces])
+
+
+def test_the_way_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the kernel, of which torch checks arguments and shapes without a device."""
+    lengths, made = [3, 3, 7, 1], torch.randn(3, 14, 2, 16, generator=torch.Generator().manual_seed(0))
+    sequences = Layout.of([[each] for each in lengths])
+    low = made.to("meta", torch.bfloat16)
+    starts = torch.tensor(sequences.starts, dtype=torch.int32)
+    assert attention._varlen_kernel(low[0], low[1], low[2], starts, 7).shape == (14, 2, 16)
+    monkeypatch.setattr(attention, "_varlen_kernel", one_by_one)
+    found = attention._attend_varlen(made[0], made[1], made[2], sequences)
+    torch.testing.assert_close(found, dense(made[0], made[1], made[2], lengths))
 
 
 @pytest.fixture

@@ -33,16 +33,23 @@ def attend_causally(q: Tensor, k: Tensor, v: Tensor, sequences: Layout) -> Tenso
         `(N, heads, dim)`.
     """
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
-        longest = max(sum(lengths) for lengths in sequences.lengths)
-        starts = _starts(sequences, q.device)
-        attended: Tensor = torch_varlen()(q, k, v, starts, starts, longest, longest, window_size=(-1, 0))
-        return attended
+        return _attend_varlen(q, k, v, sequences)
     return _attend_runs(q, k, v, sequences)
+
+
+def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Layout) -> Tensor:
+    """One call for all sequences, whatever their lengths."""
+    return _varlen_kernel(q, k, v, _starts(sequences, q.device), max(map(sum, sequences.lengths)))
 
 
 @lru_cache(maxsize=16)  # the layers of a pass share them
 def _starts(sequences: Layout, device: torch.device) -> Tensor:
     return on_device(torch.tensor(sequences.starts, dtype=torch.int32), device)
+
+
+def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int) -> Tensor:
+    attended: Tensor = torch_varlen()(q, k, v, starts, starts, longest, longest, window_size=(-1, 0))
+    return attended
 
 
 def _attend_runs(q: Tensor, k: Tensor, v: Tensor, sequences: Layout) -> Tensor:
