@@ -92,6 +92,12 @@ def test_as_many_sequences_lose_their_class_as_is_asked() -> None:
     assert (first == VOCABULARY.null).double().mean().item() == pytest.approx(0.3, abs=0.04)
 
 
+def test_videos_without_classes_have_the_null_class() -> None:
+    words = Vocabulary.of(FORM)
+    sequences = TokenSequences([made_up([3], classes=())], SequenceGrammar(words, FORM.clip_blocks))
+    assert [sequences.sequence(number)[0] for number in range(3)] == [words.null] * 3
+
+
 def test_sequences_of_equal_length_lie_together() -> None:
     lengths = [n for (n,) in PackedSequences(sequences_of([50]), 300, 0.0, seed=0)[0].layout.lengths]
     assert lengths == sorted(lengths) and len(set(lengths)) < len(lengths)

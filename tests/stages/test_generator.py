@@ -95,7 +95,7 @@ def test_each_token_counts_alike_in_the_losses_of_an_epoch(config: GeneratorTrai
 def test_resumed_training_ends_with_the_same_weights(config: GeneratorTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, accumulate=2))
     train_generator(config)
-    parts = replace(config, folder=str(tmp_path / "parts"))
+    parts = replace(config, folder=str(tmp_path / "parts"), loop=replace(config.loop, workers=1))
     train_generator(parts)
     shutil.rmtree(checkpoints(tmp_path / "parts" / "checkpoints")[-1])
     train_generator(parts, resume=True)
@@ -129,6 +129,9 @@ def test_a_generator_has_its_tokenizer_and_training_goes_on_from_it(
     assert first["steps"] == 0 and first["scalars"] == pytest.approx(last["scalars"])
     with pytest.raises(ValueError, match=r"init_from .* is another generator: clips is 2, and 1"):
         GeneratorTask(replace(later, clips=1))
+    save(made_up([3] * 6, form=replace(form, checksum="f" * 16)), tmp_path / "foreign")
+    with pytest.raises(ValueError, match=r"writes tokens of mini \(f{16}\), not of"):
+        GeneratorTask(replace(config, data=TokenSetsConfig([str(tmp_path / "foreign")])))
     save(made_up([3] * 6), tmp_path / "train")
     with pytest.raises(ValueError, match="do not go together: clip_blocks is 4, and 2"):
         GeneratorTask(config)
@@ -162,5 +165,10 @@ def test_sets_that_do_not_belong_together_are_refused(config: GeneratorTrainingC
 def test_a_config_says_what_it_may_be(config: GeneratorTrainingConfig, values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(config, **values)
+
+
+def test_a_config_names_sets_for_training_and_others_for_validation() -> None:
     with pytest.raises(ValueError, match="train names no token set"):
-        TokenSetsConfig([])
+        TokenSetsConfig([], ["a"])
+    with pytest.raises(ValueError, match="validation has a token set of train, b; it must be of other videos"):
+        TokenSetsConfig(["a", "b"], ["c", "b"])

@@ -46,6 +46,8 @@ class TokenSetsConfig:
         check_least(self, 1, "validation_sequences")
         if not self.train:
             raise ValueError("train names no token set; give at least one, such as [runs/tokens/train]")
+        if both := sorted({*self.train} & {*self.validation}):
+            raise ValueError(f"validation has a token set of train, {both[0]}; it must be of other videos")
 
 
 @dataclass(frozen=True)
