@@ -53,7 +53,7 @@ def one_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.
     assert starts.dtype == torch.int32 and starts[0] == 0 and starts[-1] == len(q)
     assert starts.diff().max() == longest
     pieces = zip(*(each.tensor_split(starts[1:-1].tolist()) for each in (q, k, v)), strict=True)
-    return torch.cat([dense(*piece, [len(piece[0])]) for piece in pieces])
+    return torch.cat([dense(one, two, three, [len(one)]) for one, two, three in pieces])
 
 
 def test_the_way_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
