@@ -70,7 +70,7 @@ for name, command in COMMANDS.items():
 """
     done = run_without_extras(code, tmp_path)
     needs = dict(line.split(":") for line in done.stdout.splitlines())
-    assert needs["train proxy"] == needs["selfcheck"] == "train" and needs["curve"] == "search" and len(needs) == 13
+    assert needs["train proxy"] == needs["selfcheck"] == "train" and needs["curve"] == "search" and len(needs) == 14
     for (name, extra), said in zip(needs.items(), done.stderr.splitlines(), strict=True):
         assert said.startswith(f"evatok: {name} needs ") and said.endswith(f": pip install 'evatok[{extra}]'")
     assert not list(tmp_path.iterdir())
