@@ -1,8 +1,9 @@
 """Training runs small enough for tests, in this process or in one that can be killed.
 
-`python -m tests.runs CONFIG.yaml [--shard] [--stall WHERE N MARK] [--any.value X]` runs `evatok train proxy` on a
-config and, if asked to, stands still before step N, or in the middle of writing the checkpoint of step N: from when it
-makes the file MARK until somebody removes that. `--shard` lets processes without GPUs shard what they train.
+`python -m tests.runs CONFIG.yaml [--stage NAME] [--shard] [--stall WHERE N MARK] [--any.value X]` runs `evatok train`,
+of the proxy or of another, on a config and, if asked to, stands still before step N, or in the middle of writing the
+checkpoint of step N: from when it makes the file MARK until somebody removes that. `--shard` lets processes without
+GPUs shard what they train.
 """
 
 import json
@@ -26,10 +27,9 @@ from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.stages.codebook import CodebookConfig
 from evatok.stages.data import DataConfig
 from evatok.stages.proxy import ProxyConfig, ProxyTask
-from evatok.stages.tokenizer import TokenizerTrainingConfig
 from evatok.training import loop
 from evatok.training.checkpoints import checkpoints
-from evatok.training.loop import LoopConfig
+from evatok.training.loop import LoopConfig, StageConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Progress, Task
 from tests.conftest import MINI
@@ -59,7 +59,7 @@ def mini_config(folder: Path, videos: Path, **loop: Any) -> ProxyConfig:
     )
 
 
-def write_config(config: TokenizerTrainingConfig, path: Path) -> Path:
+def write_config(config: StageConfig, path: Path) -> Path:
     """The config as a YAML file."""
     path.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
     return path
@@ -145,6 +145,9 @@ def shard_without_gpus() -> None:
 
 if __name__ == "__main__":
     config, *words = sys.argv[1:]
+    stage = "proxy"
+    if words[:1] == ["--stage"]:
+        stage, words = words[1], words[2:]
     if words[:1] == ["--shard"]:
         words = words[1:]
         shard_without_gpus()
@@ -152,4 +155,4 @@ if __name__ == "__main__":
         where, number, mark = words[1:4]
         words = words[4:]
         {"step": _stall_at_step, "checkpoint": _stall_in_checkpoint}[where](int(number), Path(mark))
-    sys.exit(main(["train", "proxy", "--config", config, *words]))
+    sys.exit(main(["train", stage, "--config", config, *words]))

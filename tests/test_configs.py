@@ -7,21 +7,25 @@ from typing import TypeVar
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from transformers import LlamaForCausalLM
 
 from evatok.cli.arguments import parse_config
 from evatok.codec.token_parts import TokenizeConfig
 from evatok.data.toy.games import GamesConfig
+from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig
 from evatok.losses.discriminator import DISCRIMINATOR_PRESETS, PatchDiscriminator
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
 from evatok.stages.final import FinalConfig
+from evatok.stages.generator import GeneratorTrainingConfig
 from evatok.stages.proxy import ProxyConfig
 from evatok.stages.router import RouterTrainingConfig
 from evatok.stages.search.parts import SearchConfig
 from evatok.tokenizer.config import PRESETS
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.network import TokenizerNetwork
+from evatok.tokens.records import TokenFormat
 
 FOLDER = Path(__file__).parents[1] / "configs"
 PROXIES = sorted(FOLDER.glob("*/proxy*.yaml"))
@@ -154,3 +158,43 @@ def test_games_are_tokenized_for_a_generator_as_their_tokenizer_was_trained() ->
     config, proxy = read(TokenizeConfig, TINY / "tokenize-games.yaml"), read(ProxyConfig, TINY / "proxy.yaml")
     assert config.tokenizer == "evatok-tiny-proxy" and config.size == (proxy.model.side,) * 2
     assert config.data == [GamesConfig("all", seeds=(0, 8))] and config.request == LengthRequest()
+
+
+GENERATORS = {
+    "tiny": [TINY / "generator.yaml"],
+    "UCF-101": [PAPER / "generator-ucf.yaml"],
+    "Kinetics-600": [PAPER / "generator-ucf.yaml", PAPER / "generator-k600.yaml"],
+}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generators_of_configs_are_presets_and_go_by_the_field_s_schedule(name: str) -> None:
+    config = read(GeneratorTrainingConfig, *GENERATORS[name])
+    assert config.size == GENERATOR_PRESETS["gpt-tiny" if name == "tiny" else "gpt-l-plus"]
+    assert (config.optimizer.schedule, config.optimizer.decay, config.optimizer.final) == ("wsd", 0.2, 0.0)
+    assert config.class_dropout == (0 if name == "Kinetics-600" else 0.1)
+    assert config.data.train and config.data.validation and config.data.train != config.data.validation
+
+
+def test_the_paper_s_generators_are_trained_as_the_paper_and_larp_say() -> None:
+    final = read(FinalConfig, *FINALS["UCF-101 and Kinetics-600"])
+    for name, videos, epochs, warm_up, tokens in (
+        ("UCF-101", 9537, 3000, 4, 756),
+        ("Kinetics-600", 390_000, 75, 1, 862),
+    ):
+        config = read(GeneratorTrainingConfig, *GENERATORS[name])
+        assert config.tokenizer == f"{final.folder}/final"
+        assert config.loop.steps == pytest.approx(epochs * videos / 64, rel=0.01)
+        assert config.optimizer.warmup == pytest.approx(warm_up * videos / 64, rel=0.01)
+        assert 8 * config.batch * config.loop.accumulate == pytest.approx(64 * (tokens + 6), rel=0.01)
+        assert (config.optimizer.lr, config.optimizer.betas, config.optimizer.weight_decay) == (6e-4, (0.9, 0.95), 0.05)
+
+
+@pytest.mark.parametrize(("preset", "millions"), [("gpt-b", 99), ("gpt-l", 327), ("gpt-l-plus", 633)])
+def test_the_paper_s_generators_have_its_sizes(preset: str, millions: int) -> None:
+    tokens = TokenFormat((32, 64, 128, 256, 512), 8192, 4, 4, "ucf-k600", "")
+    classes = tuple(f"class {number}" for number in range(101))
+    config = GeneratorConfig(GENERATOR_PRESETS[preset], tokens, (128, 128), 25.0, classes)
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(config.llama())
+    assert sum(weight.numel() for weight in llama.parameters()) / 1e6 == pytest.approx(millions, rel=0.03)

@@ -18,15 +18,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from evatok.data import folders
 from evatok.data.folders import FolderConfig, FolderSource
+from evatok.generator.config import GeneratorSize
 from evatok.nn.packed import Layout
 from evatok.stages.codebook import CodebookConfig
+from evatok.stages.generator import GeneratorTrainingConfig, TokenSetsConfig, train_generator
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.training.checkpoints import checkpoints
+from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.utils.ranks import meet
 from evatok.video.sources import VideoInfo
 from tests.conftest import IN_PASSES, MINI
+from tests.generator.sets import made_up, save
 from tests.runs import mini_config, write_config
 from tests.stages.parts import ALIGNMENT, PATCHES
 
@@ -150,6 +154,33 @@ def test_two_processes_train_with_a_discriminator_and_alignment(
         assert one.keys() == two.keys()
         for key, weight in one.items():
             torch.testing.assert_close(two[key], weight, rtol=1e-2, atol=2e-4)
+
+
+@pytest.mark.parametrize(("launch", "words"), [(TWO, []), (TWO_SHARDED, ["--shard"])], ids=["copies", "shards"])
+def test_two_processes_train_a_generator_as_one_does(tmp_path: Path, launch: list[str], words: list[str]) -> None:
+    def config(name: str, accumulate: int) -> GeneratorTrainingConfig:
+        return GeneratorTrainingConfig(
+            folder=str(tmp_path / name),
+            data=TokenSetsConfig([str(tmp_path / "train")], [str(tmp_path / "validation")]),
+            size=GeneratorSize(32, 2, 2),
+            batch=100,
+            token_dropout=0.1,
+            optimizer=OptimizerConfig(lr=1e-3, warmup=2),
+            loop=LoopConfig(steps=6, accumulate=accumulate, precision="no", log_every=1, validate_every=3),
+            ema_decay=0.9,
+        )
+
+    save(made_up([3] * 12), tmp_path / "train")
+    save(made_up([5] * 4, seed=1), tmp_path / "validation")
+    train_generator(config("one", 2))
+    run(write_config(config("two", 1), tmp_path / "two.yaml"), launch, "--stage", "generator", *words)
+    one, two = (logged(tmp_path / name) for name in ("one", "two"))
+    assert {"loss/generator/cross_entropy", "validation/bits_per_clip", "epochs"} <= one.keys() == two.keys()
+    for name in one.keys() - {"clips/s"}:
+        assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4), name
+    expected = weights(tmp_path / "one")
+    for name, weight in weights(tmp_path / "two").items():
+        torch.testing.assert_close(expected[name], weight, rtol=1e-3, atol=1e-4)
 
 
 def entropy_of_half(rank: int, folder: Path) -> None:

@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 GROUPS = {
-    "train": "Train a proxy tokenizer (stage 1), a router (stage 3) or a final tokenizer (stage 4).",
+    "train": "Train a proxy tokenizer (stage 1), a router (stage 3), a final tokenizer (stage 4) or a generator.",
     "data": "Check, pack and fetch training data.",
 }
 COMMANDS = {
@@ -43,6 +43,7 @@ COMMANDS = {
     "search": Command(training.search, "search"),
     "train router": Command(training.router, "train"),
     "train final": Command(training.final, "train"),
+    "train generator": Command(training.generator, "train,generator"),
     "evaluate": Command(reports.evaluate, "search"),
     "curve": Command(reports.curve, "search"),
     "router-report": Command(reports.router_report, "search"),

@@ -32,6 +32,15 @@ def router(parser: ArgumentParser, parse: Parse) -> None:
     print(f"The trained router is in {train_router(config, given.resume)}")
 
 
+def generator(parser: ArgumentParser, parse: Parse) -> None:
+    """Train a generator on token sets (`evatok tokenize` makes them)."""
+    from evatok.stages.generator import GeneratorTrainingConfig, train_generator
+
+    _add_resume(parser)
+    config, given = parse_config(parser, parse, GeneratorTrainingConfig)
+    print(f"The trained generator is in {train_generator(config, given.resume)}")
+
+
 def search(parser: ArgumentParser, parse: Parse) -> None:
     """Measure every clip under every assignment of lengths (stage 2); the same command again goes on."""
     from evatok.stages.search.parts import SearchConfig

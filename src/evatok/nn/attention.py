@@ -147,7 +147,7 @@ def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tenso
 
 
 @lru_cache(maxsize=1)
-def _varlen_attn() -> Callable[..., Any]:
+def torch_varlen() -> Callable[..., Any]:
     """torch's kernel, imported on first use: half of torch's compiler comes along, which takes a second."""
     from torch.nn.attention.varlen import varlen_attn
 
@@ -158,7 +158,7 @@ def _varlen_attn() -> Callable[..., Any]:
 def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, tables: VarlenTables) -> Tensor:
     """Attention within sequences; without further arguments none of torch's versions masks anything."""
     longest = tables.most_queries, tables.most_keys
-    attended = _varlen_attn()(q, k, v, tables.queries, tables.keys, *longest)
+    attended = torch_varlen()(q, k, v, tables.queries, tables.keys, *longest)
     return cast(Tensor, attended)
 
 
