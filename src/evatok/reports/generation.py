@@ -187,8 +187,8 @@ def report(record: GenerationRecord) -> str:
     if agreement := record.agreement:
         parts.append(
             f"A classifier ({agreement.classifier}) finds the class of {agreement.held_out:.1%} of the held-out clips, "
-            f"and that asked for of {agreement.generated:.1%} of the generated ones. {agreement.right:.1%} of the classes "
-            "are what it finds most often where they are asked for."
+            f"and that asked for of {agreement.generated:.1%} of the generated ones. {agreement.right:.1%} of the "
+            "classes are what it finds most often where they are asked for."
         )
     for name, counts in record.lengths.items():
         total = sum(counts.values())
