@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ from evatok.reports.generation import GenerationConfig, evaluate_generation
 from evatok.reports.prediction import PredictionConfig, evaluate_prediction
 from evatok.reports.real_clips import RealClipsConfig
 from evatok.reports.record import RecordError
+from evatok.tokens.token_set import ClipTokens, TokenSetHeader, write_part
 from evatok.tokens.tokens import TokenFormat, Tokens, VideoRecord
+from evatok.utils.parts import part_name
 from evatok.video.reading import write_video
 
 FORM = TokenFormat(
@@ -293,3 +296,19 @@ def test_networks_of_losses(config: dict[str, Any], networks: tuple[str, ...], t
     (tmp_path / "training.json").write_text(json.dumps(entries | {"config": {}}))
     with pytest.raises(RecordError, match="does not say what losses there were"):
         trained_by(tmp_path / "training.json")
+
+
+def test_lengths_beside_those_of_a_token_set(config: GenerationConfig, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "tokens"
+    header = TokenSetHeader(FORM, ("blue", "red"), (32, 32), 12.0, 1, {})
+    (folder / part_name(0)).parent.mkdir(parents=True)
+    # Of four blocks three have eight tokens; of the generated ones, one.
+    ids = np.zeros(28, np.int32)
+    clips = [ClipTokens("a", 0, 0, False, np.array([8, 8, 4, 8], np.int32), ids)]
+    write_part(folder / part_name(0), header, clips, {})
+    header.write(folder)
+    record = json.loads(evaluate_generation(replace(config, lengths_of=str(folder))).read_text())
+    assert record["lengths"] == {"generated": {"4": 30, "8": 10}, "token set": {"4": 1, "8": 3}}
+    assert record["lengths_apart"] == 0.5 and "differ in 50.0%" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="nowhere"):
+        evaluate_generation(replace(config, lengths_of=str(tmp_path / "nowhere")))
