@@ -58,7 +58,7 @@ def test_overview_names_every_command_and_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == ""
 
 
-@pytest.mark.parametrize("group", ["train", "data"])
+@pytest.mark.parametrize("group", ["train", "evaluate", "data"])
 def test_help_of_a_group_names_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([group, "--help"]) == 0
     said = capsys.readouterr().out
@@ -221,7 +221,7 @@ def test_every_other_config_parses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(evaluate, "evaluate", lambda config: Path(config.folder) / "evaluation.json")
     for path in CONFIGS.glob("*/evaluation*.yaml"):
-        assert main(["evaluate", "--config", str(path)]) == 0
+        assert main(["evaluate", "reconstruction", "--config", str(path)]) == 0
 
 
 def test_weights_says_where_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

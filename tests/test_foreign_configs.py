@@ -18,7 +18,7 @@ COMMANDS = {
     "train router": "router",
     "train final": "final",
     "search": "search",
-    "evaluate": "evaluation",
+    "evaluate reconstruction": "evaluation",
 }
 PROXY, ROUTER, FINAL, SEARCH, EVALUATE = COMMANDS
 

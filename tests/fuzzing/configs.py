@@ -22,7 +22,7 @@ COMMANDS = {
     "router": ("train router", "evatok.stages.router.train_router"),
     "final": ("train final", "evatok.stages.final.train_final"),
     "search": ("search", "evatok.stages.search.run.search"),
-    "evaluation": ("evaluate", "evatok.reports.evaluate.evaluate"),
+    "evaluation": ("evaluate reconstruction", "evatok.reports.evaluate.evaluate"),
     "curve": ("curve", "evatok.reports.curve.curve"),
 }
 _NUMBERS = ("-1", "0", "1e400", "1e-400", ".nan", "-.inf", "9" * 400, "0x7fffffffffffffff", "1_000_000_000_000", "1:30")

@@ -21,8 +21,11 @@ from evatok.data.toy.games import GamesConfig
 from evatok.evaluation.metrics import clip_scores
 from evatok.figures.frames import resized
 from evatok.losses.reconstruction import ReconstructionLoss, ReconstructionLossConfig
+from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
+from evatok.reports import real_clips
 from evatok.reports.evaluate import EvaluationConfig, evaluate
+from evatok.reports.generated import read_cards
 from evatok.reports.record import EvaluationRecord
 from evatok.stages.tokenizer_validation import validate
 from evatok.tokenizer.config import TokenizerConfig
@@ -51,14 +54,15 @@ def test_record_has_what_makes_the_numbers(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/evatok", "evaluate", "--config", "my file.yaml"])
+    words = ["evaluate", "reconstruction", "--config", "my file.yaml"]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/evatok", *words])
     path = evaluate(config)
     assert path == Path(config.folder) / "evaluation.json"
     assert [each.name for each in path.parent.iterdir()] == ["evaluation.json"]
 
     record = EvaluationRecord.read(path)
     assert (record.tokenizer, record.checksum) == ("mini", mini.checksum)
-    assert record.command == "evatok evaluate --config 'my file.yaml'"
+    assert record.command == "evatok evaluate reconstruction --config 'my file.yaml'"
     assert (record.size, record.frames, record.frame_step, record.seed) == ((32, 32), 16, 1, 5)
     assert (record.lpips_net, record.split, record.credits) == ("alex", "validation", ("nobody",))
     assert record.versions["torch"] == torch.__version__
@@ -90,6 +94,52 @@ def test_record_has_what_makes_the_numbers(
 def test_without_x264(config: EvaluationConfig, capsys: pytest.CaptureFixture[str]) -> None:
     assert EvaluationRecord.read(evaluate(replace(config, x264=False))).x264 is None
     assert "x264" not in capsys.readouterr().out
+
+
+def test_cards_have_fvd_at_fixed_lengths(
+    config: EvaluationConfig, mini: VideoTokenizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(I3D, "from_pretrained", I3D)
+    monkeypatch.setattr(
+        real_clips, "fvd_features", lambda _, video: video.float().mean(1).flatten(1)[:, ::7][:, :400] / 20
+    )
+    training = {"config": {"loss": {"perceptual": 1, "lpips_net": "alex"}}}
+    numbers = dict.fromkeys(("steps", "clips", "seconds", "skipped", "seed"), 0)
+    (Path(config.tokenizer) / "training.json").write_text(json.dumps(training | numbers))
+    path = evaluate(replace(config, fvd=True, x264=False))
+    cards = read_cards(path.parent / "cards.json")
+    assert [card.sampling for card in cards[::3]] == [{"assignment": [4] * 4}, {"assignment": [8] * 4}]
+    scores = EvaluationRecord.read(path).result.sources[0].scores
+    for (fvd, pixels, perceived), known in zip((cards[:3], cards[3:]), scores, strict=True):
+        assert (fvd.protocol.task, fvd.protocol.real_clips, fvd.tokens) == ("reconstruction", 3, known.tokens)
+        assert fvd.generator is None and fvd.tokenizer == ("mini", mini.checksum)
+        assert fvd.numbers["fvd"] is not None and fvd.numbers["fvd"] > 0
+        assert pixels.numbers == {"psnr": pytest.approx(known.psnr, abs=1e-3), "ssim": pytest.approx(known.ssim)}
+        assert perceived.numbers["lpips"] == pytest.approx(known.lpips, abs=1e-4)
+        assert perceived.biased and not fvd.biased
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| mini, assignment")]
+    assert len(rows) == 2 and all(row.count("*") == 1 for row in rows)
+
+    with pytest.raises(ValueError, match="w_q asks for a router's lengths, and mini has no router"):
+        evaluate(replace(config, w_q=[1.2], x264=False))
+    with pytest.raises(ValueError, match="clips must be at least 2"):
+        replace(config, fvd=True, clips=1)
+
+
+def test_a_card_of_the_routers_lengths(
+    config: EvaluationConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(I3D, "from_pretrained", I3D)
+    monkeypatch.setattr(real_clips, "fvd_features", lambda _, video: video.float().mean(1).flatten(1)[:, :400])
+    wanted = replace(config, tokenizer="evatok-tiny-proxy", size=(64, 64), assignments=[[8] * 4], w_q=[1.2], x264=False)
+    cards = read_cards(evaluate(wanted).parent / "cards.json")
+    tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
+    assert isinstance(config.sources[0], FolderConfig)
+    clips = validation_clips(FolderSource(config.sources[0]), 3, (64, 64), seed=5)
+    tokens = tokenizer.encode(clips.video, w_q=1.2, fit="none")
+    assert [card.sampling for card in cards] == [{"w_q": 1.2}] * 3
+    assert [card.tokens for card in cards] == [tokens.num_tokens / 3] * 3
+    assert cards[2].trained_by == ("lpips-alex",) and "| evatok-tiny-proxy" in capsys.readouterr().out
 
 
 def test_same_config_gives_the_same_numbers(config: EvaluationConfig) -> None:

@@ -30,6 +30,7 @@ class Command(NamedTuple):
 
 GROUPS = {
     "train": "Train a proxy tokenizer (stage 1), a router (stage 3), a final tokenizer (stage 4) or a generator.",
+    "evaluate": "Measure tokenizers and generators, and put results side by side.",
     "data": "Check, pack and fetch training data.",
 }
 COMMANDS = {
@@ -44,7 +45,10 @@ COMMANDS = {
     "train router": Command(training.router, "train"),
     "train final": Command(training.final, "train"),
     "train generator": Command(training.generator, "train,generator"),
-    "evaluate": Command(reports.evaluate, "search"),
+    "evaluate reconstruction": Command(reports.reconstruction, "search"),
+    "evaluate generation": Command(reports.generation, "search,generator"),
+    "evaluate prediction": Command(reports.prediction, "search,generator"),
+    "evaluate results": Command(reports.results, "search"),
     "curve": Command(reports.curve, "search"),
     "router-report": Command(reports.router_report, "search"),
     "card": Command(reports.card, "search"),

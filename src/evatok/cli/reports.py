@@ -5,12 +5,38 @@ from jsonargparse import ArgumentParser
 from evatok.cli.arguments import Parse, any_path, parse_config
 
 
-def evaluate(parser: ArgumentParser, parse: Parse) -> None:
-    """Measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length."""
+def reconstruction(parser: ArgumentParser, parse: Parse) -> None:
+    """Measure a tokenizer on held-out clips: PSNR, SSIM, LPIPS, codes used, by source and length; FVD if asked."""
     from evatok.reports.evaluate import EvaluationConfig, evaluate
 
     config, _ = parse_config(parser, parse, EvaluationConfig)
     print(f"The numbers and what made them are in {evaluate(config)}")
+
+
+def generation(parser: ArgumentParser, parse: Parse) -> None:
+    """Measure what a generator makes: FVD, tokens, lengths, time, right classes; the same command again goes on."""
+    from evatok.reports.generation import GenerationConfig, evaluate_generation
+
+    config, _ = parse_config(parser, parse, GenerationConfig)
+    print(f"\nThe numbers and what made them are in {evaluate_generation(config)}; cards and samples beside it")
+
+
+def prediction(parser: ArgumentParser, parse: Parse) -> None:
+    """Measure how a generator goes on with the first frames of real clips; the same command again goes on."""
+    from evatok.reports.prediction import PredictionConfig, evaluate_prediction
+
+    config, _ = parse_config(parser, parse, PredictionConfig)
+    print(f"\nThe numbers and what made them are in {evaluate_prediction(config)}; cards beside it")
+
+
+def results(parser: ArgumentParser, parse: Parse) -> None:
+    """Put results side by side in a table; refuses those of different protocols."""
+    parser.add_argument("cards", nargs="+", type=any_path, help="files cards.json, each with the cards of one model.")
+    parser.add_argument("--columns", nargs="+", default=["fvd", "kvd"], help="numbers to show, such as fvd_infinity.")
+    given = parse()
+    from evatok.reports.generated import results_table
+
+    print(results_table(given.cards, given.columns))
 
 
 def curve(parser: ArgumentParser, parse: Parse) -> None:

@@ -1,15 +1,21 @@
 """Evaluation of a tokenizer on held-out clips: a table, and a record of all that makes its numbers."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from evatok.data.clips import held_out_clips
+from evatok.data.clips import ClipBatch, held_out_clips
 from evatok.data.sources import SourceConfig, open_source
 from evatok.evaluation.equal_bits import x264_at_equal_bits
 from evatok.evaluation.reconstruction import evaluate_reconstruction
+from evatok.evaluation.result_card import cards_table
+from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
+from evatok.reports.card import TRAINING
+from evatok.reports.generated import CARDS, card_rows, measuring_device, trained_by, write_cards
+from evatok.reports.reconstruction_cards import ReconstructionCards
 from evatok.reports.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
 from evatok.reports.tables import (
     blocks_table,
@@ -21,6 +27,8 @@ from evatok.reports.tables import (
 )
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.configs import check_least
+
+_COLUMNS = ("fvd", "fvd_low", "fvd_high", "fvd_infinity", "fvd_floor", "psnr", "ssim", "lpips")
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,9 @@ class EvaluationConfig:
         seed: decides at which frame of its video a clip starts.
         lpips_net: the network of LPIPS, `alex` (cheap, for CPUs) or `vgg`.
         assignments: full assignments, such as [[8, 8, 8, 8]]; None: every uniform one.
+        fvd: whether FVD is measured too, at each assignment: about a second a clip and assignment on two CPU cores.
+        w_q: preferences at which the lengths of the tokenizer's router are measured too, in all that cards have.
+        training: the tokenizer's `training.json`, which says what networks trained it; None: beside its weights.
         x264: whether x264 is scored too, on the same clips at no more bits than the tokens of each assignment take.
         credits: whom to name for the data; recorded with the numbers and shown in the card.
     """
@@ -52,6 +63,9 @@ class EvaluationConfig:
     seed: int = 0
     lpips_net: Literal["alex", "vgg"] = "alex"
     assignments: list[list[int]] | None = None
+    fvd: bool = False
+    w_q: list[float] = field(default_factory=list)
+    training: str | None = None
     x264: bool = True
     credits: list[str] = field(default_factory=list)
 
@@ -60,6 +74,8 @@ class EvaluationConfig:
             raise ValueError("sources names none; give at least one, such as [{folder: my/videos}]")
         check_least(self, 1, "clips", "step")
         check_least(self, 0, "seed")
+        if self.fvd or self.w_q:
+            check_least(self, 2, "clips")
         if min(self.size) < 1:
             raise ValueError(f"size must be a positive height and width, got {self.size}")
 
@@ -67,22 +83,26 @@ class EvaluationConfig:
 def evaluate(config: EvaluationConfig) -> Path:
     """Evaluates a tokenizer, prints the table, and returns the path of the `evaluation.json` that it wrote.
 
+    Where FVD or the router's lengths are asked for, `cards.json` beside it has these.
+
     Raises:
         CheckpointError: if there is no such tokenizer.
         ValueError: if a source cannot be opened, two have one name, or size or assignments do not fit.
         VideoError: if no clip can be read.
     """
-    tokenizer = VideoTokenizer.from_pretrained(config.tokenizer)
+    device = measuring_device()
+    tokenizer = VideoTokenizer.from_pretrained(config.tokenizer, device=device)
+    if config.w_q and tokenizer.router is None:
+        raise ValueError(f"w_q asks for a router's lengths, and {tokenizer.name} has no router")
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     sources, frames = [open_source(each) for each in config.sources], tokenizer.config.clip_frames
     print(f"Reading {config.clips} clips of {', '.join(source.name for source in sources)}", file=sys.stderr)
     clips = held_out_clips(sources, config.clips, config.size, frames, config.step, config.seed)
-    lpips = LPIPS.from_pretrained(config.lpips_net)
+    lpips = LPIPS.from_pretrained(config.lpips_net).to(device)
     result = evaluate_reconstruction(tokenizer, clips, lpips, config.assignments, progress=True)
-    x264 = None
+    assignments, x264 = [scores.assignment for scores in result.sources[0].scores], None
     if config.x264:
-        assignments = [scores.assignment for scores in result.sources[0].scores]
         x264 = x264_at_equal_bits(clips, assignments, tokenizer.config.quantizer.codebook_size, lpips, progress=True)
     record = EvaluationRecord(
         tokenizer=tokenizer.name,
@@ -105,7 +125,31 @@ def evaluate(config: EvaluationConfig) -> Path:
     path = folder / "evaluation.json"
     record.write(path)
     print(_report(record))
+    ways: list[dict[str, Any]] = [{"assignment": list(each)} for each in assignments] if config.fvd else []
+    ways += [{"w_q": each} for each in config.w_q]
+    if ways:
+        _write_cards(config, ways, tokenizer, clips, lpips)
     return path
+
+
+def _write_cards(
+    config: EvaluationConfig,
+    ways: list[dict[str, Any]],
+    tokenizer: VideoTokenizer,
+    clips: Mapping[str, ClipBatch],
+    lpips: LPIPS,
+) -> None:
+    """Measures, writes `cards.json` and prints a table for each source."""
+    i3d = I3D.from_pretrained().to(measuring_device())
+    training = Path(config.training or VideoTokenizer.KIND.find(config.tokenizer) / TRAINING)
+    maker = ReconstructionCards(tokenizer, lpips, i3d, config.split, config.step, trained_by(training))
+    found = [
+        (name, maker.of(batch, asdict(source), ways))
+        for (name, batch), source in zip(clips.items(), config.sources, strict=True)
+    ]
+    write_cards(Path(config.folder) / CARDS, [card for _, cards in found for card in cards])
+    for name, cards in found:
+        print(f"\n{name}:\n\n{cards_table(card_rows(tokenizer.name, cards), _COLUMNS)}")
 
 
 def _report(record: EvaluationRecord) -> str:
