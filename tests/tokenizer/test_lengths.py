@@ -154,3 +154,33 @@ def test_it_is_saved_and_moved_with_the_tokenizer(
     assert loaded.to("meta").router is not None and loaded.router.network.device.type == "meta"
     mini.save_pretrained(tmp_path / "mine")
     assert VideoTokenizer.from_pretrained(tmp_path / "mine").router is None
+
+
+def test_a_router_chooses_what_a_prefix_leaves_open(adaptive: VideoTokenizer) -> None:
+    video, price = videos(4, 40), 1.5 / 0.5 * 0.1 / 4
+    for number, one in enumerate(adaptive.encode(video, w_q=0.5, prefix=(8, 4))):
+        free = expected(video[number], price)
+        assert found(one) == [[8, 4, *clip[2:]][: len(clip)] for clip in free]
+    assert set(adaptive.encode(video, prefix=(8, 4, 8, 4)).assignments) == {"8,4,8,4", "8,4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"prefix": (5,)}, "block 0 of .* has 5 tokens"),
+        ({"prefix": (8,) * 5}, "1 to 4 blocks, got 5"),
+        ({"prefix": (8,), "uniform": 8}, "prefix leaves the rest to the router.* got uniform too"),
+        ({"prefix": (8,), "beam": 1}, "prefix leaves the rest to the router.* got beam too"),
+        ({"prefix": (8,), "tokens_per_second": 9.0}, "prefix leaves the rest .* got tokens_per_second too"),
+    ],
+)
+def test_a_prefix_has_levels_and_goes_with_a_router_alone(
+    adaptive: VideoTokenizer, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        adaptive.encode(videos(1, 16), **options)  # type: ignore[arg-type]
+
+
+def test_a_prefix_needs_a_router(mini: VideoTokenizer) -> None:
+    with pytest.raises(ValueError, match="prefix needs a router"):
+        mini.encode(videos(1, 16), prefix=(8,))

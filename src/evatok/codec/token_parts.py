@@ -1,7 +1,7 @@
 """Parts of a token set: which videos and clips, by what, and the tokens of a part. Runners share the parts."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,7 @@ class TokenizeConfig:
             the router's own preference decides, or, where the tokenizer has none, its default assignment.
         beam: prefixes of a clip's lengths that are followed by measuring, fewer tokens for more time; 0: none.
         beam_metric: what is measured.
+        prefix: tokens of the first blocks of every clip, such as [128, 64]; the router chooses the rest.
         batch: clips that go through the tokenizer together; tokens do not depend on it.
         part: a file has as many videos as it takes to have so many clips; a run that is killed loses at most the
             parts under way.
@@ -71,6 +72,7 @@ class TokenizeConfig:
     tokens_per_second: float | None = None
     beam: int = 0
     beam_metric: Metric = "lpips"
+    prefix: list[int] = field(default_factory=list)
     batch: int = 16
     part: int = 512
     runner: Runner = "local"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evatok.allocation.budget import lowest_price
+from evatok.allocation.predictors import blocks_of
 from evatok.assignment import AssignmentError
 from evatok.router.model import Router
 from evatok.tokenizer.beam import LengthsByBeam, Metric
@@ -39,6 +40,9 @@ class LengthRequest:
             `w_q`, `tokens` and `tokens_per_second`, and none of them, and takes fewer tokens for more time: of each
             block about twice as many versions are encoded, decoded and compared.
         beam_metric: what is measured: `lpips`, or `mse` where the weights of LPIPS are not wanted.
+        prefix: tokens of the first blocks of every clip, to which the router chooses the rest: with `w_q`, `tokens` or
+            none of them. What goes on from given frames has them so (paper, section 5). A shorter clip takes its
+            beginning.
     """
 
     assignment: Lengths | None = None
@@ -48,8 +52,10 @@ class LengthRequest:
     tokens_per_second: float | None = None
     beam: int = 0
     beam_metric: Metric = "lpips"
+    prefix: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", tuple(self.prefix))
         given = self._given()
         if len(given) > 1:
             raise ValueError(f"at most one of {', '.join(_WISHES)} can be asked for, got {' and '.join(given)}")
@@ -59,6 +65,12 @@ class LengthRequest:
             raise ValueError(f"beam chooses lengths, which {given[0]} gives: ask for one of them")
         if self.beam_metric not in get_args(Metric):
             raise ValueError(f"beam_metric must be one of {', '.join(get_args(Metric))}, got {self.beam_metric!r}")
+        if (
+            self.prefix
+            and (others := [*(["beam"] if self.beam else []), *given])
+            and others[0] not in ("w_q", "tokens")
+        ):
+            raise ValueError(f"prefix leaves the rest to the router, with w_q, tokens or neither; got {others[0]} too")
 
     def _given(self) -> list[str]:
         return [name for name in _WISHES if getattr(self, name) is not None]
@@ -82,9 +94,9 @@ class LengthRequest:
             if self.tokens_per_second is not None:
                 return _at_rate(self.tokens_per_second, router, clips)
             price = router.price(self.w_q) if self.tokens is None else router.price_for(self.tokens)
-            return LengthsByPrice(router, price)
+            return LengthsByPrice(router, price, config.space.check(self.prefix) if self.prefix else ())
         if assignment is None:
-            if given := [*self._given(), *(["beam"] if self.beam else [])]:
+            if given := [*self._given(), *(name for name in ("beam", "prefix") if getattr(self, name))]:
                 raise ValueError(
                     f"{given[0]} needs a router and this tokenizer has none: ask for an assignment, or give it one "
                     "with `set_router(Router.from_pretrained(...))`"
@@ -141,14 +153,16 @@ class FixedLengths:
 
 @dataclass(frozen=True)
 class LengthsByPrice:
-    """Every clip has what its router picks at a price of a token."""
+    """Every clip has what its router picks at a price of a token, after the same first lengths."""
 
     router: Router
     price: float
+    prefix: Sequence[int] = ()
 
     def lengths(self, chunk: ClipChunk) -> Tensor:
         """As `LengthPolicy.lengths` says."""
-        return self.router.pick(chunk.clips, self.price)
+        blocks = blocks_of(chunk.clips, self.router.config.patch[0])
+        return self.router.pick(chunk.clips, self.price, self.prefix[:blocks])
 
 
 @dataclass(frozen=True)

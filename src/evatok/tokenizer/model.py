@@ -3,7 +3,7 @@
 import math
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -132,6 +132,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         tokens_per_second: float | None = None,
         beam: int = 0,
         beam_metric: Metric = "lpips",
+        prefix: Sequence[int] = (),
         fit: Mode = "keep",
         fps: float | None = None,
         track: int | None = None,
@@ -153,6 +154,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             beam: how many prefixes of a clip's lengths are followed by measuring, 0 for none: fewer tokens for more
                 time (docs/routing.md says how many for how much).
             beam_metric: what is measured, `lpips` or `mse`.
+            prefix: tokens of the first blocks of every clip, to which the router chooses the rest.
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
             fps: for a tensor, its frames per second (24 if nothing is said); for a file, a rate to resample to.
@@ -167,7 +169,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
                 a router and there is none; VideoError for a file that cannot be read.
             TypeError: for other types.
         """
-        request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second, beam, beam_metric)
+        request = LengthRequest(assignment, uniform, w_q, tokens, tokens_per_second, beam, beam_metric, prefix)
         if isinstance(video, str | os.PathLike):
             return self.encode_clips(self.file_clips(video, fit, fps, track), request)
         return self.encode_clips(self.tensor_clips(video, fit, fps), request)
