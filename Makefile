@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,encoders,ray
+EXTRAS := dev,train,data,ale,doom,encoders,generator,ray
 STAMP := .venv/.evatok-setup
 
 .PHONY: setup demo test lint format types pytest
