@@ -52,7 +52,7 @@ def test_generation_of_ucf() -> None:
 def test_prediction_on_k600() -> None:
     config = read(PredictionConfig, "paper/evaluate-k600-prediction")
     assert (config.real.clips, config.given, config.measured_size, config.step) == (50_000, 5, (64, 64), 1)
-    assert config.sampling == SamplingConfig()
+    assert config.sampling == SamplingConfig() and config.given_lengths == [512, 128]
 
 
 def test_reconstruction_of_ucf() -> None:

@@ -225,6 +225,7 @@ def test_frames_that_are_given_do_not_count(
     fvd, pixels, perceived = read_cards(path.parent / "cards.json")
     assert (fvd.protocol.task, fvd.protocol.given_frames, fvd.protocol.fake_clips) == ("prediction", 5, 6)
     assert [asked["frames"].shape for asked in generator.asked] == [(4, 5, 3, 32, 32), (2, 5, 3, 32, 32)]
+    assert generator.asked[0]["assignment"] == [0, 0, 0, 0]
     assert perceived.protocol.network and perceived.protocol.network.name == "lpips-alex" and perceived.biased
     assert "*" in capsys.readouterr().out
     assert (pixels.protocol.network, pixels.protocol.measured_size, pixels.tokens) == (None, (32, 32), 20)
@@ -250,9 +251,12 @@ def test_frames_that_are_given_do_not_count(
 def test_prediction_is_measured_at_the_size_that_is_asked_for(
     generator: FakeGenerator, real: dict[str, RealClipsConfig], tmp_path: Path
 ) -> None:
-    config = PredictionConfig("fake", real["held-out"], str(tmp_path / "out"), measured_size=(48, 48))
+    config = PredictionConfig(
+        "fake", real["held-out"], str(tmp_path / "out"), measured_size=(48, 48), given_lengths=[8, 4]
+    )
     for card in read_cards(evaluate_prediction(config).parent / "cards.json"):
         assert (card.protocol.size, card.protocol.measured_size) == ((32, 32), (48, 48))
+    assert generator.asked[0]["assignment"] == [8, 4, 0, 0]
     with pytest.raises(ValueError, match="given must be below the generator's 16 frames, got 16"):
         evaluate_prediction(replace(config, given=16))
 

@@ -47,6 +47,7 @@ class PredictionConfig:
         real: the real clips whose beginnings are given.
         folder: where numbers and cards are written; the same command again goes on there.
         given: frames at the beginning that the generator is given.
+        given_lengths: tokens of the blocks that these fill; None: the longest level, then the second longest.
         batch: clips that are predicted, measured and kept together.
         rows: of them that are sampled side by side.
         sampling: how the rest is drawn.
@@ -61,6 +62,7 @@ class PredictionConfig:
     real: RealClipsConfig
     folder: str
     given: int = 5
+    given_lengths: list[int] | None = None
     batch: int = 64
     rows: int = 16
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -138,18 +140,23 @@ def _predicted(
     plan = clips.plan() | {
         "generator": generator.checksum,
         "given": config.given,
+        "given_lengths": config.given_lengths,
         "batch": config.batch,
         "sampling": asdict(config.sampling),
         "measured_size": size,
         "lpips_net": config.lpips_net,
     }
     parts = ClipParts(Path(config.folder) / "predicted", plan)
+    lengths = config.given_lengths or []
+    # What is 0 is left open.
+    assignment = [*lengths, *[0] * (generator.config.grammar.blocks - len(lengths))]
 
     def part(numbers: range) -> dict[str, Tensor]:
         batch = clips.batch(numbers)
         began = time.perf_counter()
         made = generator.generate(
             frames=batch.video[:, : config.given],
+            assignment=assignment,
             first=numbers[0],
             rows=config.rows,
             progress=False,
@@ -190,7 +197,7 @@ def _cards(
         generator_card,
         generator=generator,
         tokens=found["lengths"].sum(1).double().mean().item(),
-        sampling=asdict(config.sampling),
+        sampling=asdict(config.sampling) | {"given_lengths": config.given_lengths},
         clips=clips,
         networks=networks_of(generator, config.training),
     )
