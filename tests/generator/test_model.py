@@ -177,6 +177,23 @@ def test_a_shipped_one_is_found_by_its_name(
         VideoGenerator.from_pretrained("another")
 
 
+def test_a_generator_without_a_tokenizer_takes_the_shipped_one_that_made_its_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "_shipped", lambda: tmp_path)
+    tokenizer = random_tokenizer(SKETCHED)
+    tokenizer.save_pretrained(tmp_path / "evatok-some")
+    tokenizer = VideoTokenizer.from_pretrained("evatok-some")
+    for tokens, found in (
+        (tokenizer.token_format, True),
+        (replace(tokenizer.token_format, checksum="of before"), False),
+        (replace(tokenizer.token_format, model="evatok-other"), False),
+    ):
+        config = replace(random_generator().config, tokens=tokens)
+        VideoGenerator(config).save_pretrained(tmp_path / "generator")
+        assert (VideoGenerator.from_pretrained(tmp_path / "generator").tokenizer is not None) == found
+
+
 def test_a_hub_is_asked_for_all_its_files(
     generator: VideoGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

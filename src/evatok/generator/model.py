@@ -113,7 +113,8 @@ class VideoGenerator:
     ) -> Self:
         """Loads a folder that `save_pretrained` wrote, a shipped generator by its name, or a hub's repository.
 
-        The arguments are those of `VideoTokenizer.from_pretrained`; `dtype` is the Llama's alone.
+        The arguments are those of `VideoTokenizer.from_pretrained`; `dtype` is the Llama's alone. A folder without a
+        tokenizer takes the shipped one that made its tokens, if one did.
 
         Raises:
             CheckpointError: a ValueError that says what is missing or does not fit.
@@ -261,12 +262,14 @@ class VideoGenerator:
 
 
 def _tokenizer(folder: Path, config: GeneratorConfig) -> VideoTokenizer | None:
-    """The tokenizer in a generator's folder, if there is one, by the name that it has in tokens."""
-    if not (folder / TOKENIZER / CONFIG).exists():
-        return None
-    tokenizer = VideoTokenizer.from_pretrained(folder / TOKENIZER)
-    tokenizer.name = config.tokens.model
-    return tokenizer
+    """The tokenizer in a generator's folder, by the name that it has in tokens, or the shipped one that made them."""
+    name = config.tokens.model
+    if (folder / TOKENIZER / CONFIG).exists():
+        tokenizer = VideoTokenizer.from_pretrained(folder / TOKENIZER)
+        tokenizer.name = name
+        return tokenizer
+    shipped = VideoTokenizer.from_pretrained(name) if name in VideoTokenizer.KIND.shipped else None
+    return shipped if shipped is not None and shipped.checksum == config.tokens.checksum else None
 
 
 def _check_llama(path: Path, config: GeneratorConfig) -> None:
