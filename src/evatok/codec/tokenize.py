@@ -64,7 +64,9 @@ def _header(
 ) -> TokenSetHeader:
     copies = 1 + config.mirrored
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
-    wishes = {"request": asdict(config.request), "router": tokenizer.router.checksum if tokenizer.router else None}
+    # Lists, as JSON has them.
+    request = asdict(config.request) | {"prefix": config.prefix}
+    wishes = {"request": request, "router": tokenizer.router.checksum if tokenizer.router else None}
     chosen = {"data": [asdict(source) for source in config.data], "frame_stride": config.frame_stride}
     counts = {"videos": len(videos), "clips": int(videos.clips.sum()) * copies, "incomplete": videos.incomplete}
     how = {**made, **wishes, **chosen, "mirrored": config.mirrored, "part": config.part, **counts}
