@@ -157,7 +157,7 @@ def test_configs_of_judging_name_what_others_write(model: str, routers: list[lis
 
 def test_games_are_tokenized_for_a_generator_as_their_tokenizer_was_trained() -> None:
     config, proxy = read(TokenizeConfig, TINY / "tokenize-games.yaml"), read(ProxyConfig, TINY / "proxy.yaml")
-    assert config.tokenizer == "evatok-tiny-proxy" and config.size == (proxy.model.side,) * 2
+    assert config.tokenizer == "evatok-tiny" and config.size == (proxy.model.side,) * 2
     assert config.data == [GamesConfig("all", seeds=(0, 8))] and config.request == LengthRequest()
 
 

@@ -1,6 +1,7 @@
 """The shipped tokenizers are adaptive by the shipped routers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ import torch
 import evatok
 from evatok import PRESETS, Router, VideoTokenizer
 
-NAMES = {"tiny": "evatok-tiny-proxy", "mini": "evatok-mini-proxy"}
-EACH = pytest.mark.parametrize("name", NAMES.values())
+CONFIGS = {
+    "evatok-tiny": replace(PRESETS["tiny"], overlap=2),
+    "evatok-tiny-proxy": PRESETS["tiny"],
+    "evatok-mini-proxy": PRESETS["mini"],
+}
+EACH = pytest.mark.parametrize("name", CONFIGS)
 
 
 def test_the_shipped_tokenizer_carries_the_shipped_router() -> None:
@@ -73,6 +78,10 @@ def test_the_shipped_classification_knows_its_preference() -> None:
     assert router(torch.zeros(1, 16, 3, 64, 64)).shape == (1, 4) and router.calibration.w_q == 1.2
 
 
-@pytest.mark.parametrize("preset", NAMES)
-def test_it_is_of_its_preset(preset: str) -> None:
-    assert VideoTokenizer.from_pretrained(NAMES[preset]).config == PRESETS[preset]
+@EACH
+def test_it_is_of_its_preset(name: str) -> None:
+    assert VideoTokenizer.from_pretrained(name).config == CONFIGS[name]
+
+
+def test_all_that_ship_are_tested() -> None:
+    assert set(VideoTokenizer.KIND.shipped) == set(CONFIGS)

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from evatok.cli.arguments import OR_FOLDER, Parse, any_path, numbers, parse_config
 from evatok.tokens.limits import TokenLimits
 
-DEFAULT_TOKENIZER = "evatok-tiny-proxy"
+DEFAULT_TOKENIZER = "evatok-tiny"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 
 
