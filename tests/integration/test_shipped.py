@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import evatok
-from evatok import PRESETS, Router, VideoTokenizer
+from evatok import PRESETS, Router, VideoGenerator, VideoTokenizer
+from evatok.data.toy.games import GamesConfig, GamesSource
+from evatok.video.fit import resize
 
 CONFIGS = {
     "evatok-tiny": replace(PRESETS["tiny"], overlap=2),
@@ -85,3 +87,22 @@ def test_it_is_of_its_preset(name: str) -> None:
 
 def test_all_that_ship_are_tested() -> None:
     assert set(VideoTokenizer.KIND.shipped) == set(CONFIGS)
+
+
+def test_the_shipped_generator_writes_the_games_that_are_asked_for() -> None:
+    """Pictures of a game are nearer to those of another episode of it than to those of other games."""
+    generator = VideoGenerator.from_pretrained("evatok-tiny-ale")
+    assert generator.config.tokens == VideoTokenizer.from_pretrained("evatok-tiny").token_format
+    names = ["boxing", "enduro", "freeway", "chopper_command", "et", "atlantis"]
+    source = GamesSource(GamesConfig(names, seeds=(500, 501), frames=32))
+    real = torch.stack([resize(source.read(n, 0, 1, 1)[:, :, 25:185], (64, 64))[0] for n in range(len(names))])
+    made = generator.generate(list(source.classes), seed=0)
+    assert made.videos.shape == (6, 16, 3, 64, 64) and set(made.tokens.lengths.flatten().tolist()) <= {
+        8,
+        16,
+        32,
+        64,
+        128,
+    }
+    apart = (made.videos[:, 0].float()[:, None] - real.float()).abs().flatten(2).mean(2)
+    assert (apart.argmin(1) == torch.arange(len(names))).sum() >= 5
