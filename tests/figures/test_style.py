@@ -1,0 +1,31 @@
+from itertools import combinations
+
+from evatok.figures.style import look_of
+
+STRATEGIES = "search", "beam 2", "router", "best fixed", "uniform", "motion", "error", "random"
+
+
+def _luminance(color: str) -> float:
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_no_two_strategies_look_alike_in_colour_nor_in_mark() -> None:
+    for one, other in combinations(map(look_of, STRATEGIES), 2):
+        assert one.color != other.color
+        assert one.marker != other.marker
+
+
+def test_names_of_one_strategy_have_one_look() -> None:
+    assert look_of("mean") == look_of("fixed") == look_of("best fixed")
+    assert look_of("beam 1") == look_of("beam 8") == look_of("beam")
+    assert look_of("regression") == look_of("router")
+
+
+def test_strategies_that_nobody_knows_are_told_apart() -> None:
+    assert len({look_of("mine", number).color for number in range(4)}) == 4
+    assert look_of("mine", 5) == look_of("mine", 1)
+
+
+def test_solid_lines_differ_from_paper() -> None:
+    assert all(_luminance(look_of(each).color) < 0.75 for each in STRATEGIES)
