@@ -1,3 +1,5 @@
+"""Looks of strategies: told apart by colour and by mark, and the same under every name of one strategy."""
+
 from itertools import combinations
 
 from evatok.figures.style import look_of
