@@ -1,6 +1,7 @@
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
-# Both set up what they need (see setup) and are quick when it is there.
+# make reproduce   the paper in miniature, in hours (docs/reproduction.md); `make reproduce --dry-run` lists the steps
+# All set up what they need (see setup) and are quick when it is there.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,3 +37,5 @@ types: setup
 
 pytest: setup
 	$(BIN)/pytest
+
+include benchmarks/miniature.mk
