@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import environment
+from evatok.reports.generated import read_cards
 from evatok.reports.record import read_json
 from evatok.utils.files import replacing, write_json
 from evatok.utils.tables import table
@@ -94,8 +95,9 @@ class Runs:
 
 def _cards(path: Path) -> dict[str, float]:
     """The numbers of a tokenizer's cards under one way of giving lengths: tokens, fvd, psnr, lpips and so on."""
-    cards = read_json(path)["cards"]
-    return {name: value for card in cards for name, value in {"tokens": card["tokens"], **card["numbers"]}.items()}
+    cards = read_cards(path)
+    numbers = [(name, value) for card in cards for name, value in (("tokens", card.tokens), *card.numbers.items())]
+    return {name: value for name, value in numbers if value is not None}
 
 
 def gains(runs: Runs) -> list[Gain]:
