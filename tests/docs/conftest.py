@@ -32,6 +32,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("videos/walking/a.mp4", "videos/running/b.mp4", "held_out/a.mp4")):
         _video(folder / "my" / name, 40, number)
     assert main(["encode", str(folder / "in.mp4"), "-o", str(folder / "out.tokens")]) == 0
+    videos = f"[{{folder: {folder / 'my' / 'videos'}}}]"
+    words = ["tokenize", "--data", videos, "--tokenizer", "evatok-tiny", "-o", str(folder / "my" / "tokens")]
+    assert main(words) == 0
     for name in ("mine/final", "tiny-proxy/final", "tiny-proxy/checkpoints/step_00001000/export"):
         shutil.copytree(WEIGHTS / "evatok-tiny-proxy", folder / "runs" / name)
     shutil.copytree(WEIGHTS / "evatok-tiny-router", folder / "runs" / "tiny-router" / "final")

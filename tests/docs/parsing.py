@@ -24,7 +24,7 @@ def command_of(words: Sequence[str]) -> str:
 
 
 def parsed(words: Sequence[str]) -> Any:
-    """The config that a command line asks for, or what was given where its command has none.
+    """The config that a command line asks for, what was given where its command has none, None where it asks for help.
 
     Raises:
         ValueError, ArgumentError: as the command would; it is not run.
@@ -46,4 +46,7 @@ def parsed(words: Sequence[str]) -> Any:
             COMMANDS[name].run(parser, end)
         except Parsed as what:
             return what.args[0]
+        except SystemExit as end_of_help:
+            assert end_of_help.code == 0
+            return None
     raise AssertionError(f"{name} did not parse its line")
