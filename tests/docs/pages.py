@@ -1,9 +1,10 @@
-"""What the pages of the documentation hold: commands, Python, links and headings, as a reader of Markdown finds them."""
+"""What the pages of the documentation hold: commands, Python, links and headings."""
 
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -103,5 +104,5 @@ _LINKS = ("link_open", "image")
 def anchors_of(page: Path) -> set[str]:
     """What a code host calls the page's headings in links."""
     tokens = tokens_of(page)
-    titles = [after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open"]
+    titles = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,4 +1,4 @@
-"""Every command line of the README, the pages and the configs' comments: all are parsed, those that take seconds run."""
+"""Every command line of the README, the pages and the configs' comments is parsed; those that take seconds are run."""
 
 import re
 import shutil

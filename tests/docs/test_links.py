@@ -27,9 +27,8 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("# A heading, `code` in it\n")
-    (tmp_path / "page.md").write_text(
-        "[a](other.md) [b](nowhere.md) [c](other.md#a-heading-code-in-it) [d](other.md#nothing) [e](#none) ![f](p.png)\n"
-    )
+    good = "[a](other.md) [b](other.md#a-heading-code-in-it) [c](https://nowhere.invalid/x)"
+    (tmp_path / "page.md").write_text(f"{good} [d](nowhere.md) [e](other.md#nothing) [f](#none) ![g](p.png)\n")
     assert broken_links(tmp_path / "page.md") == ["nowhere.md", "other.md#nothing", "#none", "p.png"]
 
 
