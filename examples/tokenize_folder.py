@@ -32,7 +32,7 @@ print(f"{len(paths)} videos in {folder}")
 tokenizer = VideoTokenizer.from_pretrained("evatok-tiny")
 given.output.mkdir(parents=True, exist_ok=True)
 
-# %% Encoding. A path is read as a stream, so a video may be of any length. `w_q` above 1.2 buys quality, below it saves.
+# %% Encoding. A path is read as a stream, so a video may be of any length. `w_q` above 1.2 buys quality.
 for path in paths:
     tokens = tokenizer.encode(path, w_q=1.2)
     name = "-".join(path.relative_to(folder).with_suffix(".tokens").parts)
@@ -41,15 +41,15 @@ for path in paths:
         f"{name:20} {tokens.num_tokens:6} tokens, {tokens.tokens_per_second():6.1f} a second; {tokens.assignments[0]}"
     )
 
-# %% Decoding needs the tokens and the tokenizer alone. Frames come one after the other.
+# %% Decoding needs the tokens and the tokenizer alone. Of a long one take `decode_stream`, frame after frame.
 first = min(given.output.glob("*.tokens"))
 tokens = Tokens.load(first)
-with_fps = tokens.videos[0].fps
-write_video(first.with_suffix(".mp4"), tokenizer.decode(tokens)[0], fps=with_fps)
-print(f"{first.with_suffix('.mp4')}: {tokens.videos[0].frames} frames at {with_fps:g} a second")
+fps = tokens.videos[0].fps
+write_video(first.with_suffix(".mp4"), tokenizer.decode(tokens)[0], fps=fps)
+print(f"{first.with_suffix('.mp4')}: {tokens.videos[0].frames} frames at {fps:g} a second")
 
-# %% For a model that is to learn them: all clips side by side, -1 where a clip has ended, and which lengths their blocks have.
-# (`evatok tokenize` writes sets of many videos, with classes, which docs/own-generator.md goes on from.)
+# %% For a model that is to learn them: all clips side by side, -1 where a clip has ended, and their lengths.
+# `evatok tokenize` writes sets of many videos, with classes: docs/own-generator.md goes on from there.
 everything = Tokens.cat([Tokens.load(path) for path in sorted(given.output.glob("*.tokens"))])
 print(everything)
 print("ids", tuple(everything.pad_to().shape), "lengths", tuple(everything.lengths.shape))

@@ -1,12 +1,12 @@
 """Give a tokenizer of your own a router: search a few clips, train on what was found, encode adaptively.
 
     pip install -e '.[train]'
-    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 2000 --steps 1000
+    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 2000
 
 Each part between `# %%` is a cell: they run one after the other in an editor that knows such cells, or all as a script.
-Without `--tokenizer` it is the tiny proxy with three of its five lengths, so that a clip has 81 assignments instead of
-625 and the search takes a second a clip; without folders there are made-up videos. So it takes about a minute on a
-CPU, and shows the way: a router that is worth something needs thousands of clips (docs/routing.md).
+Without `--tokenizer` it is the tiny proxy with two of its lengths, so that a clip has 16 assignments instead of 625
+and the search is quick; without folders there are made-up videos. So it takes about a minute on a CPU, and shows the
+way: a router that is worth something needs thousands of clips (docs/routing.md).
 """
 
 # %% What may be said on the command line; a notebook's own arguments are let pass.
@@ -29,14 +29,14 @@ parser.add_argument("--tokenizer", help="a folder that holds yours")
 parser.add_argument("--folder", type=Path, help="with videos to learn from")
 parser.add_argument("--held-out", type=Path, help="with others, to judge by")
 parser.add_argument("--output", type=Path, default=Path("runs/example-router"), help="for all that is made")
-parser.add_argument("--clips", type=int, default=18, help="that are searched; of held-out ones a third")
+parser.add_argument("--clips", type=int, default=24, help="that are searched; of held-out ones a third")
 parser.add_argument("--steps", type=int, default=100, help="of the router's training")
 given, _ = parser.parse_known_args()
 
 # %% The tokenizer, in a folder of its own. How many lengths a block may have is no matter of its weights.
 if given.tokenizer is None:
     tiny = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
-    own = VideoTokenizer(replace(tiny.config, levels=(8, 32, 128), default_assignment=(32, 8, 8, 8)))
+    own = VideoTokenizer(replace(tiny.config, levels=(8, 64), default_assignment=(64, 8, 8, 8)))
     own.load_state_dict(tiny.state_dict())
     given.tokenizer = str(given.output / "tokenizer")
     own.save_pretrained(given.tokenizer)
@@ -97,7 +97,6 @@ tokenizer.set_router(Router.from_pretrained(trained))
 tokenizer.save_pretrained(given.output / "adaptive")
 for path in sorted(given.held_out.rglob("*.mp4"))[:6]:
     tokens = tokenizer.encode(path)
-    print(
-        f"{path.relative_to(given.held_out)!s:20} {tokens.tokens_per_second():6.1f} tokens a second; {tokens.assignments[0]}"
-    )
+    name, rate = path.relative_to(given.held_out), tokens.tokens_per_second()
+    print(f"{name!s:20} {rate:6.1f} tokens a second; first clip {tokens.assignments[0]}")
 print(f"the adaptive tokenizer is in {given.output / 'adaptive'}")
