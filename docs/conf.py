@@ -9,6 +9,7 @@ from evatok import __version__
 project = "evatok"
 html_title = f"evatok {__version__}"
 html_theme = "furo"
+html_show_copyright = False
 exclude_patterns = ["_build"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
