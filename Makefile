@@ -1,14 +1,15 @@
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
 # make reproduce   the paper in miniature, in hours (docs/reproduction.md); `make reproduce --dry-run` lists the steps
+# make docs    the pages as a site, in docs/_build/html
 # All set up what they need (see setup) and are quick when it is there.
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,encoders,generator,ray
+EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,docs
 STAMP := .venv/.evatok-setup
 
-.PHONY: setup demo test lint format types pytest
+.PHONY: setup demo docs test lint format types pytest
 
 setup: $(STAMP)
 
@@ -20,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/evatok demo
+
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 
 test: lint types pytest
 
