@@ -51,7 +51,10 @@ def test_choices_share_one_scale_and_show_their_pictures() -> None:
     lengths = {"still": ([4, 4], [8, 4]), "lively": ([4, 4], [32, 16])}
     columns = [
         Chosen(
-            name, pictures, [0, 0.5, 1.0], [Choice(f"{name} {way}", pictures, each) for way, each in enumerate(both)]
+            name,
+            pictures,
+            [0, 0.5, 1.0],
+            [Choice("router", f"{name} {way}", pictures, each) for way, each in enumerate(both)],
         )
         for name, both in lengths.items()
     ]

@@ -136,7 +136,7 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
             rate = f"{score.tokens_per_second:.0f} tokens/s"
             quality = "" if score.lpips is None else f", LPIPS {score.lpips:.3f}"
             lengths = tokens.lengths[tokens.lengths > 0].tolist()
-            chosen.append(Choice(f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
+            chosen.append(Choice(choice, f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
             rows.append(
                 (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
             )
@@ -166,7 +166,7 @@ def _write_picture(
         notes = [f"{score.tokens_per_second:.0f} tokens/s"]
         if score.psnr is not None:
             notes += [f"PSNR {score.psnr:.1f} dB", f"LPIPS {score.lpips:.3f}"]
-        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes))
+        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes, "uniform"))
     save_png(lengths_figure([f"{clip.times[i]:.1f} s" for i in moments], columns), path)
 
 
