@@ -26,7 +26,7 @@ from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 from evatok.video.fit import crop
 from evatok.video.reading import Video, read_video, write_video
 
@@ -124,9 +124,25 @@ def choices_of(router: Router, measurable: bool) -> dict[str, LengthRequest]:
 
 def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
-    rows, columns = [], []
     sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
     choices = choices_of(router, measurable=min(map(min, sizes)) >= SMALLEST)
+    columns, cells = compared(model, choices, clips, lpips)
+    save_png(choices_figure(columns), path)
+    return str(cells)
+
+
+def compared(
+    model: VideoTokenizer, choices: Mapping[str, LengthRequest], clips: Mapping[str, Video], lpips: LPIPS
+) -> tuple[list[Chosen], Table]:
+    """Clips at the lengths of several choices: columns of a picture, and a table of what they cost and bring.
+
+    Args:
+        model: the tokenizer.
+        choices: what each strategy asks for, by its name.
+        clips: at least one, by the names that are shown.
+        lpips: measures, where pictures are large enough.
+    """
+    rows, columns = [], []
     for name, clip in clips.items():
         moments, chosen = evenly(len(clip.frames), MOMENTS), []
         for choice, request in choices.items():
@@ -141,9 +157,8 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
                 (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
             )
         columns.append(Chosen(name, _middle(clip.frames[moments]), block_edges(tokens), chosen))
-    save_png(choices_figure(columns), path)
     header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second, measuring included")
-    return table(header, rows)
+    return columns, Table(header, rows)
 
 
 def _middle(frames: Tensor) -> Tensor:
