@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
 
-from evatok.figures.style import INK, NUMBER, PAPER, TEXT, Look, dress, is_known, look_of, new_figure
+from evatok.figures.style import FRAME, INK, NUMBER, PAPER, TEXT, Look, dress, is_known, look_of, new_figure
 
 # Of rules beside the first, whose lines are thin and without marks.
 _STYLES = (":", "-.", "--")
@@ -82,3 +82,26 @@ def _drawn(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _by_rule(style: str | None) -> dict[str, Any]:
     """What is otherwise where a rule is not the first."""
     return {} if style is None else {"marker": "", "ls": style, "lw": 0.8}
+
+
+def strategies_figure(title: str, x: str, y: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Strategies in one panel over anything: points `(x, y)` by the strategy's name."""
+    figure = new_figure(5.4, 3.2, constrained=True)
+    axes = figure.add_subplot()
+    for name, look in _drawn([*lines]).items():
+        axes.plot(*zip(*lines[name], strict=True), label=name, **look)
+    dress(axes, title=title, x=x, y=y, grid=True)
+    figure.legend(loc="outside right upper", fontsize=NUMBER, frameon=False)
+    return figure
+
+
+def assignments_figure(
+    title: str, quality: str, every: Sequence[tuple[float, float]], lines: Mapping[str, Sequence[tuple[float, float]]]
+) -> Figure:
+    """Every assignment as a dot of its tokens and its quality, and strategies that are lines through some of them."""
+    figure = strategies_figure(title, "tokens a clip", quality, lines)
+    (axes,) = figure.axes
+    axes.plot(*zip(*every, strict=True), ".", color=FRAME, ms=3, zorder=0)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    return figure

@@ -7,14 +7,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _DOTS_PER_INCH = 130  # of figures with photographs: as wide as a page
-# Letters stay letters, and the same figure is the same text each time.
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "evatok"}
 
 
 def svg_uri(figure: Figure) -> str:
     """A figure as lines and letters, sharp at any size."""
     text = StringIO()
-    with rc_context(_SVG):
+    # Letters stay letters, and the same figure is the same text each time.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "evatok"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return _uri("image/svg+xml", text.getvalue().encode())
 

@@ -18,7 +18,7 @@ from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.record import provenance
 from evatok.search.table import SearchTable
 from evatok.utils.files import replacing, write_json
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 
 # What every strategy is compared with: one length for everything, and the best fixed assignments.
 REFERENCES = ("uniform", "mean reward")
@@ -47,7 +47,7 @@ def curve(config: JudgingConfig) -> Path:
     record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts, "sources": comparisons}
     write_json(folder / "curve.json", record)
     save_png(figure_of(record, points), folder / "curve.png")
-    print("\n\n".join(_table(name, found) for name, found in comparisons.items()))
+    print("\n\n".join(str(savings_table(name, found)) for name, found in comparisons.items()))
     return folder / "curve.json"
 
 
@@ -126,8 +126,8 @@ def _line(predictor: str, rule: str, points: Sequence[Mapping[str, Any]]) -> Lin
     return Line(predictor or rule, tokens, (lpips, psnr), rule=rule if predictor else "")
 
 
-def _table(name: str, found: Mapping[str, Any]) -> str:
-    """BD-tokens of the strategies against both references."""
+def savings_table(name: str, found: Mapping[str, Any]) -> Table:
+    """BD-tokens of the strategies against both references, on the clips of a source, as `curve.json` has them."""
     by_strategy: dict[str, dict[str, Any]] = {}
     for each in found["comparisons"]:
         by_strategy.setdefault(each["strategy"], {})[each["reference"]] = each
@@ -135,7 +135,7 @@ def _table(name: str, found: Mapping[str, Any]) -> str:
         (strategy, *(_cell(against[each]) if each in against else "" for each in REFERENCES))
         for strategy, against in by_strategy.items()
     ]
-    return table((f"clips: {name}", *(f"saved against {each}, overlap" for each in REFERENCES)), rows)
+    return Table((f"clips: {name}", *(f"saved against {each}, overlap" for each in REFERENCES)), rows)
 
 
 def _cell(comparison: Mapping[str, Any]) -> str:

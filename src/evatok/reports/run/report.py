@@ -1,16 +1,24 @@
 """`evatok report`: finds what a folder holds, and writes the page."""
 
+import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from evatok.reports.record import provenance
+from evatok.reports.run.cards import Found, cards_section
 from evatok.reports.run.page import Section, Text, page
+from evatok.reports.run.records import cards_in, record_section
+from evatok.reports.run.search import is_search, search_section
 from evatok.reports.run.training import is_training, training_section
-from evatok.utils.files import destination, write_text
+from evatok.utils.files import destination, reason, write_text
 
 # Folders of a run that are part of it, and how far folders within folders are looked into.
 _PARTS = {"checkpoints", "final", "log", "router", "__pycache__"}
 _DEEPEST = 3
+# Files of folders that are shown as a whole.
+_OF_FOLDERS = {"config.json", "training.json", "search.json", "plan.json", "generator.json"}
+_MOST_BYTES = 2**26
 
 
 def write_report(folder: Path, output: Path) -> int:
@@ -30,7 +38,11 @@ def write_report(folder: Path, output: Path) -> int:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder")
     destination(output)
-    found = [*_sections(folder, folder, 0)]
+    found, cards = list[Section](), list[Found]()
+    for path in _within(folder, 0):
+        found += _sections_of(path, folder, cards)
+    if cards:
+        found.insert(0, cards_section(cards, folder))
     if not found:
         raise ValueError(
             f"{folder} holds nothing that evatok has written: no run, search, evaluation, curve, report or cards"
@@ -42,21 +54,44 @@ def write_report(folder: Path, output: Path) -> int:
     return len(found)
 
 
-def _sections(root: Path, folder: Path, depth: int) -> Iterator[Section]:
-    """Of a folder, and then of those in it."""
-    place = str(folder.relative_to(root)) if folder != root else folder.resolve().name
-    if is_training(folder):
-        yield _tried(lambda: training_section(folder, place), "A training", place)
-    if depth < _DEEPEST:
-        for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.name.startswith(".") and inner.name not in _PARTS:
-                yield from _sections(root, inner, depth + 1)
+def _within(folder: Path, depth: int) -> Iterator[Path]:
+    """A folder, its JSON files, and then those of the folders in it."""
+    yield folder
+    inner = sorted(folder.iterdir())
+    yield from (path for path in inner if path.suffix == ".json" and path.name not in _OF_FOLDERS)
+    for path in inner if depth < _DEEPEST else ():
+        if path.is_dir() and not path.name.startswith(".") and path.name not in _PARTS:
+            yield from _within(path, depth + 1)
 
 
-def _tried(make: Callable[[], Section], title: str, place: str) -> Section:
-    """A section; of damaged files, what is wrong with them."""
+def _sections_of(path: Path, root: Path, cards: list[Found]) -> Iterator[Section]:
+    """What is said of a folder or file; its cards join `cards`."""
+    place = str(path.relative_to(root)) if path != root else path.resolve().name
+    if path.is_dir():
+        kinds = {"Training": (is_training, training_section), "Search": (is_search, search_section)}
+        for title, (is_one, section) in kinds.items():
+            if is_one(path):
+                yield from _tried(partial(section, path, place), title, place)
+    elif path.stat().st_size <= _MOST_BYTES:
+        yield from _of_file(path, place, cards)
+
+
+def _of_file(path: Path, place: str, cards: list[Found]) -> Iterator[Section]:
     try:
-        return make()
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        cards += [(path, card) for card in cards_in(entries)]
+    except (OSError, RecursionError, TypeError, ValueError) as error:
+        yield Section("A file", place, [Text(f"It cannot be read: {reason(error)}", missing=True)])
+        return
+    yield from _tried(partial(record_section, path, entries, place), "A record", place)
+
+
+def _tried(make: Callable[[], Section | None], title: str, place: str) -> Iterator[Section]:
+    """A section, if there is one; of damaged files, what is wrong with them."""
+    try:
+        made = make()
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         said = f"It cannot be shown, as it is not what evatok writes: {type(error).__name__}: {error}"
-        return Section(title, place, [Text(said, missing=True)])
+        made = Section(title, place, [Text(said, missing=True)])
+    if made is not None:
+        yield made
