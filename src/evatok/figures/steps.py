@@ -1,4 +1,4 @@
-"""Figures of a training: one number, or several of a kind, over its steps."""
+"""Small figures of one number, or of several of a kind, over the steps of a training or over something else."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SIZE = 4.4, 2.6
 
 @dataclass(frozen=True)
 class Steps:
-    """A number over steps; where several have names, their order is the order of their looks.
+    """A number over steps; several of a figure look by their order.
 
     Args:
         name: in the legend; empty where there is but one.
@@ -29,12 +29,13 @@ class Steps:
     values: Sequence[float]
 
 
-def steps_figure(title: str, lines: Sequence[Steps], *, log: bool = False) -> Figure:
+def steps_figure(title: str, lines: Sequence[Steps], *, x: str = "steps", log: bool = False) -> Figure:
     """Numbers over steps in one panel.
 
     Args:
         title: what the numbers are, with their unit.
         lines: at least one.
+        x: what the steps are.
         log: whether values, which are then above 0, are on a logarithmic axis.
     """
     figure = new_figure(*_SIZE, constrained=True)
@@ -46,7 +47,7 @@ def steps_figure(title: str, lines: Sequence[Steps], *, log: bool = False) -> Fi
         axes.plot(steps, middle, look.line, color=look.color, marker=marker, ms=3, lw=1, label=line.name)
         if len(steps) < len(line.steps):
             axes.fill_between(steps, low, high, color=look.color, alpha=0.15, lw=0)
-    dress(axes, title=title, x="steps", grid=True)
+    dress(axes, title=title, x=x, grid=True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if log:
         axes.set_yscale("log")

@@ -38,7 +38,13 @@ _LOOKS = {
     "random": Look("#56b4e9", ".", ":"),
 }
 # Other names of the same: what chooses best fixed lengths is the mean of many clips' tables.
-_SAME = {"mean": "best fixed", "fixed": "best fixed", "regression": "router", "adaptive": "router"}
+_SAME = {
+    "mean": "best fixed",
+    "fixed": "best fixed",
+    "regression": "router",
+    "adaptive": "router",
+    "best uniform": "uniform",
+}
 _OTHERS = (
     Look("#b8a800", "p", "-."),
     Look("#e69f00", "<", "-."),

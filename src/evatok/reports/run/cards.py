@@ -32,9 +32,8 @@ def _parts(protocol: Protocol, found: Sequence[Found], root: Path) -> Iterator[P
     for path, cards in by_file.items():
         for name, (card, *_) in card_rows(_name(path, root), cards):
             numbers = (number_cell(card, column) if column in card.numbers else "" for column in columns)
-            model = card.generator or card.tokenizer
-            rows.append([name, model[0], "?" if card.tokens is None else f"{card.tokens:.1f}", *numbers])
-    yield Cells(Table(["", "model", "tokens a clip", *columns], rows), protocol_line(protocol))
+            rows.append([name, "?" if card.tokens is None else f"{card.tokens:.1f}", *numbers])
+    yield Cells(Table(["", "tokens a clip", *columns], rows), protocol_line(protocol))
     if any(card.biased for _, card in found):
         yield Text(BIASED)
     yield Folded("What made these numbers", "\n\n".join(_made_by(_name(path, root), card) for path, card in found))

@@ -11,6 +11,7 @@ from evatok.evaluation.result_card import ResultCard
 from evatok.figures.confusion import confusion_figure
 from evatok.figures.curve import strategies_figure
 from evatok.figures.embedded import png_uri, svg_uri
+from evatok.figures.steps import Steps, steps_figure
 from evatok.reports.curve import figure_of, savings_table
 from evatok.reports.generation import SHEET
 from evatok.reports.judging import ALL
@@ -57,7 +58,7 @@ def record_section(path: Path, entries: Any, place: str) -> Section | None:
         return training_section(path, place)
     for keys, (title, make) in _KINDS.items():
         if set(keys) <= entries.keys():
-            return Section(title, place, [*make(path, entries)])
+            return Section(title.format(path.stem), place, [*make(path, entries)])
     return None
 
 
@@ -89,14 +90,14 @@ def _evaluation(path: Path, _: Entries) -> Iterator[Part]:
 def _quality(record: EvaluationRecord) -> Iterator[Picture]:
     """Quality over tokens by source at uniform lengths."""
     for metric, name in (("lpips", f"LPIPS ({record.lpips_net}) ↓"), ("psnr", "PSNR in dB ↑")):
-        lines = {
-            source.name: [(scores.tokens, getattr(scores, metric)) for scores in source.scores if scores.uniform]
-            for source in record.result.sources
-        }
-        drawn = {source: points for source, points in lines.items() if points}
-        if drawn:
+        lines = []
+        for source in record.result.sources:
+            uniform = [scores for scores in source.scores if scores.uniform]
+            values = [getattr(scores, metric) for scores in uniform]
+            lines += [Steps(source.name, [scores.tokens for scores in uniform], values)] if uniform else []
+        if lines:
             title = f"{name} at uniform lengths"
-            yield Picture(svg_uri(strategies_figure(title, "tokens a clip", name, drawn)), title)
+            yield Picture(svg_uri(steps_figure(title, lines, x="tokens a clip")), title)
 
 
 def _curve(path: Path, entries: Entries) -> Iterator[Part]:
@@ -217,12 +218,12 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-# Keys that a kind of record has and no other has all of, its title, and what makes its parts.
+# Keys that a kind of record has and no other has all of; its title, which may have the file's name; its parts.
 _KINDS: dict[tuple[str, ...], tuple[str, Callable[[Path, Entries], Iterator[Part]]]] = {
     ("result", "tokenizer", "checksum", "split"): ("Evaluation of a tokenizer", _evaluation),
     ("clips_of", "sources", "held_out"): ("Quality over tokens", _curve),
     ("confusion", "sources", "best_uniform"): ("Router report", _router_report),
     ("card", "lengths", "agreement"): ("Evaluation of a generator", _generation),
     ("cards", "seconds_per_video"): ("Evaluation of frame prediction", _prediction),
-    ("environment",): ("Benchmark", _benchmark),
+    ("environment",): ("Benchmark: {}", _benchmark),
 }

@@ -204,8 +204,8 @@ def _validation(run: Run) -> Iterator[Part]:
     yield Heading("Validation on held-out data")
     yield Gallery(_grouped_pictures(found, "validation"))
     last = max(line.steps[-1] for line in found.values())
-    for table in _last(found):
-        yield Cells(table, f"At step {last:,}")
+    yield Text(f"At step {last:,}:")
+    yield from map(Cells, _last(found))
 
 
 def _remembered(training: TrainingRecord | None) -> dict[str, Steps]:
