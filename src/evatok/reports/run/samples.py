@@ -63,7 +63,9 @@ def _reconstructed(folder: Path, config: Mapping[str, Any]) -> Iterator[Part]:
     yield Heading("Reconstructions by the exported tokenizer")
     yield Text(said)
     about = "originals, and below them reconstructions with the tokens of each block, on one scale"
-    yield Picture(figure_uri(choices_figure(columns)), f"{', '.join(clips)}: {about}", wide=True)
+    yield Picture(
+        figure_uri(choices_figure(columns, width=0.6 + 2.8 * len(columns))), f"{', '.join(clips)}: {about}", wide=True
+    )
     yield Cells(table, f"The first {_SECONDS:g} seconds of each")
 
 
@@ -99,7 +101,7 @@ def _generated(folder: Path) -> Iterator[Part]:
     guidance = _GUIDANCE if classes else 1.0
     made = generator.generate([name or None for name in names], guidance=guidance, seed=0, progress=False)
     yield Heading("Videos by the exported generator")
-    figure = lengths_figure(*moments_of(made, names), width=max(4.5, 1.1 * len(names)))
+    figure = lengths_figure(*moments_of(made, names), width=max(4.5, 1.4 * len(names)))
     about = f"one video of each of {len(names)} classes" if classes else f"{len(names)} videos of no class"
     yield Picture(
         figure_uri(figure),

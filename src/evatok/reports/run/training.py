@@ -21,18 +21,23 @@ from evatok.utils.configs import from_dict
 from evatok.utils.tables import Table
 
 RUN = "config.json"
-# What numbers of validation and of codes are called on axes.
+# What numbers of validation and of codes are called: "*/" is before those that are of a source, or of the codes.
 _TITLES = {
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-    "lpips": "LPIPS",
-    "l1": "mean absolute error",
-    "used": "share of the codes used",
-    "codes": "share of the codes used, all lengths",
-    "perplexity": "perplexity of the codes",
+    "*/psnr": "PSNR, dB",
+    "*/ssim": "SSIM",
+    "*/lpips": "LPIPS",
+    "*/l1": "mean absolute error",
+    "*/used": "share of the codes used",
+    "*/codes": "share of the codes used, all lengths",
+    "*/perplexity": "perplexity of the codes",
+    "*/tokens": "tokens a clip",
+    "*/borders": "change at borders of patches, relative",
     "percentile": "percentile of the proxy reward, %",
-    "tokens": "tokens a clip",
-    "borders": "change at borders of patches, relative",
+    "codes": "nats a code",
+    "perplexity": "perplexity of the next code",
+    "lengths": "nats a length token",
+    "length_accuracy": "share of the lengths that were likeliest",
+    "bits_per_clip": "bits a clip",
 }
 _RATES = 200
 
@@ -202,7 +207,8 @@ def _validation(run: Run) -> Iterator[Part]:
         yield Text("Nothing has been validated yet, or there is nothing to validate on.", missing=True)
         return
     yield Heading("Validation on held-out data")
-    yield Gallery(_grouped_pictures(found, "validation"))
+    if max(len(line.steps) for line in found.values()) > 1:
+        yield Gallery(_grouped_pictures(found, "validation"))
     last = max(line.steps[-1] for line in found.values())
     yield Text(f"At step {last:,}:")
     yield from map(Cells, _last(found))
@@ -233,19 +239,24 @@ class _Named:
         at = words.pop() if len(words) > 1 and words[-1].removeprefix("w_q ").replace(".", "", 1).isdigit() else ""
         return cls("/".join(words[:-1]), words[-1], at)
 
+    @property
+    def title(self) -> str:
+        """What the number is."""
+        return _TITLES.get(f"*/{self.what}" if self.source else self.what, self.what)
+
 
 def _grouped_pictures(found: Mapping[str, Steps], about: str) -> list[Picture]:
     """A picture for each kind of number, with a line for each length; several sources by their mean."""
     kinds: dict[tuple[str, bool], dict[str, list[Steps]]] = {}
     for name, line in found.items():
         named = _Named.of(name)
-        kinds.setdefault((named.what, bool(named.at)), {}).setdefault(named.at, []).append(line)
+        kinds.setdefault((named.title, bool(named.at)), {}).setdefault(named.at, []).append(line)
     pictures = []
-    for (what, _), by_length in kinds.items():
+    for (title, _), by_length in kinds.items():
         lines = [_mean(at, lines) for at, lines in by_length.items()]
         several = max(len(lines) for lines in by_length.values())
         mean = f", mean of {several} sources" if several > 1 else ""
-        pictures.append(_picture(f"{about}: {_TITLES.get(what, what)}{mean}", lines))
+        pictures.append(_picture(f"{about}: {title}{mean}", lines))
     return pictures
 
 
