@@ -1,5 +1,6 @@
 """Quality over tokens on held-out clips: every strategy over its sweep, and what adapting saves."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +47,7 @@ def curve(config: JudgingConfig) -> Path:
     counts = {name: len(rows) for name, rows in groups.items()}
     record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts, "sources": comparisons}
     write_json(folder / "curve.json", record)
-    save_png(figure_of(record, points), folder / "curve.png")
+    draw(folder)
     print("\n\n".join(str(savings_table(name, found)) for name, found in comparisons.items()))
     return folder / "curve.json"
 
@@ -99,6 +100,14 @@ def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator
             "lpips": float(some.lpips[number].mean()),
             "psnr": float(some.psnr[number].mean()),
         }
+
+
+def draw(folder: Path) -> Path:
+    """Writes `curve.png` from the `curve.json` and `curve.parquet` beside it; returns its path."""
+    record = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
+    points = pyarrow.parquet.read_table(folder / "curve.parquet").to_pylist()
+    save_png(figure_of(record, points), folder / "curve.png")
+    return folder / "curve.png"
 
 
 def figure_of(record: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> Figure:
