@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_without_tensorboard_it_says_what_brings_it(
 
 def test_no_name_becomes_markup(tmp_path: Path, video_folder: Path) -> None:
     evil = "<script>alert(1)</script>"
-    folder = tmp_path / "<script>&<b>"
+    folder = tmp_path / "<script>&<b>\udcff$x_{$"
     config = run_config(folder, video_folder)
     write_json(
         folder / "config.json",
@@ -182,10 +183,12 @@ def test_no_name_becomes_markup(tmp_path: Path, video_folder: Path) -> None:
     )
     with SummaryWriter(str(folder / "log" / "evatok")) as writer:
         writer.add_scalar(f"loss/{evil}", 1.0, 1)
-        writer.add_scalar(f"validation/{evil}/psnr/8", 1.0, 1)
+        for step, length in product((1, 2), ("8", "16")):
+            writer.add_scalar(f"validation/{evil}$x_{{$/psnr/{length}", 1.0, step)
     write_json(folder / '"><img onerror=x>.json', {"environment": {evil: evil}, "rows": [{evil: evil}]})
     page = report(folder)
-    assert page.headings[0] == "evatok: <script>&<b>" and evil in page.text
+    assert page.headings[0] == r"evatok: <script>&<b>\udcff$x_{$" and evil in page.text
+    assert "cannot be shown" not in page.text
     assert any(evil in picture for picture in page.pictures)
 
 
@@ -274,6 +277,14 @@ def test_a_search_that_goes_on_says_so(tmp_path: Path) -> None:
     assert "4, in 2 parts, 1 of which are not done" in page.text and not page.pictures
     search(tmp_path / "search", clips=4)
     assert report(tmp_path / "search").pictures == ["mean LPIPS of 4 clips under each of 16 assignments"]
+
+
+def test_runs_may_be_called_as_parts_of_runs_are(tmp_path: Path, video_folder: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for name in ("final", "router", "log"):
+        run_config(folder / name, video_folder)
+    assert report(folder).headings.count("Training of a proxy tokenizer (stage 1)") == 3
 
 
 def test_a_folder_of_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

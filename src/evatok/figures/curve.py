@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
 
-from evatok.figures.style import FRAME, INK, NUMBER, PAPER, TEXT, Look, dress, is_known, look_of, new_figure
+from evatok.figures.style import FRAME, INK, PAPER, TEXT, Look, add_legend, dress, is_known, look_of, new_figure
 
 # Of rules beside the first, whose lines are thin and without marks.
 _STYLES = (":", "-.", "--")
@@ -61,8 +61,7 @@ def curve_figure(
             axes.xaxis.set_major_formatter(ScalarFormatter())
     marks = [Line2D([], [], label=name, **look) for name, look in drawn.items()]
     marks += [Line2D([], [], color=INK, ls=style, lw=0.8, label=f"by {rule}") for rule, style in styles.items()]
-    columns = min(len(marks), _COLUMNS)
-    figure.legend(handles=marks, loc="outside lower center", ncols=columns, fontsize=NUMBER, frameon=False)
+    add_legend(figure, handles=marks, loc="outside lower center", ncols=min(len(marks), _COLUMNS))
     return figure
 
 
@@ -91,7 +90,7 @@ def strategies_figure(title: str, x: str, y: str, lines: Mapping[str, Sequence[t
     for name, look in _drawn([*lines]).items():
         axes.plot(*zip(*lines[name], strict=True), label=name, **look)
     dress(axes, title=title, x=x, y=y, grid=True)
-    figure.legend(loc="outside right upper", fontsize=NUMBER, frameon=False)
+    add_legend(figure, loc="outside right upper")
     return figure
 
 

@@ -15,7 +15,7 @@ def svg_uri(figure: Figure) -> str:
     # Letters stay letters, and the same figure is the same text each time.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "evatok"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return _uri("image/svg+xml", text.getvalue().encode())
+    return _uri("image/svg+xml", text.getvalue().encode(errors="backslashreplace"))
 
 
 def figure_uri(figure: Figure) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evatok.figures.style import ACCENT, NUMBER, Look, dress, look_in_order, new_figure
+from evatok.figures.style import ACCENT, NUMBER, Look, add_legend, dress, look_in_order, new_figure
 
 # More points than this are drawn as means of so many groups, with the range of each group behind.
 _GROUPS = 150
@@ -52,7 +52,7 @@ def steps_figure(title: str, lines: Sequence[Steps], *, x: str = "steps", log: b
     if log:
         axes.set_yscale("log")
     if len(lines) > 1:
-        axes.legend(fontsize=NUMBER - 1, frameon=False, ncols=2)
+        add_legend(axes, fontsize=NUMBER - 1, ncols=2)
     return figure
 
 

@@ -13,8 +13,8 @@ from evatok.reports.run.search import is_search, search_section
 from evatok.reports.run.training import is_training, training_section
 from evatok.utils.files import destination, reason, write_text
 
-# Folders of a run that are part of it, and how far folders within folders are looked into.
-_PARTS = {"checkpoints", "final", "log", "router", "__pycache__"}
+# Folders of a training that are part of it, and how far folders within folders are looked into.
+_PARTS = {"checkpoints", "final", "log", "router"}
 _DEEPEST = 3
 # Files of folders that are shown as a whole.
 _OF_FOLDERS = {"config.json", "training.json", "search.json", "plan.json", "generator.json"}
@@ -50,7 +50,9 @@ def write_report(folder: Path, output: Path) -> int:
     made = provenance()
     by = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     about = f"Made {made['date']} by `{made['command']}` ({by}, commit {made['commit'] or 'unknown'})"
-    write_text(output, page(f"evatok: {folder.resolve().name}", found, about))
+    text = page(f"evatok: {folder.resolve().name}", found, about)
+    # Names of files, and texts in them, need not be in UTF-8.
+    write_text(output, text.encode(errors="backslashreplace").decode())
     return len(found)
 
 
@@ -59,8 +61,9 @@ def _within(folder: Path, depth: int) -> Iterator[Path]:
     yield folder
     inner = sorted(folder.iterdir())
     yield from (path for path in inner if path.suffix == ".json" and path.name not in _OF_FOLDERS)
+    own = _PARTS if is_training(folder) else set()
     for path in inner if depth < _DEEPEST else ():
-        if path.is_dir() and not path.name.startswith(".") and path.name not in _PARTS:
+        if path.is_dir() and not path.name.startswith(".") and path.name not in own:
             yield from _within(path, depth + 1)
 
 
