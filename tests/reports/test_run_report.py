@@ -19,7 +19,7 @@ from evatok.reports.generated import write_cards
 from evatok.reports.run.log import read_log
 from evatok.reports.run.report import write_report
 from evatok.search.table import SearchTable
-from evatok.stages.proxy import ProxyConfig
+from evatok.stages.proxy import ProxyConfig, train_proxy
 from evatok.stages.search.folder import Plan
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.resuming import RunConfig
@@ -105,12 +105,9 @@ def save_result(folder: Path, config: ProxyConfig, model: VideoTokenizer) -> Non
     write_json(folder / "training.json", asdict(progress) | {"seed": 0, "config": asdict(config)})
 
 
-def test_a_finished_run_has_all_of_its_parts(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> None:
-    folder = tmp_path / "run"
-    config = run_config(folder, video_folder)
-    log(folder, range(1, 9))
-    save_result(folder / "final", config, mini)
-    page = report(folder)
+def test_a_finished_run_has_all_of_its_parts(tmp_path: Path, video_folder: Path) -> None:
+    train_proxy(mini_config(tmp_path / "run", video_folder, validate_every=4))
+    page = report(tmp_path / "run")
     assert page.headings[:2] == ["evatok: run", "Training of a proxy tokenizer (stage 1)"]
     assert {
         "Losses of training, weighted",
@@ -126,7 +123,9 @@ def test_a_finished_run_has_all_of_its_parts(tmp_path: Path, video_folder: Path,
         "training: share of the codes used",
         "learning rate, by the schedule",
         "validation: PSNR, dB",
+        "validation: LPIPS",
     } <= set(page.pictures)
+    assert any(each.startswith("held_out at step 8") for each in page.pictures)
     assert "finished: 8 steps" in page.text and "perceptual_frames: 2" in page.text
     # Its own held-out video, and not the sample that stands in where there is none.
     assert any(each.startswith("held_out: held_out.mkv") for each in page.pictures)
@@ -175,7 +174,7 @@ def test_without_tensorboard_it_says_what_brings_it(
 
 def test_no_name_becomes_markup(tmp_path: Path, video_folder: Path) -> None:
     evil = "<script>alert(1)</script>"
-    folder = tmp_path / "<script>&<b>\udcff$x_{$"
+    folder = tmp_path / "<script>&<b>$x_{$"
     config = run_config(folder, video_folder)
     write_json(
         folder / "config.json",
@@ -185,9 +184,10 @@ def test_no_name_becomes_markup(tmp_path: Path, video_folder: Path) -> None:
         writer.add_scalar(f"loss/{evil}", 1.0, 1)
         for step, length in product((1, 2), ("8", "16")):
             writer.add_scalar(f"validation/{evil}$x_{{$/psnr/{length}", 1.0, step)
-    write_json(folder / '"><img onerror=x>.json', {"environment": {evil: evil}, "rows": [{evil: evil}]})
+    write_json(folder / '"><img onerror=x>\udcff.json', {"environment": {evil: evil}, "rows": [{evil: evil}]})
     page = report(folder)
-    assert page.headings[0] == r"evatok: <script>&<b>\udcff$x_{$" and evil in page.text
+    assert page.headings[0] == "evatok: <script>&<b>$x_{$" and evil in page.text
+    assert r'"><img onerror=x>\udcff.json' in page.text
     assert "cannot be shown" not in page.text
     assert any(evil in picture for picture in page.pictures)
 
