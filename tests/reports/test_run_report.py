@@ -292,6 +292,8 @@ def test_a_folder_of_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     folder.mkdir()
     (folder / "settings.json").write_text("{}")
     (folder / "list.json").write_text("[1, 2]")
+    for name in ("search.json", "config.json"):
+        (folder / name).write_text('{"seconds": 1}')
     page = tmp_path / "page.html"
     assert main(["report", str(folder), "-o", str(page)]) == FAILED
     assert "others holds nothing that evatok has written" in capsys.readouterr().err

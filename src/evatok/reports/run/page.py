@@ -37,11 +37,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table, with a line above that says what is in it."""
+    """A table, with a line above that says what is in it; folded, the line opens it."""
 
     kind: ClassVar = "cells"
     table: Table
     about: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _evaluation(path: Path, _: Entries) -> Iterator[Part]:
     else:
         yield Cells(x264_table(result, record.x264), x264_sentence(record.x264))
     if blocks := blocks_table(result):
-        yield Folded("PSNR / LPIPS by block", str(blocks))
+        yield Cells(blocks, "PSNR / LPIPS by block", folded=True)
 
 
 def _quality(record: EvaluationRecord) -> Iterator[Picture]:
@@ -117,8 +117,10 @@ def _curve(path: Path, entries: Entries) -> Iterator[Part]:
     else:
         yield Text(f"{points.name}, which has the operating points, is not here: no figure.", missing=True)
     for source, found in entries["sources"].items():
-        about = "Tokens saved at equal LPIPS (BD), with 95 % of the draws of clips, and how far the ranges overlap"
-        yield Cells(savings_table(source, found), about)
+        about = (
+            f"{source}: tokens saved at equal LPIPS (BD), 95 % of the draws of clips, and how far ranges overlap"
+        )
+        yield Cells(savings_table(source, found), about, folded=source != ALL)
 
 
 def _router_report(_: Path, entries: Entries) -> Iterator[Part]:
@@ -134,7 +136,7 @@ def _router_report(_: Path, entries: Entries) -> Iterator[Part]:
     title = "percentile of the proxy reward on all clips, %"
     yield Picture(svg_uri(strategies_figure(title, "preference w_q", "percentile", lines)), title)
     for source, found in entries["sources"].items():
-        yield Cells(percentiles_table(found["scores"]), f"{source}, {found['clips']} clips")
+        yield Cells(percentiles_table(found["scores"]), f"{source}, {found['clips']} clips", folded=source != ALL)
     for name, found in entries["confusion"].items():
         nearest = min(whole, key=lambda w_q: abs(float(w_q) - found["w_q"]))
         if scores := whole[nearest].get(name):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from evatok.reports.card import TRAINING
 from evatok.reports.record import provenance
 from evatok.reports.run.cards import Found, cards_section
 from evatok.reports.run.page import Section, Text, page
@@ -16,8 +17,6 @@ from evatok.utils.files import destination, reason, write_text
 # Folders of a training that are part of it, and how far folders within folders are looked into.
 _PARTS = {"checkpoints", "final", "log", "router"}
 _DEEPEST = 3
-# Files of folders that are shown as a whole.
-_OF_FOLDERS = {"config.json", "training.json", "search.json", "plan.json", "generator.json"}
 _MOST_BYTES = 2**26
 
 
@@ -57,10 +56,10 @@ def write_report(folder: Path, output: Path) -> int:
 
 
 def _within(folder: Path, depth: int) -> Iterator[Path]:
-    """A folder, its JSON files, and then those of the folders in it."""
+    """A folder, its JSON files but that of a training, which is the folder's, and then those of the folders in it."""
     yield folder
     inner = sorted(folder.iterdir())
-    yield from (path for path in inner if path.suffix == ".json" and path.name not in _OF_FOLDERS)
+    yield from (path for path in inner if path.suffix == ".json" and path.name != TRAINING)
     own = _PARTS if is_training(folder) else set()
     for path in inner if depth < _DEEPEST else ():
         if path.is_dir() and not path.name.startswith(".") and path.name not in own:

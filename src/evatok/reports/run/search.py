@@ -6,6 +6,7 @@ from pathlib import Path
 from evatok.figures.curve import assignments_figure
 from evatok.figures.embedded import svg_uri
 from evatok.reports.card import described_source
+from evatok.reports.record import RecordError, read_json
 from evatok.reports.run.page import Facts, Part, Picture, Section, Text
 from evatok.search.table import SearchTable
 from evatok.stages.search.folder import PLAN, read_plan, read_table
@@ -13,8 +14,11 @@ from evatok.utils.parts import undone
 
 
 def is_search(folder: Path) -> bool:
-    """Whether a folder is a search's."""
-    return (folder / PLAN).exists()
+    """Whether a folder is a search's, whose plan has what makes it."""
+    try:
+        return "made_by" in read_json(folder / PLAN)
+    except RecordError:
+        return False
 
 
 def search_section(folder: Path, place: str) -> Section:
