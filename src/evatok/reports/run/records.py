@@ -117,9 +117,7 @@ def _curve(path: Path, entries: Entries) -> Iterator[Part]:
     else:
         yield Text(f"{points.name}, which has the operating points, is not here: no figure.", missing=True)
     for source, found in entries["sources"].items():
-        about = (
-            f"{source}: tokens saved at equal LPIPS (BD), 95 % of the draws of clips, and how far ranges overlap"
-        )
+        about = f"{source}: tokens saved at equal LPIPS (BD), 95 % of the draws of clips, and how far ranges overlap"
         yield Cells(savings_table(source, found), about, folded=source != ALL)
 
 
