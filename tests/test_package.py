@@ -61,6 +61,7 @@ def test_commands_name_the_extra_that_is_missing(tmp_path: Path) -> None:
         "data shards": "data shards videos shards",
         "data photographs": "data photographs pictures",
         "evaluate results": "evaluate results cards.json",
+        "report": "report runs",
     }
     code = f"""
 words = {words!r}

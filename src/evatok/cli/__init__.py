@@ -52,6 +52,7 @@ COMMANDS = {
     "curve": Command(reports.curve, "search"),
     "router-report": Command(reports.router_report, "search"),
     "card": Command(reports.card, "search"),
+    "report": Command(reports.report, "search"),
     "selfcheck": Command(training.selfcheck, "train"),
     "weights": Command(codec.weights),
     "data scan": Command(data.scan, "data"),

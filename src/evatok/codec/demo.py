@@ -26,7 +26,7 @@ from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 from evatok.video.fit import crop
 from evatok.video.reading import Video, read_video, write_video
 
@@ -124,9 +124,25 @@ def choices_of(router: Router, measurable: bool) -> dict[str, LengthRequest]:
 
 def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
-    rows, columns = [], []
     sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
     choices = choices_of(router, measurable=min(map(min, sizes)) >= SMALLEST)
+    columns, cells = compared(model, choices, clips, lpips)
+    save_png(choices_figure(columns), path)
+    return str(cells)
+
+
+def compared(
+    model: VideoTokenizer, choices: Mapping[str, LengthRequest], clips: Mapping[str, Video], lpips: LPIPS
+) -> tuple[list[Chosen], Table]:
+    """Clips at the lengths of several choices: columns of a picture, and a table of what they cost and bring.
+
+    Args:
+        model: the tokenizer.
+        choices: what each strategy asks for, by its name.
+        clips: at least one, by the names that are shown.
+        lpips: measures, where pictures are large enough.
+    """
+    rows, columns = [], []
     for name, clip in clips.items():
         moments, chosen = evenly(len(clip.frames), MOMENTS), []
         for choice, request in choices.items():
@@ -136,14 +152,13 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
             rate = f"{score.tokens_per_second:.0f} tokens/s"
             quality = "" if score.lpips is None else f", LPIPS {score.lpips:.3f}"
             lengths = tokens.lengths[tokens.lengths > 0].tolist()
-            chosen.append(Choice(f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
+            chosen.append(Choice(choice, f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
             rows.append(
                 (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
             )
         columns.append(Chosen(name, _middle(clip.frames[moments]), block_edges(tokens), chosen))
-    save_png(choices_figure(columns), path)
     header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second, measuring included")
-    return table(header, rows)
+    return columns, Table(header, rows)
 
 
 def _middle(frames: Tensor) -> Tensor:
@@ -166,7 +181,7 @@ def _write_picture(
         notes = [f"{score.tokens_per_second:.0f} tokens/s"]
         if score.psnr is not None:
             notes += [f"PSNR {score.psnr:.1f} dB", f"LPIPS {score.lpips:.3f}"]
-        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes))
+        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes, "uniform"))
     save_png(lengths_figure([f"{clip.times[i]:.1f} s" for i in moments], columns), path)
 
 

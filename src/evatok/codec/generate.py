@@ -64,7 +64,7 @@ def generate_files(
     else:
         for path, video in zip(paths, made.videos, strict=True):
             write_video(path, video, fps=generator.config.fps)
-    save_png(lengths_figure(*_moments(made, names), width=max(4.5, 0.9 * min(len(names), SHOWN))), sheet)
+    save_png(lengths_figure(*moments_of(made, names), width=max(4.5, 0.9 * min(len(names), SHOWN))), sheet)
     written = ", ".join(map(str, (*paths, sheet)))
     return f"{_table(made, names)}\n\n{_shares(made)}\nwritten: {written}"
 
@@ -83,7 +83,7 @@ def _beside(videos: Tensor, names: Sequence[str]) -> Tensor:
     return torch.stack(list(pictures))
 
 
-def _moments(made: Generated, names: Sequence[str]) -> tuple[list[str], list[Column]]:
+def moments_of(made: Generated, names: Sequence[str]) -> tuple[list[str], list[Column]]:
     """What the picture shows: moments of the first videos, and the tokens of their blocks."""
     moments, fps = evenly(made.videos.shape[1], MOMENTS), made.tokens.videos[0].fps
     columns = [

@@ -138,7 +138,8 @@ def reconstruct_file(
         scored = Scored.of(tokens, metrics)
         if _can_draw():
             numbers, chosen = moments.evenly()
-            save_png(moments_figure([panel(tokens, numbers, chosen, _caption(scored))]), part / "picture.png")
+            shown_video = panel(tokens, numbers, chosen, _caption(scored), _chooser(request, model))
+            save_png(moments_figure([shown_video]), part / "picture.png")
         write_json(part / "metrics.json", asdict(scored))
     return scored
 
@@ -262,11 +263,23 @@ def _scaled(box: Box, scale: float, whole: Size) -> Box:
     return top, left, min(height, whole[0] - top), min(width, whole[1] - left)
 
 
-def panel(tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str) -> Panel:
-    """A video for `moments_figure`: the frames at some moments, and all of its blocks."""
+def panel(
+    tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str, chooser: str
+) -> Panel:
+    """A video for `moments_figure`: the frames at some moments, and all of its blocks, by who chose their lengths."""
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
     lengths = tokens.lengths[tokens.lengths > 0].tolist()
-    return Panel(_seconds(tokens.videos[0], moments), original, reconstruction, lengths, block_edges(tokens), caption)
+    seconds = _seconds(tokens.videos[0], moments)
+    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption, chooser)
+
+
+def _chooser(request: LengthRequest, model: VideoTokenizer) -> str:
+    """The strategy that chooses the lengths, by its name in figures."""
+    if request.uniform is not None:
+        return "uniform"
+    if request.assignment is not None or model.router is None:
+        return "fixed"
+    return f"beam {request.beam}" if request.beam else "router"
 
 
 def _caption(scored: Scored) -> str:
