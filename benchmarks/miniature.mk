@@ -23,7 +23,8 @@ KINDS := final uniform
 
 .PHONY: reproduce
 reproduce: $(call steps,curve router-report tokenizers) $(call steps,$(foreach kind,$(KINDS),reconstruction-$(kind) generation-$(kind)))
-	$(BIN)/python -m benchmarks.miniature --runs $(MINI) --out docs/results/miniature.json --page docs/reproduction.md
+	$(BIN)/python -m benchmarks.miniature --runs $(MINI) --out docs/results/miniature.json \
+		--figure docs/results/miniature-curve.png --page docs/reproduction.md
 
 $(call step,film): | setup
 	$(EVATOK) data big-buck-bunny data/bbb --height 180
@@ -47,7 +48,7 @@ $(call step,curve): $(call step,router)
 	$(EVATOK) curve $(call configs,curve,curve)
 
 $(call step,router-report): $(call step,router)
-	$(EVATOK) router-report $(call configs,curve,curve)
+	$(EVATOK) router-report $(call configs,curve,curve) --tokenizer $(MINI)/proxy/final
 
 $(call step,final): $(call step,router)
 	$(EVATOK) train final $(FINAL) $(call resume,final)

@@ -1,6 +1,7 @@
 """What `make reproduce` ends with: the miniature's numbers beside the paper's, ratio by ratio, as a record and a page.
 
-    python -m benchmarks.miniature --runs runs/miniature --out docs/results/miniature.json --page docs/reproduction.md
+    python -m benchmarks.miniature --runs runs/miniature --out docs/results/miniature.json \
+        --figure docs/results/miniature-curve.png --page docs/reproduction.md
 
 It computes nothing anew: it reads what the steps of benchmarks/miniature.mk have written.
 """
@@ -10,7 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pyarrow import parquet
+
 from benchmarks.common import environment
+from evatok.figures.tokens import save_png
+from evatok.reports.curve import figure_of
 from evatok.reports.generated import read_cards
 from evatok.reports.record import read_json
 from evatok.utils.files import replacing, write_json
@@ -70,6 +75,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.steps = {path.stem: read_json(path) for path in sorted((folder / "done").glob("*.json"))}
         self.curve = read_json(folder / "curve" / "curve.json")
+        self.curve_points = parquet.read_table(folder / "curve" / "curve.parquet").to_pylist()
         self.percentiles = read_json(folder / "curve" / "router-report.json")["sources"]["all"]["scores"][W_Q]
         self.tokenizers = read_json(folder / "tokenizers.json")
         kinds = ("final", "uniform")
@@ -254,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the miniature's runs")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the record")
+    parser.add_argument("--figure", type=Path, required=True, help="PNG file for quality over tokens")
     parser.add_argument("--page", type=Path, required=True, help="Markdown file")
     given = parser.parse_args()
     runs = Runs(given.runs)
@@ -263,6 +270,7 @@ def main() -> None:
         name: getattr(runs, name) for name in ("steps", "tokenizers", "percentiles", "generation", "reconstruction")
     }
     write_json(given.out, {**environment(), "gains": gained, **parts})
+    save_png(figure_of(runs.curve, [each for each in runs.curve_points if each["source"] == "all"]), given.figure)
     text = page(runs, found)
     with replacing(given.page) as temporary:
         temporary.write_text(text, encoding="utf-8")

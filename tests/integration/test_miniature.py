@@ -128,7 +128,8 @@ def test_the_page_says_what_the_records_say(tmp_path: Path) -> None:
         cards = [card("FVD", fvd=fvd, fvd_low=fvd - 9, fvd_high=fvd + 9, fvd_floor=None), card("LPIPS", lpips=0.125)]
         write_cards(tmp_path / f"reconstruction-{kind}" / "cards.json", cards)
     (tmp_path / "curve").mkdir()
-    shutil.copy(results / "curve.json", tmp_path / "curve" / "curve.json")
+    for name in ("curve.json", "curve.parquet"):
+        shutil.copy(results / name, tmp_path / "curve" / name)
     shutil.copy(results / "router-report.json", tmp_path / "curve" / "router-report.json")
     shutil.copy(results / "final-tokenizers.json", tmp_path / "tokenizers.json")
     subprocess.run([*STEP, str(tmp_path / "done" / "proxy.json"), sys.executable, "-c", ""], cwd=ROOT, check=True)
