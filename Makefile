@@ -1,13 +1,14 @@
+# make app     see your own video as tokens, in the browser
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
-# Both set up what they need (see setup) and are quick when it is there.
+# All set up what they need (see setup) and are quick when it is there.
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,encoders,generator,ray
+EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,app
 STAMP := .venv/.evatok-setup
 
-.PHONY: setup demo test lint format types pytest
+.PHONY: setup app demo test lint format types pytest
 
 setup: $(STAMP)
 
@@ -16,6 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	$(BIN)/evatok weights
 	touch $@
+
+app: setup
+	$(BIN)/evatok app
 
 demo: setup
 	$(BIN)/evatok demo

@@ -8,7 +8,7 @@ from evatok.app.clip_curve import Point
 from evatok.figures.style import GRID, INK, QUIET, look_of
 
 WIDTH = 420
-_LEFT, _RIGHT = 40, 8
+_LEFT, _RIGHT = 46, 8
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from evatok.app.generating import NO_CLASS, Generating
 from evatok.app.limits import AppLimits
-from evatok.app.showing import SAMPLES, Showing
+from evatok.app.showing import SAMPLES, Showing, View
 from evatok.app.visit import Visit
 
 ASSETS = Path(__file__).parent
@@ -18,7 +18,16 @@ THEME = gr.themes.Base(
     font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="blue", radius_size="sm"
 )
 # One visitor's model at a time: two would only make each other slow.
-_ONE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+_ONE: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 1,
+    "trigger_mode": "always_last",
+    "show_progress": "hidden",
+}
+_CURVE: dict[str, Any] = {"concurrency_id": "curve", "concurrency_limit": 1, "show_progress": "hidden"}
+# The paper's range of preferences.
+W_Q = (0.4, 2.0)
+FIRST_CLASS = "boxing"
 _ABOUT = (
     "Every block of four frames gets its own number of tokens. Your video stays on the machine that serves this page, "
     "and goes when you have left. The models are small ones."
@@ -50,7 +59,7 @@ def build_page(showing: Showing, generating: Generating, limits: AppLimits, root
                 visited = visited or Visit.begin(root)
                 for view in function(visited, *given):
                     changed = {name: value for name, value in asdict(view).items() if value is not None}
-                    parts = {part: _shown(value) for name, value in changed.items() for part in places[name]}
+                    parts = {part: _shown(part, value) for name, value in changed.items() for part in places[name]}
                     yield {visit: visited, **parts}
 
             return answer
@@ -64,37 +73,49 @@ def build_page(showing: Showing, generating: Generating, limits: AppLimits, root
     return page
 
 
-def _shown(value: str | Path) -> str | None:
-    """A value as a component takes it: a file by its path, nothing as None."""
-    return str(value) or None
+def _shown(part: gr.components.Component, value: str | Path) -> Any:
+    """A value as a component takes it: a file by its path, nothing as None; what is not there cannot be downloaded."""
+    given = str(value) or None
+    return gr.update(value=given, interactive=bool(given)) if isinstance(part, gr.DownloadButton) else given
+
+
+def _html(name: str, script: str | None = None) -> gr.HTML:
+    """A place for HTML of our own."""
+    return gr.HTML(elem_id=name, apply_default_css=False, js_on_load=script)
+
+
+def _downloads() -> tuple[gr.DownloadButton, gr.DownloadButton]:
+    """Buttons for tokens and for a video."""
+    with gr.Row():
+        tokens, video = (
+            gr.DownloadButton(label, size="sm", min_width=100, interactive=False)
+            for label in ("Download tokens", "Download video")
+        )
+    return tokens, video
 
 
 def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: Callable[..., Answer]) -> None:
-    router = showing.models.router
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            what = f"A video, up to {limits.megabytes} MB; its first {limits.seconds:g} s are shown"
-            upload = gr.File(label=what, file_count="single", height=130, elem_id="upload")
+            what = f"A video of up to {limits.megabytes} MB, of which {limits.seconds:g} s are shown"
+            upload = gr.File(label=what, height=130, elem_id="upload")
             with gr.Row():
-                buttons = {name: gr.Button(f"Sample: {name}", size="sm", min_width=120) for name in SAMPLES}
-            info = "left: fewer tokens, right: better quality"
-            w_q = gr.Slider(0.4, 2.0, router.calibration.w_q, step=0.1, label="Quality over cost (w_q)", info=info)
-            status = gr.HTML(elem_id="status")
-            table = gr.HTML(elem_id="scores")
-            with gr.Row():
-                tokens = gr.DownloadButton("Tokens", size="sm", min_width=100, elem_id="tokens")
-                film = gr.DownloadButton("Video", size="sm", min_width=100, elem_id="film")
+                samples = {name: gr.Button(f"Sample: {name}", size="sm", min_width=120) for name in SAMPLES}
+            own = showing.models.router.calibration.w_q
+            info = "to the left fewer tokens, to the right better quality"
+            w_q = gr.Slider(*W_Q, own, step=0.1, label="Quality over cost (w_q)", info=info, elem_id="w_q")
+            status = _html("status")
         with gr.Column(scale=3, min_width=300):
             video = gr.Video(
-                label="Original and reconstruction",
-                autoplay=True,
-                loop=True,
-                interactive=False,
-                elem_id="comparison",
-                buttons=[],
+                show_label=False, autoplay=True, loop=True, interactive=False, buttons=[], elem_id="comparison"
             )
-            bars = gr.HTML(elem_id="bars", js_on_load=(ASSETS / "playhead.js").read_text())
-            curve = gr.HTML(elem_id="curve")
+            bars = _html("bars", (ASSETS / "playhead.js").read_text())
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            table = _html("scores")
+            tokens, film = _downloads()
+        with gr.Column(scale=3, min_width=300):
+            curve = _html("curve")
     places: Places = {
         "told": [status],
         "video": [video, film],
@@ -105,50 +126,25 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
     }
     outputs = [visit, *chain.from_iterable(places.values())]
 
-    def uploaded(visited: Visit, path: str | None, preference: float) -> Iterator[Any]:
+    def uploaded(visited: Visit, path: str | None, preference: float) -> Iterator[View]:
         if path:
             yield from showing.video(visited, Path(path), Path(path).name, preference)
 
-    opening = [
-        upload.upload(
-            answered(uploaded, places), [visit, upload, w_q], outputs, show_progress="hidden", api_name="video", **_ONE
-        )
+    def sample(name: str) -> Callable[[Visit, float], Iterator[View]]:
+        return lambda visited, preference: showing.sample(visited, name, preference)
+
+    opening = [upload.upload(answered(uploaded, places), [visit, upload, w_q], outputs, api_name="video", **_ONE)]
+    for name, button in samples.items():
+        opening.append(button.click(answered(sample(name), places), [visit, w_q], outputs, api_name=name, **_ONE))
+    moving = w_q.release(answered(showing.priced, places), [visit, w_q], outputs, api_name="preference", **_ONE)
+    drawing = [
+        # Not one of those that wait for each other: nobody's first picture waits for somebody's curve.
+        event.then(answered(showing.curve, places), [visit, w_q], outputs, api_name="curve", **_CURVE)
+        for event in (*opening, moving)
     ]
-    for name, button in buttons.items():
-
-        def sample(visited: Visit, preference: float, name: str = name) -> Iterator[Any]:
-            yield from showing.sample(visited, name, preference)
-
-        opening.append(
-            button.click(
-                answered(sample, places),
-                [visit, w_q],
-                outputs,
-                show_progress="hidden",
-                api_visibility="private",
-                **_ONE,
-            )
-        )
-    moving = w_q.release(
-        answered(showing.priced, places),
-        [visit, w_q],
-        outputs,
-        show_progress="hidden",
-        api_name="preference",
-        trigger_mode="always_last",
-        **_ONE,
-    )
-    # By itself, so that nobody's first picture waits for somebody's curve.
-    for event in (*opening, moving):
-        event.then(
-            answered(showing.curve, places),
-            [visit, w_q],
-            outputs,
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id="curve",
-            concurrency_limit=1,
-        )
+    for trigger in (upload.upload, *(button.click for button in samples.values())):
+        trigger(None, cancels=[moving, *drawing])
+    w_q.release(None, cancels=drawing)
 
 
 def _generation_tab(
@@ -157,24 +153,21 @@ def _generation_tab(
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             classes = [NO_CLASS, *generating.generator.config.classes]
-            label = gr.Dropdown(classes, value="pong", label="Class", filterable=True)
+            label = gr.Dropdown(classes, value=FIRST_CLASS, label="Class", filterable=True)
             guidance = gr.Slider(1.0, 4.0, 1.5, step=0.1, label="Guidance", info="1: the model as it is")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             count = gr.Slider(1, limits.generated, 4, step=1, label="Videos")
             button = gr.Button("Generate", variant="primary", elem_id="generate")
-            status = gr.HTML(elem_id="generated-status")
-            with gr.Row():
-                tokens = gr.DownloadButton("Tokens", size="sm", min_width=100)
-                film = gr.DownloadButton("Video", size="sm", min_width=100)
+            status = _html("generated-status")
+            tokens, film = _downloads()
         with gr.Column(scale=3, min_width=300):
-            videos = gr.HTML(elem_id="generated")
+            videos = _html("generated")
     places: Places = {"told": [status], "videos": [videos], "video": [film], "tokens": [tokens]}
     inputs = [visit, label, guidance, seed, count]
     button.click(
         answered(generating.generate, places),
         inputs,
         [visit, *chain.from_iterable(places.values())],
-        show_progress="hidden",
         api_name="generate",
         **_ONE,
     )

@@ -24,7 +24,6 @@ class KeptClips:
         kept: as they were read.
         record: of the frames in them.
         fit: of all of them.
-        whole: whether they are the video, and not but its beginning.
     """
 
     videos: ClassVar[int] = 1
@@ -32,7 +31,6 @@ class KeptClips:
     kept: tuple[ClipChunk, ...]
     record: VideoRecord
     fit: Fit
-    whole: bool
 
     @property
     def first(self) -> Tensor:
@@ -54,7 +52,7 @@ class KeptClips:
 
 
 def read_clips(model: VideoTokenizer, path: Path, limits: AppLimits) -> Iterator[KeptClips]:
-    """The first clips of a file as soon as they are read, then all within the limits.
+    """The first clips of a file as soon as they are read, then all within the limits if they are more.
 
     Raises:
         VideoError: the file cannot be read.
@@ -67,8 +65,8 @@ def read_clips(model: VideoTokenizer, path: Path, limits: AppLimits) -> Iterator
     for chunk in reader.chunks():
         kept.append(ClipChunk(chunk.videos, chunk.clips.clone()))
         if len(kept) == 1:
-            yield KeptClips(tuple(kept), *reader.records(), reader.fit, whole=False)
+            yield KeptClips(tuple(kept), reader.records()[0], reader.fit)
         if len(reader.times) >= limits.frames:
             break
-    whole = info.seconds is None or info.seconds <= reader.times[-1] + 2 / info.fps
-    yield KeptClips(tuple(kept), *reader.records(), reader.fit, whole)
+    if len(kept) > 1:
+        yield KeptClips(tuple(kept), reader.records()[0], reader.fit)

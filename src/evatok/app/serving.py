@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ class Served:
     url: str
     page: gr.Blocks
     folder: Path
+
+
+def serve(tokenizer: str, host: str, port: int) -> None:
+    """Serves the page until the process is told to end; arguments and errors are those of `serving`."""
+    with serving(tokenizer, host=host, port=port) as served:
+        print(f"{served.url} shows what {tokenizer} makes of your video; Ctrl-C ends it", flush=True)
+        threading.Event().wait()
 
 
 @contextmanager

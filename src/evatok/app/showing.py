@@ -79,31 +79,32 @@ class Showing:
         """Shows the first clips of a video, then all of it within the limits, then others at the same cost."""
         visit.opened = None
         yield View(told(f"Reading {name} …"), curve="")
-        frames = 0
+        opened = Opened(path, name, [], None)
         try:
             for clips in read_clips(self.models.tokenizer, path, self.limits):
-                if clips.record.frames > frames:
-                    frames = clips.record.frames
-                    compared = compare(self.models, clips, LengthRequest(w_q=w_q))
-                    yield self._shown(visit, path, name, clips, compared, f"{name}: its first {frames} frames …")
+                opened.parts.append(clips)
+                compared, view = self._shown(visit, opened, clips, w_q)
+                yield view
         except (ValueError, OSError, MemoryError) as error:
             why = error.reason if isinstance(error, VideoError) else str(error).replace(str(path), name)
-            yield failed(f"{name} cannot be shown as a video: {shortened(why, 300) or 'there is not enough memory'}.")
+            yield failed(f"{name} cannot be shown: {shortened(why, 300) or 'there is not enough memory for it'}.")
             return
-        curve = ClipCurve(self.models, clips.first) if min(clips.fit.inner[2:]) >= SMALLEST else None
-        visit.opened = Opened(path, name, clips, curve, compared)
-        yield from self._beside_others(visit.opened)
+        if min(clips.fit.inner[2:]) >= SMALLEST:
+            opened.curve = ClipCurve(self.models, clips.first)
+        visit.opened = opened
+        yield from self._beside_others(opened, compared)
 
     def priced(self, visit: Visit, w_q: float) -> Iterator[View]:
-        """Shows the visitor's video at another preference."""
+        """Shows the visitor's video at another preference, its first clips first."""
         if (opened := visit.opened) is None:
             yield View()
             return
-        opened.shown = compare(self.models, opened.clips, LengthRequest(w_q=w_q))
-        yield self._shown(visit, opened.source, opened.name, opened.clips, opened.shown, "Others at the same cost …")
-        if opened.curve and opened.curve.whole:
-            yield View(curve=_curve(opened.curve, w_q))
-        yield from self._beside_others(opened)
+        for clips in opened.parts:
+            compared, view = self._shown(visit, opened, clips, w_q)
+            yield view
+            if clips is opened.parts[0] and opened.curve and opened.curve.whole:
+                yield View(curve=_curve(opened.curve, w_q))
+        yield from self._beside_others(opened, compared)
 
     def curve(self, visit: Visit, w_q: float) -> Iterator[View]:
         """Shows the first clip under every assignment, as they are measured."""
@@ -116,26 +117,28 @@ class Showing:
             for _ in curve.measure():
                 yield View(curve=_curve(curve, w_q))
 
-    def _shown(self, visit: Visit, path: Path, name: str, clips: KeptClips, compared: Compared, sentence: str) -> View:
-        folder, stem = visit.new_folder(), Path(name).stem
+    def _shown(self, visit: Visit, opened: Opened, clips: KeptClips, w_q: float) -> tuple[Compared, View]:
+        compared = compare(self.models, clips, LengthRequest(w_q=w_q))
+        folder, stem = visit.new_folder(), Path(opened.name).stem
         video, tokens = folder / f"{stem}-comparison.mp4", folder / f"{stem}.tokens"
-        write_comparison(video, path, clips, compared)
+        write_comparison(video, opened.source, clips, compared)
         compared.tokens.save(tokens)
         bars = token_bars(compared.lengths, compared.edges, self.models.tokenizer.config.levels)
-        return View(told(sentence), video, tokens, bars, scores({"router": compared.scored}))
+        sentence = told(f"{opened.name}: the first {clips.record.frames} frames …")
+        return compared, View(sentence, video, tokens, bars, scores({"router": compared.scored}))
 
-    def _beside_others(self, opened: Opened) -> Iterator[View]:
-        rows = {"router": opened.shown.scored}
-        for name, scored in at_the_same_cost(self.models, opened.clips, opened.shown):
+    def _beside_others(self, opened: Opened, compared: Compared) -> Iterator[View]:
+        rows = {"router": compared.scored}
+        for name, scored in at_the_same_cost(self.models, opened.parts[-1], compared):
             rows[name] = scored
             yield View(scores=scores(rows))
         yield View(told(_about(opened)))
 
 
 def _about(opened: Opened) -> str:
-    clips = opened.clips
+    clips = opened.parts[-1]
     seconds, (height, width), seen = clips.record.seconds, clips.fit.source, clips.fit.size
-    part = f"{clips.record.frames} frames, {seconds:.1f} s" + ("" if clips.whole else " (the beginning)")
+    part = f"{clips.record.frames} frames, {seconds:.1f} s"
     return f"{opened.name}: {part}, {width}×{height}; the model sees {seen[1]}×{seen[0]}."
 
 
@@ -143,5 +146,6 @@ def _curve(curve: ClipCurve, w_q: float) -> str:
     every = curve.measured()
     if curve.whole:
         chosen = curve.chosen(w_q)
-        return curve_chart(every, curve.uniform(), chosen) + picks(chosen)
+        about = told(f"The first clip under all {curve.size} assignments; at this price of a token they choose:")
+        return curve_chart(every, curve.uniform(), chosen) + about + picks(chosen)
     return curve_chart(every, (), {}) + told(f"Measuring the first clip: {len(every)} of {curve.size} assignments …")

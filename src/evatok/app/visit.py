@@ -7,8 +7,9 @@ from itertools import count
 from pathlib import Path
 
 from evatok.app.clip_curve import ClipCurve
-from evatok.app.comparing import Compared
 from evatok.app.reading import KeptClips
+
+_KEPT = 4
 
 
 @dataclass
@@ -18,16 +19,14 @@ class Opened:
     Args:
         source: its file.
         name: as the visitor knows it.
-        clips: of it, all that are shown.
+        parts: its first clips, and all of it that is shown; one where that is the same.
         curve: of its first clip; None where the pictures are too small to be measured.
-        shown: what is shown of it.
     """
 
     source: Path
     name: str
-    clips: KeptClips
+    parts: list[KeptClips]
     curve: ClipCurve | None
-    shown: Compared
 
 
 @dataclass
@@ -44,8 +43,10 @@ class Visit:
         return cls(Path(tempfile.mkdtemp(prefix="visitor-", dir=root)))
 
     def new_folder(self) -> Path:
-        """A new folder of the visitor's, so that files of any name go beside each other."""
-        folder = self.folder / str(next(self._numbers))
+        """A new folder of the visitor's; older ones go, but for a few that may still be read."""
+        number = next(self._numbers)
+        shutil.rmtree(self.folder / str(number - _KEPT), ignore_errors=True)
+        folder = self.folder / str(number)
         folder.mkdir()
         return folder
 

@@ -8,6 +8,10 @@ from evatok.app.clip_curve import Point
 from evatok.codec.reconstruct import Scored
 
 _HEADER = ("", "tokens", "tokens/s", "bits/pixel", "PSNR dB", "LPIPS")
+_NOTES = {
+    "best fixed": "best fixed gives every clip {}",
+    "uniform": "uniform is a mixture of clips at {}",
+}
 
 
 def told(sentence: str) -> str:
@@ -27,7 +31,9 @@ def scores(rows: Mapping[str, Scored]) -> str:
         f"<tr><th>{mark_of(name)}{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in _cells(scored))}</tr>"
         for name, scored in rows.items()
     )
-    return f'<table class="scores"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    notes = "; ".join(_NOTES[name].format(scored.assignment) for name, scored in rows.items() if name in _NOTES)
+    note = f'<p class="note">At the cost of the router: {notes}.</p>' if notes else ""
+    return f'<table class="scores"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}'
 
 
 def picks(points: Mapping[str, Point]) -> str:
@@ -44,4 +50,4 @@ def _cells(scored: Scored) -> tuple[str, ...]:
     quality = (
         "–" if value is None else f"{value:.{digits}f}" for value, digits in ((scored.psnr, 2), (scored.lpips, 3))
     )
-    return f"{scored.tokens}", f"{scored.tokens_per_second:.0f}", f"{scored.bits_per_pixel:.4f}", *quality
+    return f"{scored.tokens}", f"{scored.tokens_per_second:.0f}", f"{scored.bits_per_pixel:.5f}", *quality
