@@ -4,9 +4,8 @@ import base64
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -46,15 +45,10 @@ class Generating:
     """Generates videos.
 
     Args:
-        name: of the generator.
+        generator: with a tokenizer.
     """
 
-    name: str
-
-    @cached_property
-    def generator(self) -> VideoGenerator:
-        """Loaded when it is first needed."""
-        return VideoGenerator.from_pretrained(self.name)
+    generator: VideoGenerator
 
     def generate(self, visit: Visit, label: str, guidance: float, seed: int, count: int) -> Iterator[Made]:
         """Generates videos of a class one by one; a video is the same however many there are."""
@@ -73,14 +67,13 @@ class Generating:
             made.append((one.videos[0], one.tokens))
             cells.append(self._cell(folder / f"{number + 1}.mp4", label, *made[-1]))
             yield Made(told(f"{number + 1} of {count} …"), _grid(cells, count))
-        video, tokens = folder / f"{self.name}.mp4", folder / f"{self.name}.tokens"
+        name = PurePath(self.generator.name).name
+        video, tokens = folder / f"{name}.mp4", folder / f"{name}.tokens"
         write_video(video, _beside([each for each, _ in made], label), fps=self.generator.config.fps)
         whole = Tokens.cat([each for _, each in made])
         whole.save(tokens)
         mean = whole.num_tokens / whole.num_clips
-        yield Made(
-            told(f"{count} videos, {mean:.0f} tokens each on average, written by {self.name}."), None, video, tokens
-        )
+        yield Made(told(f"{count} videos, {mean:.0f} tokens each on average, written by {name}."), None, video, tokens)
 
     def _cell(self, path: Path, label: str, video: Tensor, tokens: Tokens) -> str:
         write_video(path, video, fps=self.generator.config.fps)

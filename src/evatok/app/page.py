@@ -27,7 +27,7 @@ _ONE: dict[str, Any] = {
 _CURVE: dict[str, Any] = {"concurrency_id": "curve", "concurrency_limit": 1, "show_progress": "hidden"}
 # The paper's range of preferences.
 W_Q = (0.4, 2.0)
-FIRST_CLASS = "boxing"
+FIRST_CLASS = "enduro"
 _ABOUT = (
     "Every block of four frames gets its own number of tokens. Your video stays on the machine that serves this page, "
     "and goes when you have left. The models are small ones."
@@ -35,6 +35,20 @@ _ABOUT = (
 Answer = Callable[..., Iterator[dict[Any, Any]]]
 # Where each part of a view is shown.
 Places = dict[str, list[gr.components.Component]]
+
+
+class _Upload(gr.File):
+    """A file from the visitor's own machine: Gradio would fetch an address that is given in its place."""
+
+    def get_block_name(self) -> str:
+        """As which the browser knows it."""
+        return "file"
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """As Gradio has it, for files alone."""
+        if url_or_file_path and str(url_or_file_path).startswith(("http:", "https:")):
+            raise gr.Error("A video has to be uploaded; addresses are not fetched.", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
 
 def build_page(showing: Showing, generating: Generating, limits: AppLimits, root: Path) -> gr.Blocks:
@@ -98,7 +112,7 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             what = f"A video of up to {limits.megabytes} MB, of which {limits.seconds:g} s are shown"
-            upload = gr.File(label=what, height=130, elem_id="upload")
+            upload = _Upload(label=what, height=130, elem_id="upload")
             with gr.Row():
                 samples = {name: gr.Button(f"Sample: {name}", size="sm", min_width=120) for name in SAMPLES}
             own = showing.models.router.calibration.w_q
