@@ -12,7 +12,6 @@ from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
-from evatok.tokenizer.model import VideoTokenizer
 from evatok.video.reading import write_video
 from tests.conftest import IN_PASSES, random_tokenizer
 
@@ -31,7 +30,9 @@ def small_models() -> Models:
         torch.manual_seed(0)
         router, lpips = Router(ROUTER).eval(), LPIPS("alex")
         # Of each block, tokens are worth less than of the one before: both lengths are picked at some price.
-        router.network.mean.copy_(torch.cat([torch.tensor([0.5, 0.5 - 0.2 / t]).repeat(2**t // 2) for t in range(1, 5)]))
+        router.network.mean.copy_(
+            torch.cat([torch.tensor([0.5, 0.5 - 0.2 / t]).repeat(2**t // 2) for t in range(1, 5)])
+        )
     return Models(random_tokenizer(IN_PASSES).set_router(router), lpips)
 
 

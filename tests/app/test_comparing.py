@@ -42,7 +42,9 @@ def test_the_best_fixed_lengths_keep_to_a_budget(models: Models) -> None:
 
 def test_a_mixture_lies_between() -> None:
     low = Scored("4,4,4,4", 16, 1.0, 16, 16.0, 0.1, 20.0, 0.5, 0.4, "as ever")
-    high = replace(low, assignment="8,8,8,8", tokens=32, tokens_per_second=32.0, bits_per_pixel=0.2, psnr=None, lpips=0.2)
+    high = replace(
+        low, assignment="8,8,8,8", tokens=32, tokens_per_second=32.0, bits_per_pixel=0.2, psnr=None, lpips=0.2
+    )
     middle = mixed(low, high, 20)
     assert (middle.tokens, middle.tokens_per_second, middle.psnr) == (20, 20.0, None)
     assert middle.lpips == pytest.approx(0.35) and middle.bits_per_pixel == pytest.approx(0.125)

@@ -8,6 +8,7 @@ import torch
 from evatok.app.comparing import Models
 from evatok.app.limits import AppLimits
 from evatok.app.reading import read_clips
+from evatok.tokenizer.lengths import LengthRequest
 from tests.app.small import video_file
 
 
@@ -17,15 +18,15 @@ def test_first_clips_come_first_and_all_have_the_tokens_of_the_file(models: Mode
     assert (first.record.frames, whole.record.frames) == (64, 84)
     assert first.first.shape == (1, 16, 3, 32, 32) and len(whole.times) == 84
     tokens = models.tokenizer.encode(path, uniform=8)
-    from evatok.tokenizer.lengths import LengthRequest
-
     for _ in range(2):  # they can be read again
         assert models.tokenizer.encode_clips(whole, LengthRequest(uniform=8)) == tokens
 
 
-def test_a_short_video_comes_once(models: Models, tmp_path: Path) -> None:
-    (clips,) = read_clips(models.tokenizer, video_file(tmp_path, 5), AppLimits())
-    assert clips.record.frames == 5 and clips.first.shape[1] == 5
+@pytest.mark.parametrize("count", [1, 5, 16, 20, 64])
+def test_a_short_video_comes_once(models: Models, count: int, tmp_path: Path) -> None:
+    (clips,) = read_clips(models.tokenizer, video_file(tmp_path, count), AppLimits())
+    assert clips.record.frames == count == sum(each.clips.shape[:2].numel() for each in clips.kept)
+    assert clips.first.shape[1] == min(count, 16)
 
 
 @pytest.mark.parametrize("limits", [AppLimits(seconds=2.0), AppLimits(frames=32)])

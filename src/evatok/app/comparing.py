@@ -132,7 +132,7 @@ def mixed(fewer: Scored, more: Scored, tokens: int) -> Scored:
     exact = round((1 - share) * fewer.tokens + share * more.tokens)
     return replace(
         fewer,
-        assignment=f"{fewer.assignment} or {more.assignment}",
+        assignment=" or ".join(dict.fromkeys((fewer.assignment, more.assignment))),
         tokens=exact,
         **{name: between(name) for name in names},  # type: ignore[arg-type]
     )

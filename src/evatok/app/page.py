@@ -150,7 +150,7 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
     opening = [upload.upload(answered(uploaded, places), [visit, upload, w_q], outputs, api_name="video", **_ONE)]
     for name, button in samples.items():
         opening.append(button.click(answered(sample(name), places), [visit, w_q], outputs, api_name=name, **_ONE))
-    moving = w_q.release(answered(showing.priced, places), [visit, w_q], outputs, api_name="preference", **_ONE)
+    moving = w_q.change(answered(showing.priced, places), [visit, w_q], outputs, api_name="preference", **_ONE)
     drawing = [
         # Not one of those that wait for each other: nobody's first picture waits for somebody's curve.
         event.then(answered(showing.curve, places), [visit, w_q], outputs, api_name="curve", **_CURVE)
@@ -158,7 +158,7 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
     ]
     for trigger in (upload.upload, *(button.click for button in samples.values())):
         trigger(None, cancels=[moving, *drawing])
-    w_q.release(None, cancels=drawing)
+    w_q.change(None, cancels=drawing)
 
 
 def _generation_tab(

@@ -61,12 +61,16 @@ def read_clips(model: VideoTokenizer, path: Path, limits: AppLimits) -> Iterator
     end = min(limits.seconds, limits.frames / info.fps)
     reader = model.file_clips(path, end=end)
     kept: list[ClipChunk] = []
-    # The rate is but what the file says: frames are counted too.
+    frames = given = 0
     for chunk in reader.chunks():
         kept.append(ClipChunk(chunk.videos, chunk.clips.clone()))
-        if len(kept) == 1:
+        frames += chunk.clips.shape[0] * chunk.clips.shape[1]
+        # Of what it has read, the reader may still have a clip to give.
+        if frames == len(reader.times) and given == 0:
+            given = frames
             yield KeptClips(tuple(kept), reader.records()[0], reader.fit)
-        if len(reader.times) >= limits.frames:
+        # The rate is but what the file says: frames are counted too.
+        if frames == len(reader.times) and frames >= limits.frames:
             break
-    if len(kept) > 1:
+    if frames > given:
         yield KeptClips(tuple(kept), reader.records()[0], reader.fit)

@@ -7,10 +7,10 @@ from evatok.app.charts import mark_of
 from evatok.app.clip_curve import Point
 from evatok.codec.reconstruct import Scored
 
-_HEADER = ("", "tokens", "tokens/s", "bits/pixel", "PSNR dB", "LPIPS")
+_HEADER = ("", "tokens", "tokens/s", "bits/px", "PSNR dB", "LPIPS")
 _NOTES = {
     "best fixed": "best fixed gives every clip {}",
-    "uniform": "uniform is a mixture of clips at {}",
+    "uniform": "uniform has clips at {}",
 }
 
 
