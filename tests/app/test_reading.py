@@ -38,4 +38,4 @@ def test_no_more_is_read_than_the_limits_say(models: Models, limits: AppLimits, 
 def test_limits_are_checked() -> None:
     for wrong in ({"megabytes": 0}, {"seconds": 0.0}, {"waiting": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            AppLimits(**wrong)  # type: ignore[arg-type]
+            AppLimits(**wrong)
