@@ -37,20 +37,6 @@ Answer = Callable[..., Iterator[dict[Any, Any]]]
 Places = dict[str, list[gr.components.Component]]
 
 
-class _Upload(gr.File):
-    """A file from the visitor's own machine: Gradio would fetch an address that is given in its place."""
-
-    def get_block_name(self) -> str:
-        """As which the browser knows it."""
-        return "file"
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """As Gradio has it, for files alone."""
-        if url_or_file_path and str(url_or_file_path).startswith(("http:", "https:")):
-            raise gr.Error("A video has to be uploaded; addresses are not fetched.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
-
-
 def build_page(showing: Showing, generating: Generating, limits: AppLimits, root: Path) -> gr.Blocks:
     """The page of both tabs.
 
@@ -93,6 +79,19 @@ def _shown(part: gr.components.Component, value: str | Path) -> Any:
     return gr.update(value=given, interactive=bool(given)) if isinstance(part, gr.DownloadButton) else given
 
 
+def _take_files_alone(upload: gr.File) -> None:
+    """Refuses an address in the place of a file: Gradio would fetch it."""
+    keep = upload.async_move_resource_to_block_cache
+
+    async def keep_file(url_or_file_path: str | Path | None) -> str | None:
+        if str(url_or_file_path).startswith(("http:", "https:")):
+            raise gr.Error("A video has to be uploaded; addresses are not fetched.", print_exception=False)
+        return await keep(url_or_file_path)
+
+    # Not by a subclass: Gradio would write a file beside its module.
+    upload.async_move_resource_to_block_cache = keep_file  # type: ignore[method-assign]
+
+
 def _html(name: str, script: str | None = None) -> gr.HTML:
     """A place for HTML of our own."""
     return gr.HTML(elem_id=name, apply_default_css=False, js_on_load=script)
@@ -112,7 +111,8 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             what = f"A video of up to {limits.megabytes} MB, of which {limits.seconds:g} s are shown"
-            upload = _Upload(label=what, height=130, elem_id="upload")
+            upload = gr.File(label=what, height=130, elem_id="upload")
+            _take_files_alone(upload)
             with gr.Row():
                 samples = {name: gr.Button(f"Sample: {name}", size="sm", min_width=120) for name in SAMPLES}
             own = showing.models.router.calibration.w_q
