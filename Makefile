@@ -1,3 +1,4 @@
+# make app     see your own video as tokens, in the browser
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
 # make reproduce   the paper in miniature, in hours (docs/reproduction.md); `make reproduce --dry-run` lists the steps
@@ -6,10 +7,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,docs
+EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,docs,app
 STAMP := .venv/.evatok-setup
 
-.PHONY: setup demo docs test lint format types pytest
+.PHONY: setup app demo docs test lint format types pytest
 
 setup: $(STAMP)
 
@@ -18,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	$(BIN)/evatok weights
 	touch $@
+
+app: setup
+	$(BIN)/evatok app
 
 demo: setup
 	$(BIN)/evatok demo

@@ -35,6 +35,7 @@ GROUPS = {
 }
 COMMANDS = {
     "demo": Command(codec.demo, "figures"),
+    "app": Command(codec.app, "app"),
     "encode": Command(codec.encode),
     "decode": Command(codec.decode),
     "reconstruct": Command(codec.reconstruct),

@@ -9,22 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.allocation.rules import Price
-from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, measured, scores_table
+from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, reconstructed, scores_table
 from evatok.codec.targets import filled_together
 from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path
-from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Choice, Chosen, Column, choices_figure, lengths_figure, save_png
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
-from evatok.tokenizer.model import EncodedClips, VideoTokenizer
+from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
 from evatok.utils.tables import Table
 from evatok.video.fit import crop
@@ -95,13 +93,9 @@ def _reconstructed(
     model: VideoTokenizer, clip: Video, request: LengthRequest, lpips: LPIPS
 ) -> tuple[Tokens, Scored, Tensor]:
     """A clip's tokens, their scores, and its reconstruction `(F, 3, H, W)` uint8."""
-    metrics, frames, clips = ReconstructionMetrics(lpips), [], model.tensor_clips(clip.frames[None], fps=clip.fps)
-
-    def watch(encoded: EncodedClips) -> None:
-        frames.append(clips.fit.undo(measured(model, encoded, clips.fit, metrics)).flatten(0, 1))
-
-    tokens = model.encode_clips(clips, request, watch)
-    return tokens, Scored.of(tokens, metrics), torch.cat(frames)
+    clips = model.tensor_clips(clip.frames[None], fps=clip.fps)
+    tokens, score, frames = reconstructed(model, clips, request, lpips)
+    return tokens, score, clips.fit.undo(frames)
 
 
 def _held(clip: Video) -> Video:

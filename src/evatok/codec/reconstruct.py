@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import tee
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Panel, moments_figure, save_png
 from evatok.pretrained.lpips import LPIPS
+from evatok.tokenizer.clips import ClipReader
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.tokens import Tokens, VideoRecord
@@ -117,7 +119,9 @@ def reconstruct_file(
         clips = model.file_clips(source, fit, fps, track)
         metrics = ReconstructionMetrics(LPIPS.from_pretrained("alex"))
         moments = Moments()
-        beside = partial(_write_beside, part / "side_by_side.mp4", source, clips.fit, fps, track, moments)
+        beside = partial(
+            write_beside, part / "side_by_side.mp4", source, clips.fit, fps=fps, track=track, moments=moments
+        )
         # Two threads: x264 leaves the interpreter alone while it works, and so do torch and the decoder.
         with (
             in_background(partial(_write, part / "reconstruction.mp4", clips.fit, clips.fps)) as keep,
@@ -208,13 +212,34 @@ def scores_table(rows: Sequence[Scored]) -> str:
     return f"{table(header, cells)}\n({rows[0].protocol})"
 
 
+class FittedClips(ClipReader, Protocol):
+    """Clips that say how they were brought to the model's size."""
+
+    @property
+    def fit(self) -> Fit:
+        """Of all of them."""
+
+
+def reconstructed(
+    model: VideoTokenizer, clips: FittedClips, request: LengthRequest, lpips: LPIPS
+) -> tuple[Tokens, Scored, Tensor]:
+    """A video's tokens, their scores, and all frames `(F, 3, h, w)` uint8 as the model made them."""
+    metrics, frames = ReconstructionMetrics(lpips), []
+
+    def watch(encoded: EncodedClips) -> None:
+        frames.append(measured(model, encoded, clips.fit, metrics).flatten(0, 1))
+
+    tokens = model.encode_clips(clips, request, watch)
+    return tokens, Scored.of(tokens, metrics), torch.cat(frames)
+
+
 def block_edges(tokens: Tokens) -> list[float]:
     """Seconds at which the blocks of a video begin, and its end."""
     record = tokens.videos[0]
-    return [*_seconds(record, range(0, record.frames, tokens.format.block_frames)), record.seconds]
+    return [*frame_seconds(record, range(0, record.frames, tokens.format.block_frames)), record.seconds]
 
 
-def _seconds(record: VideoRecord, frames: Sequence[int]) -> list[float]:
+def frame_seconds(record: VideoRecord, frames: Sequence[int]) -> list[float]:
     """When frames of a video are shown."""
     return [i / record.fps for i in frames] if record.times is None else record.times[list(frames)].tolist()
 
@@ -235,13 +260,32 @@ def _write(path: Path, fit: Fit, fps: float, made: Iterable[Made]) -> None:
     )
 
 
-def _write_beside(
-    path: Path, source: Path, fit: Fit, fps: float | None, track: int | None, moments: Moments, made: Iterable[Made]
+def write_beside(
+    path: Path,
+    source: Path,
+    fit: Fit,
+    made: Iterable[Made],
+    *,
+    fps: float | None = None,
+    track: int | None = None,
+    moments: Moments | None = None,
+    highest: int = HIGHEST,
 ) -> None:
-    """Reads the source once more, for its frames at the size at which they are shown."""
+    """Writes a video of a source's frames beside what was made of them, as far as that goes.
+
+    Args:
+        path: of the video.
+        source: is read once more, for its frames at the size at which they are shown.
+        fit: by which the model saw them.
+        made: what the model made of them, from the first frame on.
+        fps: rate to which the source was resampled; None: it was not.
+        track: number of the source's video track; None: the longest.
+        moments: keeps some of the pairs; None: nothing does.
+        highest: pixels of the pictures' height, at most.
+    """
     frames, times = tee(made)
     captions = ("original", "reconstruction") if _can_draw() else ("", "")
-    scale = _height(fit.output_size) / fit.output_size[0]
+    scale = _height(fit.output_size, highest) / fit.output_size[0]
     whole = (max(1, round(fit.source[0] * scale)), max(1, round(fit.source[1] * scale)))
     scaler = Scaler()
 
@@ -249,7 +293,8 @@ def _write_beside(
         for (frame, _), small in zip(reader, (frame for some, _ in frames for frame in some), strict=False):
             original = crop(frame, _scaled(fit.box, scale, whole))
             reconstruction = scaler.picture(crop(small, fit.inner), (original.shape[-2], original.shape[-1]))
-            moments.add(original, reconstruction)
+            if moments:
+                moments.add(original, reconstruction)
             yield side_by_side((original, reconstruction), captions)
 
     with VideoReader(source, fps=fps, size=whole, track=track) as reader:
@@ -269,7 +314,7 @@ def panel(
     """A video for `moments_figure`: the frames at some moments, and all of its blocks, by who chose their lengths."""
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
     lengths = tokens.lengths[tokens.lengths > 0].tolist()
-    seconds = _seconds(tokens.videos[0], moments)
+    seconds = frame_seconds(tokens.videos[0], moments)
     return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption, chooser)
 
 
@@ -289,7 +334,7 @@ def _caption(scored: Scored) -> str:
     return caption
 
 
-def _height(size: Size) -> int:
+def _height(size: Size, highest: int) -> int:
     """Height at which a picture is shown: small ones larger, large and very wide ones smaller; two fill a screen."""
     height, width = size
-    return max(1, min(max(height, 240), HIGHEST, WIDEST * height // width))
+    return max(1, min(max(height, 240), highest, WIDEST * height // width))
