@@ -109,9 +109,9 @@ def _downloads() -> tuple[gr.DownloadButton, gr.DownloadButton]:
 
 def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: Callable[..., Answer]) -> None:
     with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            what = f"A video of up to {limits.megabytes} MB, of which {limits.seconds:g} s are shown"
-            upload = gr.File(label=what, height=130, elem_id="upload")
+        with gr.Column(scale=3, min_width=300):
+            what = f"Video, up to {limits.megabytes} MB; {limits.seconds:g} s are shown"
+            upload = gr.File(label=what, height=165, elem_id="upload")
             _take_files_alone(upload)
             with gr.Row():
                 samples = {name: gr.Button(f"Sample: {name}", size="sm", min_width=120) for name in SAMPLES}
@@ -119,16 +119,16 @@ def _video_tab(showing: Showing, limits: AppLimits, visit: gr.State, answered: C
             info = "to the left fewer tokens, to the right better quality"
             w_q = gr.Slider(*W_Q, own, step=0.1, label="Quality over cost (w_q)", info=info, elem_id="w_q")
             status = _html("status")
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=4, min_width=300):
             video = gr.Video(
                 show_label=False, autoplay=True, loop=True, interactive=False, buttons=[], elem_id="comparison"
             )
             bars = _html("bars", (ASSETS / "playhead.js").read_text())
     with gr.Row():
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=3, min_width=300):
             table = _html("scores")
             tokens, film = _downloads()
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=4, min_width=300):
             curve = _html("curve")
     places: Places = {
         "told": [status],
@@ -165,7 +165,7 @@ def _generation_tab(
     generating: Generating, limits: AppLimits, visit: gr.State, answered: Callable[..., Answer]
 ) -> None:
     with gr.Row():
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=3, min_width=300):
             classes = [NO_CLASS, *generating.generator.config.classes]
             label = gr.Dropdown(classes, value=FIRST_CLASS, label="Class", filterable=True)
             guidance = gr.Slider(1.0, 4.0, 1.5, step=0.1, label="Guidance", info="1: the model as it is")
@@ -174,7 +174,7 @@ def _generation_tab(
             button = gr.Button("Generate", variant="primary", elem_id="generate")
             status = _html("generated-status")
             tokens, film = _downloads()
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=4, min_width=300):
             videos = _html("generated")
     places: Places = {"told": [status], "videos": [videos], "video": [film], "tokens": [tokens]}
     inputs = [visit, label, guidance, seed, count]
