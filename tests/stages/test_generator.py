@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
+from evatok.data.overlap import OverlapError
 from evatok.generator.config import GeneratorSize
 from evatok.generator.model import VideoGenerator
 from evatok.stages.generator import GeneratorTask, GeneratorTrainingConfig, TokenSetsConfig, train_generator
@@ -149,6 +151,19 @@ def test_sets_that_do_not_belong_together_are_refused(config: GeneratorTrainingC
         save(replace(good, **{name: value}), tmp_path / "validation")
         with pytest.raises(ValueError, match=f"validation and .*train do not go together: {said}"):
             GeneratorTask(config)
+
+
+def test_sets_that_share_a_video_are_refused_before_anything_is_trained(
+    config: GeneratorTrainingConfig, tmp_path: Path
+) -> None:
+    other, leaky = made_up([3] * 2, seed=2), made_up([1] * 4, seed=1)
+    names = pyarrow.array(["source1:0", "source0:11", "source1:2", "source0:7"])
+    save(replace(leaky, names=names), tmp_path / "leaky")
+    save(other, tmp_path / "other")
+    validation = [str(tmp_path / "other"), str(tmp_path / "leaky")]
+    with pytest.raises(OverlapError, match="2 videos of validation are in training, such as source0:11;"):
+        train_generator(replace(config, data=replace(config.data, validation=validation)))
+    assert not Path(config.folder).exists()
 
 
 @pytest.mark.parametrize(

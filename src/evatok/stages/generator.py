@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.compute
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evatok.data.overlap import OverlapError
 from evatok.generator.attention import PackedLlama
 from evatok.generator.config import GeneratorConfig, GeneratorSize
 from evatok.generator.model import VideoGenerator
@@ -34,7 +37,8 @@ class TokenSetsConfig:
 
     Args:
         train: folders of token sets.
-        validation: folders of sets of other videos; none: nothing is validated.
+        validation: folders of sets that share no video with those, which is checked by the names that sources gave
+            them; none: nothing is validated.
         validation_sequences: how many of those are looked at, spread evenly.
     """
 
@@ -97,7 +101,7 @@ def train_generator(config: GeneratorTrainingConfig, resume: bool = False) -> Pa
 
     Raises:
         ValueError: the token sets do not fit each other, the tokenizer or what training starts with, have no sequence,
-            or one that is longer than a batch.
+            or one that is longer than a batch. OverlapError: those for training and validation share a video.
     """
     torch.manual_seed(config.loop.seed)
     return train(GeneratorTask(config), config, resume, validate_first=config.init_from is not None)
@@ -113,6 +117,7 @@ class GeneratorTask(Task[PackedBatch]):
         self.config = config
         training, held_out = (_opened(folders) for folders in (config.data.train, config.data.validation))
         _check_agree([*training, *held_out], [*config.data.train, *config.data.validation])
+        _check_apart(training, held_out)
         one = training[0]
         self.model = GeneratorConfig(config.size, one.format, one.picture, one.fps, one.classes, config.clips)
         self.tokenizer = None if config.tokenizer is None else VideoTokenizer.from_pretrained(config.tokenizer)
@@ -218,6 +223,17 @@ def _check_agree(sets: Sequence[TokenSet], folders: Sequence[str]) -> None:
             here, there = getattr(sets[0], name), getattr(tokens, name)
             if here != there:
                 raise ValueError(f"{folder} and {folders[0]} do not go together: {_difference(name, there, here)}")
+
+
+def _check_apart(training: Sequence[TokenSet], held_out: Sequence[TokenSet]) -> None:
+    """OverlapError where a video is in sets of both."""
+    trained, names = (pyarrow.chunked_array([each.names for each in sets], "string") for sets in (training, held_out))
+    shared = names.filter(pyarrow.compute.is_in(names, trained)).unique()
+    if len(shared):
+        raise OverlapError(
+            f"{len(shared)} videos of validation are in training, such as {shared[0]}; "
+            "if they only have the same names, give their sources other ones (`name`) and tokenize again"
+        )
 
 
 def _difference(name: str, one: Any, other: Any) -> str:
