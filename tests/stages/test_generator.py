@@ -94,6 +94,17 @@ def test_each_token_counts_alike_in_the_losses_of_an_epoch(config: GeneratorTrai
     assert loss(0) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def test_a_batch_of_more_tokens_than_there_are_is_told(
+    config: GeneratorTrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = GeneratorTask(config)
+    assert not caplog.records and task.batches.epoch > 1
+    task = GeneratorTask(replace(config, batch=10**12))
+    [told] = [each.message for each in caplog.records]
+    assert told == f"batch is 1000000000000, and there are {task.batches.tokens:.0f} tokens: every batch has them all"
+    assert task.batches.epoch == 1
+
+
 def test_resumed_training_ends_with_the_same_weights(config: GeneratorTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, accumulate=2))
     train_generator(config)

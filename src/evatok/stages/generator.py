@@ -63,7 +63,8 @@ class GeneratorTrainingConfig:
         data: token sets, which say what the generator writes: tokens of which tokenizer, pictures, classes.
         size: of the transformer.
         clips: consecutive clips of one video that a sequence has; a clip sees those before it in its sequence.
-        batch: tokens of a batch, on average; sequences are of all lengths and are not filled up.
+        batch: tokens of a batch, on average; sequences are of all lengths and are not filled up. Where
+            there are fewer, a batch has all, which is logged.
         class_dropout: probability that a sequence comes without its class, for guidance.
         token_dropout: share of the numbers of embedded tokens that are zeroed in training.
         optimizer: how weights are updated.
@@ -138,6 +139,8 @@ class GeneratorTask(Task[PackedBatch]):
             sequences.lengths.mean(),
             self.batches.epoch,
         )
+        if (tokens := int(sequences.lengths.sum())) < config.batch:
+            log.warning("batch is %d, and there are %d tokens: every batch has them all", config.batch, tokens)
 
     def losses(self, step: int, item: Item[PackedBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The cross-entropy of a batch's tokens over the tokens that a batch has on average: each counts alike."""
