@@ -100,6 +100,8 @@ class RouterTask(Task[SearchedBatch]):
         held_out: to validate by; None: nothing is validated, and prices are calibrated by the training clips.
     """
 
+    batches: SearchedBatches
+
     def __init__(self, config: RouterTrainingConfig, clips: SearchedClips, held_out: SearchedClips | None) -> None:
         _check_fits(config.model, clips)
         self.config, self.held_out = config, held_out
