@@ -1,5 +1,6 @@
 """One open video file: its track, frames as they are decoded, seeking, and what the container says."""
 
+import gc
 import io
 import os
 from collections import deque
@@ -31,6 +32,7 @@ SMALL_PICTURE = 256 * 256
 MOST_PIXELS = 2**26
 # Pixels of the pictures that a decoder's threads hold, each its own: an 8K video has two threads, 4K eight.
 _IN_HAND = 2**26
+_LARGE = 2**22  # pixels of a frame that is worth a garbage collection, which takes a tenth of a second
 _MOST_THREADS = 16  # that FFmpeg takes by itself
 # Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -72,6 +74,7 @@ class VideoFile:
         self._shape: torch.Size | None = None
         self._scaler = Scaler()
         self._used_threads = 0
+        self._garbage = 0  # pixels of a frame that only Python's garbage collection frees
         self._open()
 
     def __enter__(self) -> Self:
@@ -135,6 +138,9 @@ class VideoFile:
 
     def close(self) -> None:
         self._container.close()
+        if self._garbage > _LARGE:
+            self._garbage = 0
+            gc.collect()
 
     @property
     def broadcast(self) -> bool:
@@ -197,7 +203,7 @@ class VideoFile:
         # A frame whose side data were looked at lives until Python collects its garbage; a look at each takes memory.
         if self._turn is None or frame.rotation != self._rotation:
             self._turn = orientation(frame) or self._turn or UPRIGHT
-            self._rotation = frame.rotation
+            self._rotation, self._garbage = frame.rotation, frame.width * frame.height
 
     def _cut_short(self) -> bool:
         """Whether frames that the file's index or layout says there are lie beyond its end."""
