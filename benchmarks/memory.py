@@ -1,4 +1,4 @@
-"""Memory on a CPU: encoding a short and a long video; a training step and encoding with decoding by preset and batch.
+"""Memory on a CPU: a short and a long video encoded and reconstructed; training steps and coding by preset and batch.
 
 Everything is measured in a process of its own, as the most memory that it has held beyond what its imports took: with
 weights, optimisers and averages, whatever a pass needs. Every block has the longest length, so no mix of lengths takes
@@ -6,6 +6,7 @@ more. What would not fit into the memory that is free is estimated: memory grows
 largest batches that were measured, clips/s are those of the larger one.
 
     python -m benchmarks.memory --out docs/results/memory.json
+    python -m benchmarks.memory --presets --out docs/results/memory-by-length.json    # of lengths alone
 """
 
 import statistics
@@ -21,11 +22,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.children import in_child, peak_memory
-from benchmarks.common import Row, arguments, in_turn, report, table
+from benchmarks.common import Row, arguments, in_turn, table, write_record
 from benchmarks.steps import run_steps, step_config
+from evatok.codec.reconstruct import reconstruct_file
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
+from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.video.reading import write_video
 
@@ -136,14 +139,22 @@ def encoding(path: Path) -> Measured:
     return Measured(peak_memory() - imports, tokens.num_clips / (time.perf_counter() - start))
 
 
-def lengths(frames: Sequence[int], side: int = 64) -> list[Row]:
+def reconstructing(path: Path) -> Measured:
+    """A video file beside its reconstruction, with its scores, by the shipped tokenizer at one length."""
+    imports, start = peak_memory(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        scored = reconstruct_file(path, Path(folder), "evatok-tiny", LengthRequest(uniform=32))
+    return Measured(peak_memory() - imports, scored.frames / 16 / (time.perf_counter() - start))
+
+
+def lengths(run: Callable[[Path], Measured], frames: Sequence[int], side: int = 64) -> list[Row]:
     """Rows of videos of so many frames, of moving noise."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for count in frames:
             path = Path(folder) / f"{count}.mp4"
             write_video(path, moving(count, side), fps=24)
-            found = in_child(encoding, path, environment=ON_CPU)
+            found = in_child(run, path, environment=ON_CPU)
             rows.append({"frames": count, "memory, MiB": round(found.memory / MIB), "clips/s": found.rate})
     return rows
 
@@ -155,17 +166,18 @@ def moving(frames: int, side: int) -> Iterator[Tensor]:
 
 
 def main() -> None:
-    """Measures every preset in every batch, and encoding by length."""
+    """Measures encoding and reconstructing by length, and every preset in every batch."""
     parser = arguments(__doc__)
-    parser.add_argument("--presets", choices=list(PRESETS), nargs="+", default=list(PRESETS))
+    parser.add_argument("--presets", choices=list(PRESETS), nargs="*", default=list(PRESETS))
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000], help="of the videos that are encoded")
+    parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000], help="of the videos")
     given = parser.parse_args()
-    encoded = lengths(given.frames)
-    print(table(encoded))
+    by_length = {"encode": lengths(encoding, given.frames), "reconstruct": lengths(reconstructing, given.frames)}
     batches = sorted(given.batches)
     rows = [row for name in given.presets for row in measure(name, PRESETS[name], LOSSES[name], batches)]
-    report(rows, given.out, encode=encoded)
+    for several in filter(None, (*by_length.values(), rows)):
+        print(table(several))
+    write_record({**by_length, "rows": rows}, given.out)
 
 
 if __name__ == "__main__":

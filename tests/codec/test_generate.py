@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from evatok.cli import main
+from evatok.codec.generate import FirstFrames
 from evatok.generator.model import VideoGenerator
-from evatok.video.reading import read_video
+from evatok.video.reading import read_video, write_video
 from tests.generator.conftest import random_generator
 
 
@@ -42,6 +44,46 @@ def test_each_in_a_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert f"| {number + 1} | - | {tokens.num_tokens} | {tokens.assignments[0]} |" in out
     assert main(["generate", model, "-o", str(tmp_path / "one.mp4")]) == 0
     assert (tmp_path / "one.mp4").exists() and not (tmp_path / "one-1.mp4").exists()
+
+
+def test_videos_go_on_from_the_first_frames_of_a_file(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are the middle of the picture at the generator's rate of 8 frames/s, whatever the file's is."""
+    source = torch.zeros(40, 3, 48, 96, dtype=torch.uint8)
+    source[:20, 1:], source[20:, :2] = 255, 255  # cyan for half a second, then yellow
+    source[..., :20], source[..., -20:] = 0, 0  # which the middle has nothing of
+    write_video(tmp_path / "in.mp4", source, fps=40)
+    words = "--given 5 --class pong --class boxing --grid --assignment 0,0,4,4"
+    output = ["-o", str(tmp_path / "out.mp4")]
+    assert main(["generate", model, "--frames", str(tmp_path / "in.mp4"), *words.split(), *output]) == 0
+    given = torch.full((5, 3, 32, 32), 0, dtype=torch.uint8)
+    given[:4, 1:], given[4:, :2] = 255, 255
+    generator = VideoGenerator.from_pretrained(model)
+    shown = FirstFrames(tmp_path / "in.mp4", 5).read(generator.config)
+    assert (shown.int() - given).abs().max() < 12
+    made = generator.generate(["pong", "boxing"], shown.expand(2, -1, -1, -1, -1), assignment=(0, 0, 4, 4))
+    out = " ".join(capsys.readouterr().out.split())
+    assert made.tokens[0].assignments == ("8,4,4,4",)
+    for number, (name, tokens) in enumerate(zip(("pong", "boxing"), made.tokens, strict=True), 1):
+        assert f"| {number} | {name} | {tokens.num_tokens} | {tokens.assignments[0]} |" in out
+    assert len(read_video(tmp_path / "out.mp4").frames) == 16 and (tmp_path / "out.png").exists()
+
+
+def test_frames_that_cannot_be_given_are_told(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = str(tmp_path / "in.mp4")
+    write_video(video, torch.zeros(10, 3, 32, 32, dtype=torch.uint8), fps=5)
+    for words, said in (
+        ("--given 0", "at least 1 frame can be given, not 0"),
+        ("--given 13", "at most 12 frames can be given, of videos of 16; got 13"),
+        ("--given 17", f"'{video}' has 16 frames at the generator's 8 a second; 17 are to be given"),
+        (f"-o {video}", f"cannot write {video}: it is the input {video}"),
+        ("--frames nowhere.mp4", "cannot read video 'nowhere.mp4'"),
+    ):
+        assert main(["generate", model, "--frames", video, *words.split()]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and said in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Comparison of a video with its reconstruction."""
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from evatok.codec.reconstruct import (
     Moments,
     Scored,
+    apart,
     block_edges,
     evenly,
     measured,
@@ -32,6 +35,22 @@ def lpips() -> LPIPS:
 @pytest.fixture
 def metrics(lpips: LPIPS) -> ReconstructionMetrics:
     return ReconstructionMetrics(lpips)
+
+
+def test_of_frames_and_their_times_only_the_last_piece_is_held() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def made() -> Iterator[tuple[torch.Tensor, list[float]]]:
+        for number in range(5):
+            assert sum(each() is not None for each in held) <= 1
+            piece = torch.full((2, 3, 4, 4), number)
+            held.append(weakref.ref(piece))
+            yield piece, [2.0 * number, 2.0 * number + 1]
+            del piece
+
+    frames, times = apart(made())
+    seen = [(int(frame.flatten()[0]), next(times)) for piece in frames for frame in piece]
+    assert seen == [(number // 2, float(number)) for number in range(10)] and next(times, None) is None
 
 
 @pytest.mark.parametrize("fit", ["keep", "crop", "letterbox"])

@@ -168,7 +168,7 @@ def answers(given: Sequence[Input], limits: Limits, processes: int = 1) -> list[
 
 def ended(failure: Failure) -> Answer:
     """The answer to an input that ended a child, or to one that could not be made."""
-    kinds: dict[str, Kind] = {"takes longer": "too long", "takes more": "too much memory", "ends the": "death"}
+    kinds: dict[str, Kind] = {"takes longer": "too long", "asks for more": "too much memory", "ends the": "death"}
     for words, kind in kinds.items():
         if failure.reason.startswith(f"reading it {words}"):
             return Answer(kind, failure.reason)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 
 from evatok.tokens.records import TokenFormat
 from evatok.tokens.token_set import ClipTokens, TokenSet, TokenSetHeader, write_part
@@ -24,7 +25,7 @@ def made_up(
 
     Args:
         clips: of each video.
-        seed: of lengths and codes.
+        seed: of lengths and codes; sets of different seeds share no video.
         mirrored: whether each video comes twice, the second time mirrored.
         form: of the tokens.
         classes: of which the videos have one after the other.
@@ -37,8 +38,9 @@ def made_up(
     ids = (rng.integers(0, 3, lengths.sum()).cumsum() % form.codebook_size).astype(np.int32)
     labels = (videos % len(classes) if classes else np.full_like(videos, -1)).astype(np.int32)
     starts = np.concatenate(([0], lengths.sum(1, dtype=np.int64).cumsum()))
-    how = {"by": "hand"}
-    return TokenSet(form, tuple(classes), (32, 32), 15.0, how, lengths, labels, videos, number, copy == 1, starts, ids)
+    names = pyarrow.array([f"source{seed}:{video}" for video in range(len(clips))])
+    values = (lengths, labels, videos, names, number, copy == 1, starts, ids)
+    return TokenSet(form, tuple(classes), (32, 32), 15.0, {"by": "hand"}, *values)
 
 
 def save(tokens: TokenSet, folder: Path) -> None:
@@ -46,9 +48,10 @@ def save(tokens: TokenSet, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     header = TokenSetHeader(tokens.format, tokens.classes, tokens.picture, tokens.fps, 1, tokens.how)
     header.write(folder)
-    rows = zip(tokens.videos, tokens.labels, tokens.clips, tokens.mirrored, tokens.lengths, strict=True)
+    names = tokens.names.take(pyarrow.array(tokens.videos)).to_pylist()
+    rows = zip(names, tokens.labels, tokens.clips, tokens.mirrored, tokens.lengths, strict=True)
     clips = [
-        ClipTokens(f"source:{video}", int(label), int(clip), bool(mirrored), lengths, tokens.clip_ids(row))
-        for row, (video, label, clip, mirrored, lengths) in enumerate(rows)
+        ClipTokens(name, int(label), int(clip), bool(mirrored), lengths, tokens.clip_ids(row))
+        for row, (name, label, clip, mirrored, lengths) in enumerate(rows)
     ]
     write_part(folder / part_name(0), header, clips, {})

@@ -1,6 +1,7 @@
 """The benchmarks run, on little, and their records hold what they should."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,8 +193,9 @@ def test_memory_of_every_pass(no_children: None) -> None:
     assert memory.LOSSES.keys() == PRESETS.keys()
 
 
-def test_memory_of_encoding_by_length(no_children: None) -> None:
-    rows = memory.lengths([16, 32], side=32)
+@pytest.mark.parametrize("run", [memory.encoding, memory.reconstructing])
+def test_memory_by_length(no_children: None, run: Callable[[Path], memory.Measured]) -> None:
+    rows = memory.lengths(run, [16, 32], side=32)
     assert [row["frames"] for row in rows] == [16, 32] and all(row["clips/s"] > 0 for row in rows)
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
+from evatok.data.overlap import OverlapError
 from evatok.generator.config import GeneratorSize
 from evatok.generator.model import VideoGenerator
 from evatok.stages.generator import GeneratorTask, GeneratorTrainingConfig, TokenSetsConfig, train_generator
@@ -92,6 +94,17 @@ def test_each_token_counts_alike_in_the_losses_of_an_epoch(config: GeneratorTrai
     assert loss(0) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def test_a_batch_of_more_tokens_than_there_are_is_told(
+    config: GeneratorTrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = GeneratorTask(config)
+    assert not caplog.records and task.batches.epoch > 1
+    task = GeneratorTask(replace(config, batch=10**12))
+    [told] = [each.message for each in caplog.records]
+    assert told == f"batch is 1000000000000, and there are {task.batches.tokens:.0f} tokens: every batch has them all"
+    assert task.batches.epoch == 1
+
+
 def test_resumed_training_ends_with_the_same_weights(config: GeneratorTrainingConfig, tmp_path: Path) -> None:
     config = replace(config, loop=replace(config.loop, accumulate=2))
     train_generator(config)
@@ -149,6 +162,19 @@ def test_sets_that_do_not_belong_together_are_refused(config: GeneratorTrainingC
         save(replace(good, **{name: value}), tmp_path / "validation")
         with pytest.raises(ValueError, match=f"validation and .*train do not go together: {said}"):
             GeneratorTask(config)
+
+
+def test_sets_that_share_a_video_are_refused_before_anything_is_trained(
+    config: GeneratorTrainingConfig, tmp_path: Path
+) -> None:
+    other, leaky = made_up([3] * 2, seed=2), made_up([1] * 4, seed=1)
+    names = pyarrow.array(["source1:0", "source0:11", "source1:2", "source0:7"])
+    save(replace(leaky, names=names), tmp_path / "leaky")
+    save(other, tmp_path / "other")
+    validation = [str(tmp_path / "other"), str(tmp_path / "leaky")]
+    with pytest.raises(OverlapError, match="2 videos of validation are in training, such as source0:11;"):
+        train_generator(replace(config, data=replace(config.data, validation=validation)))
+    assert not Path(config.folder).exists()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,18 @@ def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> No
     assert [len(video) for video in clips.batches(4)] == [4, 2]
 
 
+def test_a_batch_of_more_clips_than_were_searched_is_told(
+    config: RouterTrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = RouterTask.opened(replace(config, batch=6))
+    assert not caplog.records and len(task.batches[0]) == 6
+    task = RouterTask.opened(replace(config, batch=10**12))
+    assert [each.message for each in caplog.records] == [
+        "batch is 1000000000000, and 6 clips were searched: every batch has them all"
+    ]
+    assert len(task.batches[0]) == 6 and task.report(0) == {"epochs": 1}
+
+
 def test_a_searched_folder_is_read_and_not_written(config: RouterTrainingConfig) -> None:
     folder = Path(config.train)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}

@@ -46,6 +46,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.lengths.tolist() == [[1, 2], [2, 2], [1, 1], [1, 1], [2, 1]] and found.lengths.dtype == np.int32
     assert found.labels.tolist() == [1, 1, 1, 1, -1] and found.labels.dtype == np.int32
     assert found.videos.tolist() == [0, 0, 0, 0, 1] and found.videos.dtype == np.int32
+    assert found.names.to_pylist() == ["a:0", "b:0"]
     assert found.clips.tolist() == [0, 1, 0, 1, 0] and found.clips.dtype == np.int32
     assert found.mirrored.tolist() == [False, False, True, True, False]
     assert found.starts.tolist() == [0, 3, 7, 9, 11, 14] and found.starts.dtype == np.int64

@@ -8,11 +8,14 @@ from evatok.cli.arguments import Parse, any_path, numbers
 
 
 def generate(parser: ArgumentParser, parse: Parse) -> None:
-    """Make videos of classes, and a picture of them with the tokens of each block."""
+    """Make videos of classes, or that go on from first frames, and a picture of them with the tokens of each block."""
     parser.add_argument("model", help="a shipped generator's name, a folder that holds one, or a hub's repository.")
     what = "name or number of a class, may be repeated; without it videos are of no class."
     parser.add_argument("--class", dest="classes", action="append", metavar="CLASS", help=what)
-    parser.add_argument("-n", "--count", type=int, default=1, help="videos of each class.")
+    what = "video file whose first frames every video begins with, in the middle of its picture, at the model's rate."
+    parser.add_argument("--frames", type=any_path, metavar="VIDEO", help=what)
+    parser.add_argument("--given", type=int, default=5, help="how many of them.")
+    parser.add_argument("-n", "--count", type=int, default=1, help="videos of each class, or of the frames.")
     what = "video: .mp4, .m4v, .mov, .mkv or .webm; several are numbered. The picture has its name, with .png."
     parser.add_argument("-o", "--output", type=any_path, default=Path("generated.mp4"), help=what)
     parser.add_argument("--grid", action="store_true", help="all videos side by side in one.")
@@ -34,9 +37,12 @@ def generate(parser: ArgumentParser, parse: Parse) -> None:
     import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done
     import transformers  # noqa: F401
 
-    from evatok.codec.generate import generate_files
+    from evatok.codec.generate import FirstFrames, generate_files
 
     names = ("guidance", "temperature", "top_k", "top_p", "most_tokens", "length_bias", "assignment", "seed", "rows")
     options = {name: given[name] for name in names}
-    classes = given.classes or []
-    print(generate_files(given.model, classes, given.count, given.output, together=given.grid, options=options))
+    frames = FirstFrames(given.frames, given.given) if given.frames else None
+    made = generate_files(
+        given.model, given.classes or [], given.count, given.output, frames=frames, together=given.grid, options=options
+    )
+    print(made)

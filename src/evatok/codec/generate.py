@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,50 @@ import torch
 from torch import Tensor
 
 from evatok.codec.reconstruct import evenly
+from evatok.codec.targets import check_target
+from evatok.data.clips import centre_box, crop_and_resize
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Column, lengths_figure, save_png
+from evatok.generator.config import GeneratorConfig
 from evatok.generator.model import Generated, VideoGenerator
 from evatok.utils.files import destination
 from evatok.utils.tables import table
-from evatok.video.reading import write_video
+from evatok.video.reading import VideoError, VideoReader, write_video
 from evatok.video.writing import encoder_of
 
 MOMENTS = 3
 SHOWN = 16  # videos in the picture, at most
 HEIGHT = 128  # of pictures side by side, at least
+
+
+@dataclass(frozen=True)
+class FirstFrames:
+    """The frames that videos begin with.
+
+    Args:
+        path: of the video file whose first frames they are.
+        count: how many.
+    """
+
+    path: Path
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"at least 1 frame can be given, not {self.count}")
+
+    def read(self, config: GeneratorConfig) -> Tensor:
+        """Them as a generator sees them, at its frame rate, the largest centre crop: uint8 `(count, 3, H, W)`.
+
+        Raises VideoError if the video cannot be read, or has fewer.
+        """
+        with VideoReader(self.path, fps=config.fps) as reader:
+            frames = [frame for frame, _ in islice(reader, self.count)]
+        if len(frames) < self.count:
+            many = f"{len(frames)} frames at the generator's {config.fps:g} a second"
+            raise VideoError(f"'{self.path}' has {many}; {self.count} are to be given")
+        video = torch.stack(frames)
+        return crop_and_resize(video, centre_box((video.shape[-2], video.shape[-1]), config.picture), config.picture)
 
 
 def generate_files(
@@ -28,6 +63,7 @@ def generate_files(
     count: int,
     target: Path,
     *,
+    frames: FirstFrames | None = None,
     together: bool = False,
     options: Mapping[str, Any],
 ) -> str:
@@ -38,6 +74,7 @@ def generate_files(
         classes: by name or number; none of them: videos of no class.
         count: videos of each class.
         target: the video's file; several are numbered, `name-1.mp4` and so on, unless they are to be together.
+        frames: that every video begins with; None: none.
         together: whether all are put side by side into one.
         options: of `VideoGenerator.sample`.
 
@@ -45,7 +82,8 @@ def generate_files(
         A table of the videos and their tokens, how often blocks have each length, and what has been written.
 
     Raises:
-        ValueError: whatever is wrong with the generator or what is asked for.
+        ValueError: whatever is wrong with the generator or what is asked for; the video of `frames` cannot be read, or
+            would be replaced.
         OSError: a file cannot be written.
     """
     if count < 1:
@@ -56,9 +94,11 @@ def generate_files(
     sheet = target.with_suffix(".png")
     encoder_of(target)
     for path in (*paths, sheet):
-        destination(path)
+        check_target(path, frames.path, None) if frames else destination(path)
     generator = VideoGenerator.from_pretrained(model, device="cuda" if torch.cuda.is_available() else "cpu")
-    made = generator.generate([_label(name, generator.config.classes) for name in names], **options)
+    labels = [_label(name, generator.config.classes) for name in names]
+    given = frames.read(generator.config).expand(len(names), -1, -1, -1, -1) if frames else None
+    made = generator.generate(labels, given, **options)
     if together:
         write_video(target, _beside(made.videos, names), fps=generator.config.fps)
     else:

@@ -1,11 +1,12 @@
 """A video beside its reconstruction: scores, videos, a picture and the tokens, for a video of any length."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
-from itertools import tee
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -248,14 +249,33 @@ def frame_seconds(record: VideoRecord, frames: Sequence[int]) -> list[float]:
 Made = tuple[Tensor, Sequence[float]]
 
 
+def apart(made: Iterable[Made]) -> tuple[Iterator[Tensor], Iterator[float]]:
+    """Frames in pieces, and the time of each frame, which is there once its piece has been taken.
+
+    Of the pieces that were taken only the last one is held; `tee` would hold up to 57.
+    """
+    waiting: deque[float] = deque()
+
+    def frames() -> Iterator[Tensor]:
+        for some, times in made:
+            waiting.extend(times)
+            yield some
+
+    def seconds() -> Iterator[float]:
+        while waiting:
+            yield waiting.popleft()
+
+    return frames(), seconds()
+
+
 def _write(path: Path, fit: Fit, fps: float, made: Iterable[Made]) -> None:
-    frames, times = tee(made)
+    frames, times = apart(made)
     write_video(
         path,
-        (crop(some, fit.inner) for some, _ in frames),
+        (crop(some, fit.inner) for some in frames),
         fps=fps,
         pixel_aspect=Fraction(*fit.pixel_aspect),
-        times=(time for _, some in times for time in some),
+        times=times,
         size=fit.output_size,
     )
 
@@ -283,14 +303,14 @@ def write_beside(
         moments: keeps some of the pairs; None: nothing does.
         highest: pixels of the pictures' height, at most.
     """
-    frames, times = tee(made)
+    frames, times = apart(made)
     captions = ("original", "reconstruction") if _can_draw() else ("", "")
     scale = _height(fit.output_size, highest) / fit.output_size[0]
     whole = (max(1, round(fit.source[0] * scale)), max(1, round(fit.source[1] * scale)))
     scaler = Scaler()
 
     def pairs() -> Iterator[Tensor]:
-        for (frame, _), small in zip(reader, (frame for some, _ in frames for frame in some), strict=False):
+        for (frame, _), small in zip(reader, chain.from_iterable(frames), strict=False):
             original = crop(frame, _scaled(fit.box, scale, whole))
             reconstruction = scaler.picture(crop(small, fit.inner), (original.shape[-2], original.shape[-1]))
             if moments:
@@ -298,7 +318,7 @@ def write_beside(
             yield side_by_side((original, reconstruction), captions)
 
     with VideoReader(source, fps=fps, size=whole, track=track) as reader:
-        write_video(path, pairs(), fps=fps or reader.info.fps, times=(time for _, some in times for time in some))
+        write_video(path, pairs(), fps=fps or reader.info.fps, times=times)
 
 
 def _scaled(box: Box, scale: float, whole: Size) -> Box:

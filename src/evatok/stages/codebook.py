@@ -11,7 +11,7 @@ from evatok.tokenizer.quantizer import VectorQuantizer
 from evatok.tokenizer.start import start
 from evatok.training.sharding import writable
 from evatok.training.task import Trained
-from evatok.utils.configs import check_least
+from evatok.utils.configs import check_between, check_least
 from evatok.utils.ranks import gathered
 
 
@@ -32,7 +32,8 @@ class CodebookConfig:
 
     def __post_init__(self) -> None:
         check_least(self, 0, "warmup")
-        check_least(self, 1, "window", "groups")
+        check_least(self, 1, "window")
+        check_between(self, 1, 2**16, "groups")
 
 
 def fit_sketch(tokenizer: Trained[VideoTokenizer], videos: list[Tensor], generator: torch.Generator) -> None:

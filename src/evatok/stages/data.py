@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from evatok.data.clips import ClipBatch, ClipSamplerConfig, TrainingClips, held_out_clips
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import SourceConfig, open_source
-from evatok.utils.configs import check_least
+from evatok.utils.configs import check_between
 from evatok.utils.ranks import meet
+
+# That are in memory together: far more than fit, so that a number that was mistyped is told before they are read.
+_MOST_CLIPS = 2**16
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class DataConfig:
     validation_size: tuple[int, int] = (64, 64)
 
     def __post_init__(self) -> None:
-        check_least(self, 1, "group", "validation_clips")
+        check_between(self, 1, _MOST_CLIPS, "group", "validation_clips")
         if not self.train:
             raise ValueError("train names no source; give at least one, such as [{folder: my/videos}]")
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.compute
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evatok.data.overlap import OverlapError
 from evatok.generator.attention import PackedLlama
 from evatok.generator.config import GeneratorConfig, GeneratorSize
 from evatok.generator.model import VideoGenerator
@@ -34,7 +37,8 @@ class TokenSetsConfig:
 
     Args:
         train: folders of token sets.
-        validation: folders of sets of other videos; none: nothing is validated.
+        validation: folders of sets that share no video with those, which is checked by the names that sources gave
+            them; none: nothing is validated.
         validation_sequences: how many of those are looked at, spread evenly.
     """
 
@@ -59,7 +63,8 @@ class GeneratorTrainingConfig:
         data: token sets, which say what the generator writes: tokens of which tokenizer, pictures, classes.
         size: of the transformer.
         clips: consecutive clips of one video that a sequence has; a clip sees those before it in its sequence.
-        batch: tokens of a batch, on average; sequences are of all lengths and are not filled up.
+        batch: tokens of a batch, on average; sequences are of all lengths and are not filled up. Where
+            there are fewer, a batch has all, which is logged.
         class_dropout: probability that a sequence comes without its class, for guidance.
         token_dropout: share of the numbers of embedded tokens that are zeroed in training.
         optimizer: how weights are updated.
@@ -97,7 +102,7 @@ def train_generator(config: GeneratorTrainingConfig, resume: bool = False) -> Pa
 
     Raises:
         ValueError: the token sets do not fit each other, the tokenizer or what training starts with, have no sequence,
-            or one that is longer than a batch.
+            or one that is longer than a batch. OverlapError: those for training and validation share a video.
     """
     torch.manual_seed(config.loop.seed)
     return train(GeneratorTask(config), config, resume, validate_first=config.init_from is not None)
@@ -113,6 +118,7 @@ class GeneratorTask(Task[PackedBatch]):
         self.config = config
         training, held_out = (_opened(folders) for folders in (config.data.train, config.data.validation))
         _check_agree([*training, *held_out], [*config.data.train, *config.data.validation])
+        _check_apart(training, held_out)
         one = training[0]
         self.model = GeneratorConfig(config.size, one.format, one.picture, one.fps, one.classes, config.clips)
         self.tokenizer = None if config.tokenizer is None else VideoTokenizer.from_pretrained(config.tokenizer)
@@ -133,6 +139,8 @@ class GeneratorTask(Task[PackedBatch]):
             sequences.lengths.mean(),
             self.batches.epoch,
         )
+        if (tokens := int(sequences.lengths.sum())) < config.batch:
+            log.warning("batch is %d, and there are %d tokens: every batch has them all", config.batch, tokens)
 
     def losses(self, step: int, item: Item[PackedBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The cross-entropy of a batch's tokens over the tokens that a batch has on average: each counts alike."""
@@ -218,6 +226,17 @@ def _check_agree(sets: Sequence[TokenSet], folders: Sequence[str]) -> None:
             here, there = getattr(sets[0], name), getattr(tokens, name)
             if here != there:
                 raise ValueError(f"{folder} and {folders[0]} do not go together: {_difference(name, there, here)}")
+
+
+def _check_apart(training: Sequence[TokenSet], held_out: Sequence[TokenSet]) -> None:
+    """OverlapError where a video is in sets of both."""
+    trained, names = (pyarrow.chunked_array([each.names for each in sets], "string") for sets in (training, held_out))
+    shared = names.filter(pyarrow.compute.is_in(names, trained)).unique()
+    if len(shared):
+        raise OverlapError(
+            f"{len(shared)} videos of validation are in training, such as {shared[0]}; "
+            "if they only have the same names, give their sources other ones (`name`) and tokenize again"
+        )
 
 
 def _difference(name: str, one: Any, other: Any) -> str:

@@ -1,5 +1,6 @@
 """Stage 3: a router, trained on the tables of searched clips (paper, section 4)."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Task, Trained, Validation
 from evatok.utils.ranks import meet, rank_and_world
 
+log = logging.getLogger(__name__)
+
 _TOGETHER = 64
 _BEAM_CLIPS = 40  # at most, by which beams are calibrated
 
@@ -40,7 +43,7 @@ class RouterTrainingConfig:
         optimizer: how weights are updated.
         loop: length, precision, seed, logging.
         w_q: preference of the trained router where nothing else is asked for; a classification's only one.
-        batch: clips of a batch.
+        batch: clips of a batch; where fewer were searched, all of them, which is logged.
         keep_patches: share of the patches that are looked at in a step, drawn for each clip.
         augment: probability of each change of a clip's frames that leaves its table nearly as it is: mirrored, upside
             down, with its colour channels in another order, as a negative.
@@ -97,6 +100,8 @@ class RouterTask(Task[SearchedBatch]):
         held_out: to validate by; None: nothing is validated, and prices are calibrated by the training clips.
     """
 
+    batches: SearchedBatches
+
     def __init__(self, config: RouterTrainingConfig, clips: SearchedClips, held_out: SearchedClips | None) -> None:
         _check_fits(config.model, clips)
         self.config, self.held_out = config, held_out
@@ -112,6 +117,8 @@ class RouterTask(Task[SearchedBatch]):
         self._calibrated_by = whole if held_out is None else held_out
         self.batches = SearchedBatches(clips, config.batch, config.augment, config.loop.seed)
         self._clips = len(clips)
+        if self.batches.size < config.batch:
+            log.warning("batch is %d, and %d clips were searched: every batch has them all", config.batch, len(clips))
 
     @classmethod
     def opened(cls, config: RouterTrainingConfig) -> "RouterTask":
@@ -139,7 +146,7 @@ class RouterTask(Task[SearchedBatch]):
 
     def report(self, step: int) -> dict[str, float]:
         """How often each clip has been seen, on average."""
-        return {"epochs": (step + 1) * self.config.batch / self._clips}
+        return {"epochs": (step + 1) * self.batches.size / self._clips}
 
     def validate(self, step: int) -> Validation:
         """Percentile of the picks on held-out clips at the preferences that the router knows, by averaged weights."""

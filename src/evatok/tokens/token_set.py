@@ -131,7 +131,8 @@ class TokenSet:
         how: what made the set, and under `skipped` why videos could not be read.
         lengths: tokens of each block of each clip, int32 `(N, T)`.
         labels: of each clip, int32 `(N,)`, an index into `classes`; -1 for none.
-        videos: number of each clip's video, int32 `(N,)`.
+        videos: number of each clip's video, int32 `(N,)`, an index into `names`.
+        names: "source:video" of each video, a pyarrow array of strings.
         clips: number of each clip within its video, int32 `(N,)`.
         mirrored: whether each clip was flipped left to right, bool `(N,)`.
         starts: where each clip begins in `ids`, and the end: int64 `(N + 1,)`.
@@ -146,6 +147,7 @@ class TokenSet:
     lengths: NDArray[np.int32]
     labels: NDArray[np.int32]
     videos: NDArray[np.int32]
+    names: Any
     clips: NDArray[np.int32]
     mirrored: NDArray[np.bool_]
     starts: NDArray[np.int64]
@@ -171,19 +173,22 @@ class TokenSet:
                 "run the same `evatok tokenize` again"
             )
         skipped: dict[str, str] = {}
-        parts, videos = [], 0
+        parts, names = list[dict[str, NDArray[Any]]](), list[Any]()
         for path in paths:
-            part = _read_part(path, header, videos, skipped)
+            part, named = _read_part(path, header, sum(map(len, names)), skipped)
             parts.append(part)
-            videos = int(part["videos"][-1]) + 1 if len(part["videos"]) else videos
+            names.append(named)
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         starts = np.concatenate([[0], np.cumsum(columns["lengths"].sum(1, dtype=np.int64))])
         how = {**header.how, "skipped": skipped}
+        columns["names"] = pyarrow.concat_arrays(names)
         return cls(header.format, header.classes, header.picture, header.fps, how, starts=starts, **columns)
 
 
-def _read_part(path: Path, header: TokenSetHeader, videos: int, skipped: dict[str, str]) -> dict[str, NDArray[Any]]:
-    """Columns of a part, whose videos are numbered from `videos` on; notes what it has skipped."""
+def _read_part(
+    path: Path, header: TokenSetHeader, videos: int, skipped: dict[str, str]
+) -> tuple[dict[str, NDArray[Any]], Any]:
+    """Columns of a part, whose videos are numbered from `videos` on, and their names; notes what it has skipped."""
     try:
         table, schema = pyarrow.parquet.read_table(path), _schema(header.format)
         metadata = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
@@ -204,9 +209,10 @@ def _read_part(path: Path, header: TokenSetHeader, videos: int, skipped: dict[st
         _check(header, columns, np.diff(_values(table, "ids", offsets=True)))
         first = (columns["clips"] == 0) & ~columns["mirrored"]
         columns["videos"] = (videos - 1 + np.cumsum(first)).astype(np.int32)
+        names = table["video"].combine_chunks().filter(pyarrow.array(first))
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise TokenSetError(f"{path} cannot be read: {reason(error)}") from error
-    return columns
+    return columns, names
 
 
 def _values(table: Any, name: str, offsets: bool = False) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """One open video file: its track, frames as they are decoded, seeking, and what the container says."""
 
+import gc
 import io
 import os
 from collections import deque
@@ -29,6 +30,10 @@ from evatok.video.tracks import NoTrack, pick_track
 SMALL_PICTURE = 256 * 256
 # Of a picture: 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet.
 MOST_PIXELS = 2**26
+# Pixels of the pictures that a decoder's threads hold, each its own: an 8K video has two threads, 4K eight.
+_IN_HAND = 2**26
+_LARGE = 2**22  # pixels of a frame that is worth a garbage collection, which takes a tenth of a second
+_MOST_THREADS = 16  # that FFmpeg takes by itself
 # Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 # Those in which a stamp that packets have is found by seeking, and which say how long they are:
@@ -69,6 +74,7 @@ class VideoFile:
         self._shape: torch.Size | None = None
         self._scaler = Scaler()
         self._used_threads = 0
+        self._garbage = 0  # pixels of a frame that only Python's garbage collection frees
         self._open()
 
     def __enter__(self) -> Self:
@@ -119,9 +125,8 @@ class VideoFile:
         # Pictures may grow in the middle of a stream; then the decoder refuses them.
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         stream.thread_type = "AUTO"
-        # Starting threads takes longer than decoding small frames.
-        worth = 1 if stream.width * stream.height <= SMALL_PICTURE else 0
-        self._used_threads = stream.thread_count = worth if self._threads is None else self._threads
+        own = threads_for(stream.width * stream.height)
+        self._used_threads = stream.thread_count = own if self._threads is None else self._threads
         self._pixel_aspect = pixel_aspect(stream)
         self._turn: Orientation | None = None  # until a frame has been decoded
         self._rotation = 0
@@ -133,6 +138,9 @@ class VideoFile:
 
     def close(self) -> None:
         self._container.close()
+        if self._garbage > _LARGE:
+            self._garbage = 0
+            gc.collect()
 
     @property
     def broadcast(self) -> bool:
@@ -195,7 +203,7 @@ class VideoFile:
         # A frame whose side data were looked at lives until Python collects its garbage; a look at each takes memory.
         if self._turn is None or frame.rotation != self._rotation:
             self._turn = orientation(frame) or self._turn or UPRIGHT
-            self._rotation = frame.rotation
+            self._rotation, self._garbage = frame.rotation, frame.width * frame.height
 
     def _cut_short(self) -> bool:
         """Whether frames that the file's index or layout says there are lie beyond its end."""
@@ -306,6 +314,14 @@ class VideoFile:
             seconds = self._container.duration / av.time_base
         how, codec = shown(first, self._turn or UPRIGHT, self._pixel_aspect), stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
+
+
+def threads_for(pixels: int) -> int:
+    """Threads that decode pictures of so many pixels; 0 leaves their number to FFmpeg, by that of the processors."""
+    if pixels <= SMALL_PICTURE:
+        return 1
+    most = min(max(1, _IN_HAND // pixels), _MOST_THREADS)
+    return 0 if most > (os.cpu_count() or 1) else most
 
 
 def _by(shape: torch.Size) -> str:

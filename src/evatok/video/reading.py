@@ -133,6 +133,7 @@ class VideoReader:
         try:
             period = 1 / self.info.fps
             timed = in_range(self._timed(first, frames), self._start, self._end, rounding(period))
+            del first  # or it would be held to the end, and may be large
             if self._fps is not None:
                 timed = resampled(timed, self._fps, period)
             picture, shown = torch.empty(0), None

@@ -211,7 +211,7 @@ def _outcome(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
     except Exception as error:
         # PyTorch and some of FFmpeg's own say it in words alone.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            return _End(f"reading it takes more than {memory / 2**30:.3g} GiB of memory")
+            return _End(f"reading it asks for more memory than it may have, {memory / 2**30:.3g} GiB at most")
         return Failure(f"{type(error).__name__}: {error}")
 
 

@@ -71,24 +71,24 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
 def decode_whole(source: VideoSource) -> VideoInfo:
     """Decode a video to its end and count its frames. VideoError where one cannot be had, as `read_clip` would find."""
     with VideoFile(source, threads=1) as file:
-        count, damaged, first = 0, 0, None
+        count, damaged, info = 0, 0, None
         kinds: set[object] = set()
         for frame in file.frames():
-            first = first or frame
+            info = info or file.info(frame)
             # Converting one frame of a kind shows that all can be.
             if (kind := _kind(frame)) not in kinds:
                 file.picture(frame, None)
                 kinds.add(kind)
             count += 1
             damaged += frame.is_corrupt
-        if first is None:
+        if info is None:
             raise file.error("it holds no frame")
         if damaged and not file.broadcast:
             raise file.error(f"{damaged} of its {count} frames are damaged")
         clock = file.clock()
         if clock is not None and clock.frames != count:
             raise file.error(f"{count} frames can be decoded, and its index lists {clock.frames}")
-        return replace(file.info(first), frames=count)
+        return replace(info, frames=count)
 
 
 def _kind(frame: VideoFrame) -> object:

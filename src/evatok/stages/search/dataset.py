@@ -80,17 +80,18 @@ class SearchedBatches(Dataset[SearchedBatch]):
 
     Args:
         clips: the clips.
-        size: clips of a batch, no clip twice.
+        size: clips of a batch, no clip twice; where there are fewer, all of them.
         augment: probability of each change that leaves a clip's table nearly as it is (see `augmented`).
         seed: of everything random.
     """
 
     def __init__(self, clips: SearchedClips, size: int, augment: float, seed: int) -> None:
-        self._clips, self._size, self._augment, self._seed = clips, min(size, len(clips)), augment, seed
+        self._clips, self._augment, self._seed = clips, augment, seed
+        self.size = min(size, len(clips))
 
     def __getitem__(self, index: int) -> SearchedBatch:
         rng = np.random.default_rng([self._seed, index])
-        rows = rng.choice(len(self._clips), self._size, replace=False).tolist()
+        rows = rng.choice(len(self._clips), self.size, replace=False).tolist()
         video = [augmented(self._clips.frames(row), self._augment, rng) for row in rows]
         table = self._clips.table
         return SearchedBatch(torch.stack(video), table.lpips[rows], [table.keys[row] for row in rows])
