@@ -8,7 +8,7 @@ import pytest
 from evatok.app.comparing import AppModelError, Models, at_the_same_cost, best_fixed, compare, mixed, write_comparison
 from evatok.app.limits import AppLimits
 from evatok.app.reading import KeptClips, read_clips
-from evatok.codec.reconstruct import Scored
+from evatok.codec.scored import Scored
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.video.reading import read_video
 from tests.app.small import video_file

@@ -10,7 +10,9 @@ from torch import Tensor
 from evatok.allocation.predictors import table_of
 from evatok.app.reading import KeptClips
 from evatok.assignment import Assignment
-from evatok.codec.reconstruct import Scored, block_edges, reconstructed, write_beside
+from evatok.codec.beside import write_beside
+from evatok.codec.moments import block_edges
+from evatok.codec.scored import Scored, reconstructed
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from evatok.app.limits import AppLimits
-from evatok.codec.reconstruct import frame_seconds
+from evatok.codec.moments import frame_seconds
 from evatok.tokenizer.clips import ClipChunk
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import VideoRecord

@@ -12,7 +12,7 @@ from evatok.app.limits import AppLimits
 from evatok.app.reading import KeptClips, read_clips
 from evatok.app.visit import Opened, Visit
 from evatok.app.words import picks, scores, told, wrong
-from evatok.codec.reconstruct import SMALLEST
+from evatok.codec.scored import SMALLEST
 from evatok.data.toy.film import sample_path
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.utils.packages import PackageError

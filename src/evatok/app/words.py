@@ -5,7 +5,7 @@ from html import escape
 
 from evatok.app.charts import mark_of
 from evatok.app.clip_curve import Point
-from evatok.codec.reconstruct import Scored
+from evatok.codec.scored import Scored
 
 _HEADER = ("", "tokens", "tokens/s", "bits/px", "PSNR dB", "LPIPS")
 _NOTES = {

@@ -76,7 +76,8 @@ def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     _add_video(parser)
     parser.add_argument("-o", "--output", type=any_path, required=True, help="folder for what it writes.")
     given = parse()
-    from evatok.codec.reconstruct import FILES, reconstruct_file, scores_table
+    from evatok.codec.reconstruct import FILES, reconstruct_file
+    from evatok.codec.scored import scores_table
 
     print(scores_table([reconstruct_file(given.video, given.output, **_choices(given))]))
     print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.allocation.rules import Price
-from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, reconstructed, scores_table
+from evatok.codec.moments import block_edges, evenly
+from evatok.codec.scored import SMALLEST, Scored, reconstructed, scores_table
 from evatok.codec.targets import filled_together
 from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import evenly
+from evatok.codec.moments import evenly
 from evatok.codec.targets import check_target
 from evatok.data.clips import centre_box, crop_and_resize
 from evatok.figures.frames import side_by_side
