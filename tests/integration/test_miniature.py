@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-import numpy as np
 import pytest
 
 from benchmarks.epochs import steps_of
@@ -145,11 +146,15 @@ def test_the_page_says_what_the_records_say(tmp_path: Path) -> None:
     assert "{" not in text
 
 
-def test_steps_of_epochs_count_what_is_predicted(tmp_path: Path) -> None:
+def test_steps_of_epochs_count_what_is_predicted() -> None:
     # Three clips of two blocks and 10 codes each: with a length token a block and the class, 13 of a sequence's 14
     # tokens are followed by another.
-    numbers = np.zeros(3, np.int32)
-    form = type("Form", (), {"clip_blocks": 2})()
-    tokens = TokenSet(form, (), (64, 64), 15.0, {}, numbers, numbers, numbers, numbers, numbers, numbers, np.zeros(30))  # type: ignore[arg-type]
+    class Tokens(list[None]):
+        """As many clips as the list has entries."""
+
+        format = SimpleNamespace(clip_blocks=2)
+        ids = range(30)
+
+    tokens = cast(TokenSet, Tokens([None] * 3))
     assert steps_of(tokens, epochs=5, batch=13) == 15
     assert steps_of(tokens, epochs=0.1, batch=1000) == 1
