@@ -85,7 +85,9 @@ def test_no_command(words: list[str], said: list[str], capsys: pytest.CaptureFix
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_each_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
-    assert capsys.readouterr().out.startswith(f"usage: evatok {name}")
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: evatok {name}")
+    assert "<function" not in said and "object at 0x" not in said
 
 
 def test_help_explains_values_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -26,19 +26,34 @@ class WrongUse(ValueError):
     """Arguments that parse and still make no sense."""
 
 
-def any_path(text: str | Path) -> Path:
-    """A path on the command line; the parser's own way with `Path` fails at names that are not in UTF-8."""
-    return Path(text)
+@dataclass(frozen=True)
+class Word:
+    """Turns a word of the command line into a value. Help calls it by its name, a function by its address."""
+
+    name: str
+    value: Callable[[Any], Any]
+
+    def __call__(self, text: Any) -> Any:
+        return self.value(text)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
-def numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
-    """An assignment as it is typed: `32,8,8,16`; the parser hands what came of it in again."""
+def _typed_numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    # The parser hands what came of it in again.
     if isinstance(text, tuple):
         return text
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ArgumentTypeError(f"must be whole numbers with commas between, such as 32,8,8,16, not {text!r}") from None
+
+
+# A path; the parser's own way with `Path` fails at names that are not in UTF-8.
+any_path = Word("path", Path)
+# An assignment as it is typed: `32,8,8,16`.
+numbers = Word("numbers", _typed_numbers)
 
 
 def in_a_sentence(error: Exception) -> str:
