@@ -222,6 +222,13 @@ def page(runs: Runs, found: list[Gain]) -> str:
             for each in runs.tokenizers["points"]
         ],
     )
+    compared = table(
+        ["of", "over", "tokens saved at equal LPIPS"],
+        [
+            [each["of"], each["over"], f"{each['saved, %']:.1f} % [{each['from']:.1f}, {each['to']:.1f}]"]
+            for each in runs.tokenizers["comparisons"]
+        ],
+    )
     generators = table(
         ["lengths", "tokens a video", "seconds a video", "FVD", "KVD", "class found"],
         [
@@ -247,6 +254,7 @@ def page(runs: Runs, found: list[Gain]) -> str:
     return PAGE.read_text(encoding="utf-8").format(
         ratios=ratios,
         points=points,
+        compared=compared,
         generators=generators,
         steps=steps,
         hours=f"{sum(each['processor_seconds'] for each in of_all) / 3600:.1f}",

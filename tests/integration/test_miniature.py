@@ -142,6 +142,7 @@ def test_the_page_says_what_the_records_say(tmp_path: Path) -> None:
     assert "**25.0** % lower: 90 [81, 99] against 120 [111, 129], 0 % fewer tokens" in text
     assert "**38.6** % fewer: 79 against 128" in text
     assert "| adaptive | 78.6 | 0.084 | 680 [599, 778] | 31.9 ± 4.3 | 42% |" in text
+    assert "| final by beam 2 | uniform by uniform | 46.5 % [43.7, 49.4] |" in text
     assert "| proxy | 0.0 |" in text
     assert "{" not in text
 
