@@ -1,13 +1,16 @@
+# make app     see your own video as tokens, in the browser
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
-# Both set up what they need (see setup) and are quick when it is there.
+# make reproduce   the paper in miniature, in hours (docs/reproduction.md); `make reproduce --dry-run` lists the steps
+# make docs    the pages as a site, in docs/_build/html
+# All set up what they need (see setup) and are quick when it is there.
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := dev,train,data,ale,doom,encoders,generator,ray
+EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,docs,app
 STAMP := .venv/.evatok-setup
 
-.PHONY: setup demo test lint format types pytest
+.PHONY: setup app demo docs test lint format types pytest
 
 setup: $(STAMP)
 
@@ -17,8 +20,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/evatok weights
 	touch $@
 
+app: setup
+	$(BIN)/evatok app
+
 demo: setup
 	$(BIN)/evatok demo
+
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 
 test: lint types pytest
 
@@ -36,3 +45,5 @@ types: setup
 
 pytest: setup
 	$(BIN)/pytest
+
+include benchmarks/miniature.mk

@@ -28,7 +28,8 @@ from evatok.tokenizer.network import TokenizerNetwork
 from evatok.tokens.records import TokenFormat
 
 FOLDER = Path(__file__).parents[1] / "configs"
-PROXIES = sorted(FOLDER.glob("*/proxy*.yaml"))
+# Those of the miniature are read after those of the tiny tokenizer.
+PROXIES = sorted(path for path in FOLDER.glob("*/proxy*.yaml") if path.parent.name != "miniature")
 TINY, PAPER = FOLDER / "tiny", FOLDER / "paper"
 ConfigT = TypeVar("ConfigT")
 

@@ -54,6 +54,7 @@ for words in ("encode in.mp4 -o out.tokens", "decode out.tokens -o out.mp4", "re
 
 def test_commands_name_the_extra_that_is_missing(tmp_path: Path) -> None:
     words = {
+        "app": "app",
         "demo": "demo --video in.mp4",
         "generate": "generate model",
         "selfcheck": "selfcheck",
@@ -61,6 +62,7 @@ def test_commands_name_the_extra_that_is_missing(tmp_path: Path) -> None:
         "data shards": "data shards videos shards",
         "data photographs": "data photographs pictures",
         "evaluate results": "evaluate results cards.json",
+        "report": "report runs",
     }
     code = f"""
 words = {words!r}

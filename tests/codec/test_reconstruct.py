@@ -7,16 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from evatok.codec.reconstruct import (
-    Moments,
-    Scored,
-    apart,
-    block_edges,
-    evenly,
-    measured,
-    reconstruct_file,
-    scores_table,
-)
+from evatok.codec.beside import apart
+from evatok.codec.moments import Moments, block_edges, evenly
+from evatok.codec.reconstruct import reconstruct_file
+from evatok.codec.scored import Scored, measured, scores_table
 from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import GAP
 from evatok.pretrained.lpips import LPIPS

@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from evatok.figures.style import look_of
+from evatok.figures.style import look_in_order, look_of
 
 STRATEGIES = "search", "beam 2", "router", "best fixed", "uniform", "motion", "error", "random"
 
@@ -21,7 +21,9 @@ def test_no_two_strategies_look_alike_in_colour_nor_in_mark() -> None:
 def test_names_of_one_strategy_have_one_look() -> None:
     assert look_of("mean") == look_of("fixed") == look_of("best fixed")
     assert look_of("beam 1") == look_of("beam 8") == look_of("beam")
+    assert look_of("regression beam 2") == look_of("beam")
     assert look_of("regression") == look_of("router")
+    assert look_of("best uniform") == look_of("uniform")
 
 
 def test_strategies_that_nobody_knows_are_told_apart() -> None:
@@ -31,3 +33,10 @@ def test_strategies_that_nobody_knows_are_told_apart() -> None:
 
 def test_solid_lines_differ_from_paper() -> None:
     assert all(_luminance(look_of(each).color) < 0.75 for each in STRATEGIES)
+
+
+def test_things_in_an_order_go_from_dark_to_light() -> None:
+    looks = [look_in_order(number, 5) for number in range(5)]
+    brightness = [_luminance(look.color) for look in looks]
+    assert brightness == sorted(brightness) and brightness[-1] < 0.8
+    assert len({look.marker for look in looks}) == 5

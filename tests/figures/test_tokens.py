@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from evatok.figures.style import ACCENT, look_of
 from evatok.figures.tokens import (
     Choice,
     Chosen,
@@ -27,6 +29,15 @@ def test_bars_are_as_high_as_their_blocks_have_tokens() -> None:
     values, edges, _ = stairs.get_data()  # type: ignore[attr-defined]
     assert list(values) == [8, 32, 16] and list(edges) == [0, 0.5, 1.0, 1.25]
     assert axes.get_ylim()[1] > 64 and axes.get_xlim() == (0, 1.25)
+
+
+def test_bars_have_the_colour_of_who_chose_them() -> None:
+    colors = []
+    for chooser in ("router", "beam 2", ""):
+        axes = Figure().add_subplot()
+        token_bars(axes, [8, 4], [0, 1, 2], 8, chooser)
+        colors.append(to_hex(axes.patches[0].get_facecolor()))
+    assert colors == [look_of("router").color, look_of("beam").color, ACCENT]
 
 
 def test_lengths_share_one_scale(tmp_path: Path) -> None:
@@ -51,7 +62,10 @@ def test_choices_share_one_scale_and_show_their_pictures() -> None:
     lengths = {"still": ([4, 4], [8, 4]), "lively": ([4, 4], [32, 16])}
     columns = [
         Chosen(
-            name, pictures, [0, 0.5, 1.0], [Choice(f"{name} {way}", pictures, each) for way, each in enumerate(both)]
+            name,
+            pictures,
+            [0, 0.5, 1.0],
+            [Choice("router", f"{name} {way}", pictures, each) for way, each in enumerate(both)],
         )
         for name, both in lengths.items()
     ]

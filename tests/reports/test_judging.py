@@ -14,7 +14,7 @@ from evatok.allocation.reward import ProxyReward
 from evatok.cli import main
 from evatok.data.folders import FileConfig, FolderConfig
 from evatok.nn.transformer import TransformerConfig
-from evatok.reports.curve import curve
+from evatok.reports.curve import curve, figure_of
 from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.router_report import RouterReportConfig, router_report
 from evatok.router.config import Head, RouterConfig
@@ -98,6 +98,8 @@ def test_curve_writes_points_comparisons_and_a_figure(
         for name in ("error", "motion", "ours", "paper", *(f"ours beam {width}" for width in BEAM_WIDTHS))
     }
     assert "search reward" in capsys.readouterr().out
+    drawn = figure_of(record, rows).axes
+    assert len(drawn) == 6 and drawn[0].get_title(loc="left") == "all, 4 clips"
 
 
 def test_report(config: RouterReportConfig, capsys: pytest.CaptureFixture[str]) -> None:

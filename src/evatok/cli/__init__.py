@@ -35,6 +35,7 @@ GROUPS = {
 }
 COMMANDS = {
     "demo": Command(codec.demo, "figures"),
+    "app": Command(codec.app, "app"),
     "encode": Command(codec.encode),
     "decode": Command(codec.decode),
     "reconstruct": Command(codec.reconstruct),
@@ -52,6 +53,7 @@ COMMANDS = {
     "curve": Command(reports.curve, "search"),
     "router-report": Command(reports.router_report, "search"),
     "card": Command(reports.card, "search"),
+    "report": Command(reports.report, "search"),
     "selfcheck": Command(training.selfcheck, "train"),
     "weights": Command(codec.weights),
     "data scan": Command(data.scan, "data"),

@@ -26,6 +26,21 @@ def demo(parser: ArgumentParser, parse: Parse) -> None:
     print(demo(given.output, given.tokenizer, given.video))
 
 
+def app(parser: ArgumentParser, parse: Parse) -> None:
+    """Show one's own video as tokens in a browser, and videos that a generator writes."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all of this machine's.")
+    parser.add_argument("--port", type=int, default=7860, help="to listen at; 0 for any that is free.")
+    parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=f"with a router; {_TOKENIZER}")
+    given = parse()
+    import gradio  # noqa: F401  # if one is missing, that is said before the models are loaded
+    import matplotlib.figure  # noqa: F401
+    import transformers  # noqa: F401
+
+    from evatok.app.serving import serve
+
+    serve(given.tokenizer, given.host, given.port)
+
+
 def encode(parser: ArgumentParser, parse: Parse) -> None:
     """Turn a video into a token file."""
     _add_video(parser)
@@ -61,7 +76,8 @@ def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     _add_video(parser)
     parser.add_argument("-o", "--output", type=any_path, required=True, help="folder for what it writes.")
     given = parse()
-    from evatok.codec.reconstruct import FILES, reconstruct_file, scores_table
+    from evatok.codec.reconstruct import FILES, reconstruct_file
+    from evatok.codec.scored import scores_table
 
     print(scores_table([reconstruct_file(given.video, given.output, **_choices(given))]))
     print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")

@@ -1,5 +1,7 @@
 """Commands that judge what has been trained."""
 
+from pathlib import Path
+
 from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import Parse, any_path, parse_config
@@ -64,3 +66,15 @@ def card(parser: ArgumentParser, parse: Parse) -> None:
     from evatok.reports.card import write_card
 
     print(f"The card is {write_card(given.tokenizer, given.evaluation)}")
+
+
+def report(parser: ArgumentParser, parse: Parse) -> None:
+    """Put all that a folder holds on one page: trainings, searches, evaluations, curves, cards."""
+    what = "a run's, a search's, an evaluation's, or one that holds several of these."
+    parser.add_argument("folder", type=any_path, help=what)
+    parser.add_argument("-o", "--output", type=any_path, default=Path("report.html"), help="the HTML file.")
+    given = parse()
+    from evatok.reports.run.report import write_report
+
+    sections = write_report(given.folder, given.output)
+    print(f"{given.output}: {sections} {'section' if sections == 1 else 'sections'}")

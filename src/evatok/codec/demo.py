@@ -9,24 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.allocation.rules import Price
-from evatok.codec.reconstruct import SMALLEST, Scored, block_edges, evenly, measured, scores_table
+from evatok.codec.moments import block_edges, evenly
+from evatok.codec.scored import SMALLEST, Scored, reconstructed, scores_table
 from evatok.codec.targets import filled_together
 from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path
-from evatok.evaluation.metrics import ReconstructionMetrics
 from evatok.figures.frames import side_by_side
 from evatok.figures.tokens import Choice, Chosen, Column, choices_figure, lengths_figure, save_png
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
-from evatok.tokenizer.model import EncodedClips, VideoTokenizer
+from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokens.tokens import Tokens
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 from evatok.video.fit import crop
 from evatok.video.reading import Video, read_video, write_video
 
@@ -95,13 +94,9 @@ def _reconstructed(
     model: VideoTokenizer, clip: Video, request: LengthRequest, lpips: LPIPS
 ) -> tuple[Tokens, Scored, Tensor]:
     """A clip's tokens, their scores, and its reconstruction `(F, 3, H, W)` uint8."""
-    metrics, frames, clips = ReconstructionMetrics(lpips), [], model.tensor_clips(clip.frames[None], fps=clip.fps)
-
-    def watch(encoded: EncodedClips) -> None:
-        frames.append(clips.fit.undo(measured(model, encoded, clips.fit, metrics)).flatten(0, 1))
-
-    tokens = model.encode_clips(clips, request, watch)
-    return tokens, Scored.of(tokens, metrics), torch.cat(frames)
+    clips = model.tensor_clips(clip.frames[None], fps=clip.fps)
+    tokens, score, frames = reconstructed(model, clips, request, lpips)
+    return tokens, score, clips.fit.undo(frames)
 
 
 def _held(clip: Video) -> Video:
@@ -124,9 +119,25 @@ def choices_of(router: Router, measurable: bool) -> dict[str, LengthRequest]:
 
 def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
-    rows, columns = [], []
     sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
     choices = choices_of(router, measurable=min(map(min, sizes)) >= SMALLEST)
+    columns, cells = compared(model, choices, clips, lpips)
+    save_png(choices_figure(columns), path)
+    return str(cells)
+
+
+def compared(
+    model: VideoTokenizer, choices: Mapping[str, LengthRequest], clips: Mapping[str, Video], lpips: LPIPS
+) -> tuple[list[Chosen], Table]:
+    """Clips at the lengths of several choices: columns of a picture, and a table of what they cost and bring.
+
+    Args:
+        model: the tokenizer.
+        choices: what each strategy asks for, by its name.
+        clips: at least one, by the names that are shown.
+        lpips: measures, where pictures are large enough.
+    """
+    rows, columns = [], []
     for name, clip in clips.items():
         moments, chosen = evenly(len(clip.frames), MOMENTS), []
         for choice, request in choices.items():
@@ -136,14 +147,13 @@ def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[
             rate = f"{score.tokens_per_second:.0f} tokens/s"
             quality = "" if score.lpips is None else f", LPIPS {score.lpips:.3f}"
             lengths = tokens.lengths[tokens.lengths > 0].tolist()
-            chosen.append(Choice(f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
+            chosen.append(Choice(choice, f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
             rows.append(
                 (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
             )
         columns.append(Chosen(name, _middle(clip.frames[moments]), block_edges(tokens), chosen))
-    save_png(choices_figure(columns), path)
     header = ("clip", "lengths by", "tokens", "rate", "PSNR", "LPIPS", "processor seconds a second, measuring included")
-    return table(header, rows)
+    return columns, Table(header, rows)
 
 
 def _middle(frames: Tensor) -> Tensor:
@@ -166,7 +176,7 @@ def _write_picture(
         notes = [f"{score.tokens_per_second:.0f} tokens/s"]
         if score.psnr is not None:
             notes += [f"PSNR {score.psnr:.1f} dB", f"LPIPS {score.lpips:.3f}"]
-        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes))
+        columns.append(Column(f"{level} a block", frames[moments], (level,) * blocks, notes, "uniform"))
     save_png(lengths_figure([f"{clip.times[i]:.1f} s" for i in moments], columns), path)
 
 

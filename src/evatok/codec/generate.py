@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evatok.codec.reconstruct import evenly
+from evatok.codec.moments import evenly
 from evatok.codec.targets import check_target
 from evatok.data.clips import centre_box, crop_and_resize
 from evatok.figures.frames import side_by_side
@@ -104,7 +104,7 @@ def generate_files(
     else:
         for path, video in zip(paths, made.videos, strict=True):
             write_video(path, video, fps=generator.config.fps)
-    save_png(lengths_figure(*_moments(made, names), width=max(4.5, 0.9 * min(len(names), SHOWN))), sheet)
+    save_png(lengths_figure(*moments_of(made, names), width=max(4.5, 0.9 * min(len(names), SHOWN))), sheet)
     written = ", ".join(map(str, (*paths, sheet)))
     return f"{_table(made, names)}\n\n{_shares(made)}\nwritten: {written}"
 
@@ -123,7 +123,7 @@ def _beside(videos: Tensor, names: Sequence[str]) -> Tensor:
     return torch.stack(list(pictures))
 
 
-def _moments(made: Generated, names: Sequence[str]) -> tuple[list[str], list[Column]]:
+def moments_of(made: Generated, names: Sequence[str]) -> tuple[list[str], list[Column]]:
     """What the picture shows: moments of the first videos, and the tokens of their blocks."""
     moments, fps = evenly(made.videos.shape[1], MOMENTS), made.tokens.videos[0].fps
     columns = [

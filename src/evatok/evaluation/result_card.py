@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from evatok.utils.tables import table
 
+# Below a table with an asterisk in it.
+BIASED = "* measured by a network that was in a loss of what is measured"
 Task = Literal["generation", "prediction", "reconstruction"]
 
 
@@ -122,16 +124,21 @@ def cards_table(rows: Sequence[tuple[str, Sequence[ResultCard]]], columns: Seque
             if differing := protocol.differing(card.protocol):
                 said = "; ".join(f"{entry} {a} and {b}" for entry, (a, b) in differing.items())
                 raise ValueError(f"{column} of {first} and of {name} cannot stand in one column: they differ in {said}")
-            number = card.numbers[column]
-            cells.append("–" if number is None else f"{number:.4g}{'*' if card.biased else ''}")
-            marked |= card.biased and number is not None
+            cells.append(number_cell(card, column))
+            marked |= cells[-1].endswith("*")
         shown.append(cells)
     parts = [table(["", "tokens a clip", *columns], shown)]
     for protocol in dict.fromkeys(protocol for _, protocol in protocols.values()):
         alike = ", ".join(column for column in columns if protocols[column][1] == protocol)
         parts.append(f"{alike}: {protocol_line(protocol)}")
-    parts += ["* measured by a network that was in a loss of what is measured"] if marked else []
+    parts += [BIASED] if marked else []
     return "\n\n".join(parts)
+
+
+def number_cell(card: ResultCard, name: str) -> str:
+    """A number of a card as tables have it: one that does not exist is a dash, one that is biased has an asterisk."""
+    number = card.numbers[name]
+    return "–" if number is None else f"{number:.4g}{'*' if card.biased else ''}"
 
 
 def protocol_line(protocol: Protocol) -> str:

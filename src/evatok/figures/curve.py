@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
 
-from evatok.figures.tokens import DOTS_PER_INCH, INK, QUIET
+from evatok.figures.style import FRAME, INK, PAPER, TEXT, Look, add_legend, dress, is_known, look_of, new_figure
 
-_COLORS = ("#3b6fb6", "#d9480f", "#2b8a3e", "#9c36b5", "#c2255c", "#e8a200", "#0b7285", "#5c940d", "#495057", "#f783ac")
-_STYLES = ("o-", ".:", ".--", ".-.")
-_GREY, _GREY_STYLE = "#868e96", "s--"
+# Of rules beside the first, whose lines are thin and without marks.
+_STYLES = (":", "-.", "--")
+# Of marks of strategies that have one look, such as beams of several widths.
+_FILLS = ("full", "left", "bottom", "none")
 _COLUMNS = 7  # of the legend, as many as fit
 
 
@@ -21,13 +23,13 @@ _COLUMNS = 7  # of the legend, as many as fit
 class Line:
     """Operating points of a strategy: mean tokens of a clip, and a value of each metric for each point.
 
-    Lines of the same name have a colour in common, those of the same rule a style; without a rule a line is grey.
+    The name says how it looks (`look_of`), the rule how much stands out: the first rule of a figure the most.
     """
 
     name: str
     tokens: Sequence[float]
     values: Sequence[Sequence[float]]
-    rule: str | None = None
+    rule: str = ""
 
 
 def curve_figure(
@@ -41,37 +43,64 @@ def curve_figure(
         rows: the strategies of each row by its title.
         width: in inches.
     """
-    figure = Figure(
-        figsize=(width, 0.4 * width * len(rows)), dpi=DOTS_PER_INCH, facecolor="white", layout="constrained"
-    )
+    figure = new_figure(width, 0.4 * width * len(rows), constrained=True)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, size=9, color=INK)
-    panels = figure.subplots(len(rows), len(metrics), squeeze=False)
+    figure.suptitle(title, size=TEXT, color=INK, parse_math=False)
     every = [line for lines in rows.values() for line in lines]
-    colors = dict(zip(dict.fromkeys(line.name for line in every if line.rule), _COLORS * len(every), strict=False))
-    styles = dict(zip(dict.fromkeys(line.rule for line in every if line.rule), _STYLES * len(every), strict=False))
+    names, rules = (dict.fromkeys(texts) for texts in ([line.name for line in every], [line.rule for line in every]))
+    drawn = _drawn([*names])
+    styles = dict(zip([rule for rule in rules if rule][1:], _STYLES * len(rules), strict=False))
+    panels = figure.subplots(len(rows), len(metrics), squeeze=False)
     for row, (name, lines) in zip(panels, rows.items(), strict=True):
         for number, (axes, metric) in enumerate(zip(row, metrics, strict=True)):
             for line in lines:
                 points = sorted(zip(line.tokens, line.values[number], strict=True))
-                style, color = (styles[line.rule], colors[line.name]) if line.rule else (_GREY_STYLE, _GREY)
-                axes.plot(*zip(*points, strict=True), style, color=color, ms=3, lw=1)
-            _dress(axes, name, metric)
-    plain = dict.fromkeys(line.name for line in every if not line.rule)
-    marks = [Line2D([], [], color=color, lw=2, label=name) for name, color in colors.items()]
-    marks += [Line2D([], [], color=INK, ls=style.lstrip("o."), lw=1, label=rule) for rule, style in styles.items()]
-    if plain:
-        marks.append(Line2D([], [], color=_GREY, marker="s", ls="--", ms=3, lw=1, label=", ".join(plain)))
-    figure.legend(handles=marks, loc="outside lower center", ncols=min(len(marks), _COLUMNS), fontsize=7, frameon=False)
+                axes.plot(*zip(*points, strict=True), **drawn[line.name] | _by_rule(styles.get(line.rule)))
+            dress(axes, title=name, x="tokens a clip", y=metric, grid=True)
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+    marks = [Line2D([], [], label=name, **look) for name, look in drawn.items()]
+    marks += [Line2D([], [], color=INK, ls=style, lw=0.8, label=f"by {rule}") for rule, style in styles.items()]
+    add_legend(figure, handles=marks, loc="outside lower center", ncols=min(len(marks), _COLUMNS))
     return figure
 
 
-def _dress(axes: Axes, name: str, metric: str) -> None:
-    axes.set_title(name, size=8, color=INK, loc="left")
+def _drawn(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How matplotlib draws each strategy: its look, and where several have one, marks that are filled otherwise."""
+    looks, unknown = dict[str, Look](), 0
+    for name in names:
+        looks[name] = look_of(name, unknown)
+        unknown += not is_known(name)
+    drawn, fills = {}, {look: cycle(_FILLS) for look in looks.values()}
+    for name, look in looks.items():
+        how = {"color": look.color, "marker": look.marker, "ls": look.line, "fillstyle": next(fills[look])}
+        drawn[name] = how | {"markerfacecoloralt": PAPER, "ms": 4, "lw": 1}
+    return drawn
+
+
+def _by_rule(style: str | None) -> dict[str, Any]:
+    """What is otherwise where a rule is not the first."""
+    return {} if style is None else {"marker": "", "ls": style, "lw": 0.8}
+
+
+def strategies_figure(title: str, x: str, y: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Strategies in one panel over anything: points `(x, y)` by the strategy's name."""
+    figure = new_figure(5.4, 3.2, constrained=True)
+    axes = figure.add_subplot()
+    for name, look in _drawn([*lines]).items():
+        axes.plot(*zip(*lines[name], strict=True), label=name, **look)
+    dress(axes, title=title, x=x, y=y, grid=True)
+    add_legend(figure, loc="outside right upper")
+    return figure
+
+
+def assignments_figure(
+    title: str, quality: str, every: Sequence[tuple[float, float]], lines: Mapping[str, Sequence[tuple[float, float]]]
+) -> Figure:
+    """Every assignment as a dot of its tokens and its quality, and strategies that are lines through some of them."""
+    figure = strategies_figure(title, "tokens a clip", quality, lines)
+    (axes,) = figure.axes
+    axes.plot(*zip(*every, strict=True), ".", color=FRAME, ms=3, zorder=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("tokens a clip", size=8, color=QUIET)
-    axes.set_ylabel(metric, size=8, color=QUIET)
-    axes.tick_params(labelsize=7, colors=QUIET)
-    axes.grid(color="#e9ecef", lw=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    return figure

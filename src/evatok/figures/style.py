@@ -4,11 +4,19 @@ The colours are those of Okabe and Ito ("Color universal design", 2008), which p
 marks and lines differ too, for prints in grey.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-INK, QUIET, GRID, PAPER = "#212529", "#6c757d", "#e9ecef", "#ffffff"
+# Imported only where something is drawn: encoding and decoding do without it.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, FRAME, GRID, PAPER = "#212529", "#6c757d", "#ced4da", "#e9ecef", "#ffffff"
 # Of what is one of a kind, such as the bars of a video's tokens.
 ACCENT = "#0072b2"
+DOTS_PER_INCH = 200
+# Sizes of letters in points: what is said, what axes say, and their numbers.
+TEXT, LABEL, NUMBER = 8.5, 7.5, 7.0
 
 
 class Look(NamedTuple):
@@ -30,23 +38,77 @@ _LOOKS = {
     "random": Look("#56b4e9", ".", ":"),
 }
 # Other names of the same: what chooses best fixed lengths is the mean of many clips' tables.
-_SAME = {"mean": "best fixed", "fixed": "best fixed", "regression": "router", "adaptive": "router"}
+_SAME = {
+    "mean": "best fixed",
+    "fixed": "best fixed",
+    "regression": "router",
+    "adaptive": "router",
+    "best uniform": "uniform",
+}
 _OTHERS = (
+    Look("#b8a800", "p", "-."),
     Look("#e69f00", "<", "-."),
     Look("#56b4e9", ">", "-."),
     Look("#cc79a7", "h", "-."),
-    Look("#b8a800", "p", "-."),
 )
+_MARKS = "osD^vP*X"
 
 
 def look_of(strategy: str, number: int = 0) -> Look:
-    """How a strategy looks: by its name, or by its first word, such as "beam" of "beam 2".
+    """How a strategy looks: by its name, by its being a beam, or by its first word, such as "mean" of "mean reward".
 
     Args:
-        strategy: such as `router`, `beam 2`, `best fixed`, `mean`, `uniform`.
+        strategy: such as `router`, `regression beam 2`, `best fixed`, `mean`, `uniform`.
         number: tells strategies of other names apart; after four looks they repeat.
     """
-    for name in (strategy, strategy.partition(" ")[0]):
-        if (known := _SAME.get(name, name)) in _LOOKS:
-            return _LOOKS[known]
-    return _OTHERS[number % len(_OTHERS)]
+    known = _known(strategy)
+    return _OTHERS[number % len(_OTHERS)] if known is None else _LOOKS[known]
+
+
+def is_known(strategy: str) -> bool:
+    """Whether a strategy has a look of its own."""
+    return _known(strategy) is not None
+
+
+def _known(strategy: str) -> str | None:
+    first, *others = strategy.split(" ")
+    candidates = (strategy, "beam" if "beam" in others else first)
+    names = (_SAME.get(name, name) for name in candidates)
+    return next((name for name in names if name in _LOOKS), None)
+
+
+def look_in_order(number: int, count: int) -> Look:
+    """The look of one of several things in an order, such as numbers of tokens a block: from dark to light."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    # The end of the map is too light for a line on paper.
+    color = to_hex(colormaps["viridis"](0.85 * number / max(count - 1, 1)))
+    return Look(color, _MARKS[number % len(_MARKS)], "-")
+
+
+def new_figure(width: float, height: float, *, constrained: bool = False) -> "Figure":
+    """An empty figure of a size in inches; `constrained` lets matplotlib place its parts."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), DOTS_PER_INCH, facecolor=PAPER, layout="constrained" if constrained else None)
+
+
+def dress(axes: "Axes", *, title: str = "", x: str = "", y: str = "", grid: bool = False) -> None:
+    """Gives axes the letters, lines and colours of all figures, with a title and names of the axes."""
+    axes.set_title(title, size=TEXT, color=INK, loc="left", parse_math=False)
+    axes.set_xlabel(x, size=LABEL, color=QUIET, labelpad=1)
+    axes.set_ylabel(y, size=LABEL, color=QUIET)
+    axes.tick_params(labelsize=NUMBER, colors=QUIET, length=2, color=FRAME, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FRAME)
+    if grid:
+        axes.grid(color=GRID, lw=0.6)
+        axes.set_axisbelow(True)
+
+
+def add_legend(owner: "Axes | Figure", **options: Any) -> None:
+    """Adds a legend in the letters of all figures, with names as they stand: "$" in one begins no formula."""
+    legend = owner.legend(**{"fontsize": NUMBER, "frameon": False, **options})
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evatok.figures import style
+
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 # Of every picture here.
-INK, PAPER = (33, 37, 41), (255, 255, 255)
+INK, PAPER = (tuple(bytes.fromhex(color[1:])) for color in (style.INK, style.PAPER))
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from evatok.figures.style import (
+    ACCENT,
+    INK,
+    LABEL,
+    NUMBER,
+    PAPER,
+    QUIET,
+    TEXT,
+    dress,
+    look_of,
+    new_figure,
+)
 from evatok.utils.files import replacing
 
 # Imported only where something is drawn: encoding and decoding do without it.
@@ -14,20 +26,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, INK, QUIET = "#3b6fb6", "#212529", "#6c757d"
-DOTS_PER_INCH = 200
 # More bars than this are drawn as one outline, and without numbers.
 FEW_BARS = 48
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `lengths_figure`: a title, pictures uint8 `(n, 3, H, W)`, tokens of a clip's blocks, and notes."""
+    """A column of `lengths_figure`.
+
+    Args:
+        title: above it.
+        frames: pictures uint8 `(n, 3, H, W)`.
+        blocks: tokens of a clip's blocks.
+        notes: lines below.
+        chooser: the strategy that chose the lengths, whose colour the bars have; empty where there is but one.
+    """
 
     title: str
     frames: Tensor
     blocks: Sequence[int]
     notes: Sequence[str]
+    chooser: str = ""
 
 
 def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: float = 9.0) -> "Figure":
@@ -38,36 +57,34 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
         columns: one without `blocks` (the original) has no bars.
         width: in inches; the height follows from the pictures.
     """
-    from matplotlib.figure import Figure
-
     rows, aspect = len(moments), columns[0].frames.shape[-2] / columns[0].frames.shape[-1]
     margin, gap, title, bars, line = 0.32, 0.05, 0.26, 0.62, 0.165
     cell = (width - margin - gap * len(columns)) / len(columns)
     notes = line * max(len(column.notes) for column in columns) + 0.1
     height = title + rows * (cell * aspect + gap) + bars + notes
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    figure = new_figure(width, height)
     most = max(max(column.blocks, default=1) for column in columns)
     for number, column in enumerate(columns):
         left = margin + number * (cell + gap)
         middle = (left + cell / 2) / width
         y = 1 - 0.55 * title / height
-        figure.text(middle, y, column.title, ha="center", va="center", size=8.5, weight="bold", color=INK)
+        figure.text(middle, y, column.title, ha="center", va="center", size=TEXT, weight="bold", color=INK)
         for row, picture in enumerate(column.frames):
             top = title + row * (cell * aspect + gap)
             box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
             _show(figure.add_axes(box), picture)
         if column.blocks:
             axes = figure.add_axes((left / width, notes / height, cell / width, (bars - 0.16) / height))
-            _block_bars(axes, column.blocks, most)
+            _block_bars(axes, column.blocks, most, _color(column.chooser))
         else:
             y = (notes + 0.5 * (bars - 0.16)) / height
-            figure.text(middle, y, "tokens of each\nblock of a clip", ha="center", va="center", size=7.5, color=QUIET)
+            figure.text(middle, y, "tokens of each\nblock of a clip", ha="center", va="center", size=LABEL, color=QUIET)
         for line_number, note in enumerate(column.notes):
             y = (notes - 0.1 - line * line_number) / height
-            figure.text(middle, y, note, ha="center", va="center", size=7.5, color=INK)
+            figure.text(middle, y, note, ha="center", va="center", size=LABEL, color=INK)
     for row, moment in enumerate(moments):
         y = 1 - (title + row * (cell * aspect + gap) + cell * aspect / 2) / height
-        figure.text(0.5 * margin / width, y, moment, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
+        figure.text(0.5 * margin / width, y, moment, ha="center", va="center", size=LABEL, rotation=90, color=QUIET)
     return figure
 
 
@@ -82,6 +99,7 @@ class Panel:
         lengths: tokens of each block.
         edges: seconds at which the blocks begin, and the end of the last one.
         caption: a line above.
+        chooser: the strategy that chose the lengths, whose colour the bars have; empty where there is but one.
     """
 
     seconds: Sequence[float]
@@ -90,6 +108,7 @@ class Panel:
     lengths: Sequence[int]
     edges: Sequence[float]
     caption: str
+    chooser: str = ""
 
     @property
     def aspect(self) -> float:
@@ -104,21 +123,19 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
         panels: the videos; their bars have one scale.
         width: in inches; the height follows from the pictures.
     """
-    from matplotlib.figure import Figure
-
     margin, right, gap, title, bars, foot = 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
     own = width / len(panels)
     cells = [(own - margin - right - gap * (len(panel.original) - 1)) / len(panel.original) for panel in panels]
     pictures = max(2 * (cell * panel.aspect + gap) for cell, panel in zip(cells, panels, strict=True))
     height = title + pictures + bars + 0.12 + foot
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    figure = new_figure(width, height)
     most = max(max(panel.lengths) for panel in panels)
     for place, (panel, cell) in enumerate(zip(panels, cells, strict=True)):
         start, tall = place * own, cell * panel.aspect
         y = 1 - 0.5 * title / height
         at = ((start + margin) / width, y)
         # Captions have names of files in them, and "$" may well be in those.
-        figure.text(*at, panel.caption, ha="left", va="center", size=8.5, color=INK, parse_math=False)
+        figure.text(*at, panel.caption, ha="left", va="center", size=TEXT, color=INK, parse_math=False)
         for row, (label, frames) in enumerate((("original", panel.original), ("decoded", panel.reconstruction))):
             top = title + row * (tall + gap)
             for number, picture in enumerate(frames):
@@ -126,18 +143,26 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
                 box = (left / width, 1 - (top + tall) / height, cell / width, tall / height)
                 _show(figure.add_axes(box), picture)
             at = ((start + 0.3 * margin) / width, 1 - (top + tall / 2) / height)
-            figure.text(*at, label, ha="center", va="center", size=7.5, rotation=90, color=QUIET)
+            figure.text(*at, label, ha="center", va="center", size=LABEL, rotation=90, color=QUIET)
         box = ((start + margin) / width, foot / height, (own - margin - right) / width, bars / height)
         axes = figure.add_axes(box)
-        token_bars(axes, panel.lengths, panel.edges, most)
+        token_bars(axes, panel.lengths, panel.edges, most, panel.chooser)
         axes.plot(panel.seconds, [0] * len(panel.seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
     return figure
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A video at lengths that somebody chose: a caption, pictures uint8 `(n, 3, H, W)`, and tokens of each block."""
+    """A video at lengths that a strategy chose.
 
+    Args:
+        chooser: the strategy, whose colour the bars have.
+        caption: a line above.
+        frames: pictures uint8 `(n, 3, H, W)`.
+        lengths: tokens of each block.
+    """
+
+    chooser: str
     caption: str
     frames: Tensor
     lengths: Sequence[int]
@@ -167,7 +192,6 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
         columns: the videos, whose pictures have one shape.
         width: in inches; the height follows from the pictures.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
 
     original = columns[0].original
@@ -177,12 +201,12 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
     tall = cell * original.shape[-2] / original.shape[-1]
     part = line + tall + 0.06 + bars + foot
     height = line + tall + 0.08 + part * len(columns[0].choices)
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    figure = new_figure(width, height)
     most = max(max(choice.lengths) for column in columns for choice in column.choices)
 
     def row(left: float, top: float, text: str, frames: Tensor) -> float:
         at = (left / width, 1 - (top + 0.5 * line) / height)
-        figure.text(*at, text, ha="left", va="center", size=7.5, color=INK, parse_math=False)
+        figure.text(*at, text, ha="left", va="center", size=LABEL, color=INK, parse_math=False)
         for number, picture in enumerate(frames):
             start = left + number * (cell + gap)
             box = (start / width, 1 - (top + line + tall) / height, cell / width, tall / height)
@@ -195,7 +219,7 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
         for choice in column.choices:
             bottom = row(left, top, choice.caption, choice.frames) + 0.06 + bars
             axes = figure.add_axes((left / width, 1 - bottom / height, own / width, bars / height))
-            token_bars(axes, choice.lengths, column.edges, most)
+            token_bars(axes, choice.lengths, column.edges, most, choice.chooser)
             axes.xaxis.set_major_locator(MultipleLocator(1))
             if number:
                 axes.set_ylabel("")
@@ -203,21 +227,17 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
     return figure
 
 
-def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int) -> None:
+def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int, chooser: str = "") -> None:
     """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds.
 
-    The axis holds bars of up to `most` tokens.
+    The axis holds bars of up to `most` tokens; they have the colour of the strategy that chose them.
     """
-    axes.stairs(lengths, edges, fill=True, color=BLUE)
+    axes.stairs(lengths, edges, fill=True, color=_color(chooser))
     if len(lengths) <= FEW_BARS:
-        axes.vlines(edges[1:-1], 0, most, color="white", linewidth=1)
+        axes.vlines(edges[1:-1], 0, most, color=PAPER, linewidth=1)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1.15 * most)
-    axes.set_xlabel("seconds", size=7.5, color=QUIET, labelpad=1)
-    axes.set_ylabel("tokens a block", size=7.5, color=QUIET)
-    axes.tick_params(labelsize=7, colors=QUIET, length=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#ced4da")
+    dress(axes, x="seconds", y="tokens a block")
 
 
 def save_png(figure: "Figure", path: Path) -> None:
@@ -228,9 +248,13 @@ def save_png(figure: "Figure", path: Path) -> None:
         FigureCanvasAgg(figure).print_png(str(temporary))
 
 
-def _block_bars(axes: "Axes", blocks: Sequence[int], most: int) -> None:
-    bars = axes.bar(range(len(blocks)), blocks, width=0.86, color=BLUE)
-    axes.bar_label(bars, size=6, color=QUIET, padding=1)
+def _color(chooser: str) -> str:
+    return look_of(chooser).color if chooser else ACCENT
+
+
+def _block_bars(axes: "Axes", blocks: Sequence[int], most: int, color: str) -> None:
+    bars = axes.bar(range(len(blocks)), blocks, width=0.86, color=color)
+    axes.bar_label(bars, size=NUMBER - 1, color=QUIET, padding=1)
     axes.set_xlim(-0.6, len(blocks) - 0.4)
     axes.set_ylim(0, most)
     axes.set_axis_off()

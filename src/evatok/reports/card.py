@@ -151,7 +151,7 @@ def _training(training: TrainingRecord) -> str:
     rows = [
         ["steps", f"{training.steps:,}" + (f", {training.skipped:,} of them left out" if training.skipped else "")],
         ["clips seen", f"{training.clips:,}"],
-        ["time", _duration(training.seconds) + (f" on {training.machine}" if training.machine else "")],
+        ["time", duration(training.seconds) + (f" on {training.machine}" if training.machine else "")],
         ["seed", str(training.seed)],
         ["trained areas", _areas(clips)],
     ]
@@ -160,7 +160,7 @@ def _training(training: TrainingRecord) -> str:
     rows += _stage4(training.config)
     numbers = table(["", "value"], rows)
     total = sum(source["weight"] for source in sources)
-    data = "\n".join(f"- {source['weight'] / total:.0%}: {_describe(source)}" for source in sources)
+    data = "\n".join(f"- {source['weight'] / total:.0%}: {described_source(source)}" for source in sources)
     remarks = f"{training.remarks}\n\n" if training.remarks else ""
     config = yaml.safe_dump(training.config, sort_keys=False, default_flow_style=None, width=100)
     return (
@@ -218,7 +218,7 @@ def _areas(clips: Mapping[str, Any]) -> str:
     return f"{clips['frames']} frames of {', '.join(sizes)}"
 
 
-def _describe(source: Mapping[str, Any]) -> str:
+def described_source(source: Mapping[str, Any]) -> str:
     """A source's config in words, with the credit that its kind is due."""
     if "games" in source:
         games = "all Atari 2600 games" if source["games"] == "all" else f"the games {', '.join(source['games'])}"
@@ -246,7 +246,7 @@ def _seeds(source: Mapping[str, Any]) -> str:
 def _validation(record: EvaluationRecord) -> str:
     height, width = record.size
     sources = "\n".join(
-        f"- {source.name}: {source.clips} clips of {_describe(source.config)} "
+        f"- {source.name}: {source.clips} clips of {described_source(source.config)} "
         f"(keys of the clips: SHA-256 {source.keys_sha256[:16]}…)"
         for source in record.sources
     )
@@ -294,5 +294,6 @@ def _millions(model: VideoTokenizer) -> str:
     return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.2f}M"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

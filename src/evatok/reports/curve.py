@@ -1,5 +1,6 @@
 """Quality over tokens on held-out clips: every strategy over its sweep, and what adapting saves."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +12,14 @@ from matplotlib.figure import Figure
 
 from evatok.allocation.calibration import BEAM_WIDTHS
 from evatok.evaluation.comparison import Draws, compare_curves, share_of
-from evatok.evaluation.strategies import Curve, Strategy, by_beam, strategies
+from evatok.evaluation.strategies import Curve, by_beam, strategies
 from evatok.figures.curve import Line, curve_figure
 from evatok.figures.tokens import save_png
 from evatok.reports.judging import JudgingConfig, judged
 from evatok.reports.record import provenance
 from evatok.search.table import SearchTable
 from evatok.utils.files import replacing, write_json
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 
 # What every strategy is compared with: one length for everything, and the best fixed assignments.
 REFERENCES = ("uniform", "mean reward")
@@ -39,13 +40,15 @@ def curve(config: JudgingConfig) -> Path:
     all_of_them += [by_beam(each, found.truth, found.reward, width) for each in led for width in BEAM_WIDTHS]
     curves = [Curve.measured(each, found.truth) for each in all_of_them]
     groups = found.groups
-    _write_points(folder / "curve.parquet", curves, groups, found.truth)
+    points = _all_points(curves, groups, found.truth)
+    with replacing(folder / "curve.parquet") as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(points), temporary)
     comparisons = {name: _compared([each.of_clips(rows) for each in curves], config) for name, rows in groups.items()}
     counts = {name: len(rows) for name, rows in groups.items()}
-    record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts}
-    write_json(folder / "curve.json", {**record, "sources": comparisons})
-    save_png(_figure(curves, groups, found.truth), folder / "curve.png")
-    print("\n\n".join(_table(name, found) for name, found in comparisons.items()))
+    record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts, "sources": comparisons}
+    write_json(folder / "curve.json", record)
+    draw(folder)
+    print("\n\n".join(str(savings_table(name, found)) for name, found in comparisons.items()))
     return folder / "curve.json"
 
 
@@ -70,15 +73,16 @@ def _compared(curves: Sequence[Curve], config: JudgingConfig) -> dict[str, Any]:
     }
 
 
-def _write_points(path: Path, curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable) -> None:
-    rows = [
+def _all_points(
+    curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable
+) -> list[dict[str, Any]]:
+    """The rows of `curve.parquet`."""
+    return [
         {"source": name, **point}
         for name, chosen in groups.items()
         for each in curves
         for point in _points(each, chosen, truth)
     ]
-    with replacing(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
 
 
 def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator[dict[str, Any]]:
@@ -98,22 +102,41 @@ def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator
         }
 
 
-def _figure(curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable) -> Figure:
+def draw(folder: Path) -> Path:
+    """Writes `curve.png` from the `curve.json` and `curve.parquet` beside it; returns its path."""
+    record = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
+    points = pyarrow.parquet.read_table(folder / "curve.parquet").to_pylist()
+    save_png(figure_of(record, points), folder / "curve.png")
+    return folder / "curve.png"
+
+
+def figure_of(record: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> Figure:
+    """The figure of a curve that was measured.
+
+    Args:
+        record: what `curve.json` holds.
+        points: the rows of `curve.parquet`.
+    """
+    lines: dict[str, dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
+    for point in points:
+        of_source = lines.setdefault(point["source"], {})
+        of_source.setdefault((point["predictor"], point["rule"]), []).append(point)
     rows = {
-        f"{name}, {len(chosen)} clips": [_line(each.strategy, each.of_clips(chosen)) for each in curves]
-        for name, chosen in groups.items()
+        f"{source}, {record['clips_of'][source]} clips": [_line(*name, some) for name, some in of_source.items()]
+        for source, of_source in lines.items()
     }
-    title = f"Held-out clips, {truth.made_by['tokenizer']}: quality over tokens by predictor and rule"
-    return curve_figure(title, [f"LPIPS ({truth.made_by['lpips_net']}) ↓", "PSNR in dB ↑"], rows)
+    made_by = record["held_out"]
+    title = f"Held-out clips, {made_by['tokenizer']}: quality over tokens by predictor and rule"
+    return curve_figure(title, [f"LPIPS ({made_by['lpips_net']}) ↓", "PSNR in dB ↑"], rows)
 
 
-def _line(strategy: Strategy, curve: Curve) -> Line:
-    means = (curve.tokens.mean(1).tolist(), [curve.lpips.mean(1).tolist(), curve.psnr.mean(1).tolist()])
-    return Line(strategy.predictor or strategy.rule, *means, rule=strategy.rule if strategy.predictor else None)
+def _line(predictor: str, rule: str, points: Sequence[Mapping[str, Any]]) -> Line:
+    tokens, lpips, psnr = ([point[name] for point in points] for name in ("tokens", "lpips", "psnr"))
+    return Line(predictor or rule, tokens, (lpips, psnr), rule=rule if predictor else "")
 
 
-def _table(name: str, found: Mapping[str, Any]) -> str:
-    """BD-tokens of the strategies against both references."""
+def savings_table(name: str, found: Mapping[str, Any]) -> Table:
+    """BD-tokens of the strategies against both references, on the clips of a source, as `curve.json` has them."""
     by_strategy: dict[str, dict[str, Any]] = {}
     for each in found["comparisons"]:
         by_strategy.setdefault(each["strategy"], {})[each["reference"]] = each
@@ -121,7 +144,7 @@ def _table(name: str, found: Mapping[str, Any]) -> str:
         (strategy, *(_cell(against[each]) if each in against else "" for each in REFERENCES))
         for strategy, against in by_strategy.items()
     ]
-    return table((f"clips: {name}", *(f"saved against {each}, overlap" for each in REFERENCES)), rows)
+    return Table((f"clips: {name}", *(f"saved against {each}, overlap" for each in REFERENCES)), rows)
 
 
 def _cell(comparison: Mapping[str, Any]) -> str:

@@ -153,9 +153,9 @@ def _write_cards(
 
 
 def _report(record: EvaluationRecord) -> str:
-    result = record.result
+    result, blocks = record.result, blocks_table(record.result)
     parts = [result.protocol, scores_table(result), f"{codes_sentence(result)}\n{order_sentence(result)}"]
-    parts += ["PSNR / LPIPS by block:", blocks_table(result)]
+    parts += ["PSNR / LPIPS by block:", blocks] if blocks else []
     if record.x264 is not None:
         parts += [x264_table(result, record.x264), x264_sentence(record.x264)]
-    return "\n\n".join(parts)
+    return "\n\n".join(map(str, parts))

@@ -21,7 +21,7 @@ from evatok.router.model import Router
 from evatok.stages.search.dataset import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.files import write_json
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 
 _TIMED_CLIPS, _TURNS = 8, 5
 _BUDGETS = 5
@@ -54,13 +54,14 @@ def router_report(config: RouterReportConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     found = judged(config)
     scores = {name: {w_q: _scores(found, rows, w_q) for w_q in SWEEP} for name, rows in found.groups.items()}
+    listed = {name: _listed(each) for name, each in scores.items()}
     times = _times(config, found) if found.routers else {}
     record = {
         **provenance(),
         **found.about,
         "config": asdict(config),
         "reward": asdict(found.reward),
-        "sources": {name: {"clips": len(rows), "scores": _listed(scores[name])} for name, rows in found.groups.items()},
+        "sources": {name: {"clips": len(rows), "scores": listed[name]} for name, rows in found.groups.items()},
         "best_uniform": {f"{w_q:g}": _best_level(found, w_q) for w_q in SWEEP},
         "budgets": {name: _budgets(found, name) for name in _with_budgets(found)},
         "confusion": {name: _confusion(found, name, router.calibration.w_q) for name, router in found.routers.items()},
@@ -68,7 +69,7 @@ def router_report(config: RouterReportConfig) -> Path:
     }
     path = folder / "router-report.json"
     write_json(path, record)
-    print("\n\n".join(f"clips: {name}\n{_percentiles(each)}" for name, each in scores.items()))
+    print("\n\n".join(f"clips: {name}\n{percentiles_table(each)}" for name, each in listed.items()))
     for name, router in found.routers.items():
         print("\n" + _details(name, scores[ALL], router.calibration.w_q, times))
     return path
@@ -165,10 +166,15 @@ def _in_turn(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
-def _percentiles(scores: Mapping[float, Mapping[str, RoutingScores]]) -> str:
+def percentiles_table(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    """Percentiles by preference and by who picks, of the scores that `router-report.json` has of a source."""
     names = dict.fromkeys(name for by in scores.values() for name in by)
-    rows = ([name, *(f"{by[name].percentile:.2f}" if name in by else "-" for by in scores.values())] for name in names)
-    return table(["percentile at w_q", *(f"{w_q:g}" for w_q in scores)], rows)
+    rows = [[name, *(_percentile(by.get(name)) for by in scores.values())] for name in names]
+    return Table(["percentile at w_q", *scores], rows)
+
+
+def _percentile(scores: Mapping[str, Any] | None) -> str:
+    return "-" if scores is None else f"{scores['percentile']:.2f}"
 
 
 def _details(

@@ -3,18 +3,18 @@
 from evatok.evaluation.equal_bits import CodecResult, CodecScores
 from evatok.evaluation.reconstruction import strictly_ordered
 from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores
-from evatok.utils.tables import table
+from evatok.utils.tables import Table
 
 
-def scores_table(result: ReconstructionResult) -> str:
+def scores_table(result: ReconstructionResult) -> Table:
     """The scores by source and assignment."""
     header = ["source", "tokens a block", "a clip", "PSNR", "SSIM", "LPIPS", "L1", "codes used", "perplexity"]
     rows = [[source.name, *_cells(scores)] for source in result.sources for scores in source.scores]
-    return table(header, rows)
+    return Table(header, rows)
 
 
-def blocks_table(result: ReconstructionResult) -> str:
-    """PSNR / LPIPS of each block by source and assignment; empty where the record has none."""
+def blocks_table(result: ReconstructionResult) -> Table | None:
+    """PSNR / LPIPS of each block by source and assignment; None where the record has none."""
     rows = [
         [source.name, _blocks(scores), *(f"{block.psnr:.2f} / {block.lpips:.4f}" for block in scores.blocks)]
         for source in result.sources
@@ -22,12 +22,12 @@ def blocks_table(result: ReconstructionResult) -> str:
         if scores.blocks
     ]
     if not rows:
-        return ""
+        return None
     numbers = range(1, len(rows[0]) - 1)
-    return table(["source", "tokens a block", *(f"block {number}" for number in numbers)], rows)
+    return Table(["source", "tokens a block", *(f"block {number}" for number in numbers)], rows)
 
 
-def x264_table(result: ReconstructionResult, x264: CodecResult) -> str:
+def x264_table(result: ReconstructionResult, x264: CodecResult) -> Table:
     """The tokenizer's scores beside those of x264 at no more bits, by source and assignment.
 
     In brackets where not every clip fits, and those that do not count at x264's coarsest setting.
@@ -38,7 +38,7 @@ def x264_table(result: ReconstructionResult, x264: CodecResult) -> str:
         for source in result.sources
         for ours, theirs in zip(source.scores, x264.sources[source.name], strict=True)
     ]
-    return table(header, rows)
+    return Table(header, rows)
 
 
 def x264_sentence(x264: CodecResult) -> str:

@@ -95,6 +95,7 @@ class FileClips:
         clip_frames: frames of a full clip.
         fps: rate to resample to; None keeps every frame.
         track: number of the video track; None: the longest.
+        end: seconds of the video that are read; None: all.
 
     Raises:
         VideoError: it cannot be read, now or later.
@@ -109,10 +110,11 @@ class FileClips:
         clip_frames: int,
         fps: float | None,
         track: int | None = None,
+        end: float | None = None,
     ) -> None:
         self._resample = None if fps is None else checked_fps(fps)
         info = probe(path, track=track)
-        self._path, self._track, self._clip_frames = path, track, clip_frames
+        self._path, self._track, self._end, self._clip_frames = path, track, end, clip_frames
         self.fit = replace(plan(info.size), pixel_aspect=info.pixel_aspect.as_integer_ratio())
         self.fps = self._resample or info.fps
         self.times = array("d")
@@ -121,7 +123,7 @@ class FileClips:
         """As `ClipReader.chunks` says."""
         self.times, length = array("d"), self._clip_frames
         buffer = torch.empty(CLIPS_AT_ONCE * length, 3, *self.fit.size, dtype=torch.float32)
-        with VideoReader(self._path, fps=self._resample, track=self._track) as reader:
+        with VideoReader(self._path, end=self._end, fps=self._resample, track=self._track) as reader:
             while count := self._fill(buffer, reader):
                 whole = count // length * length
                 for clips in (buffer[:whole].unflatten(0, (-1, length)), buffer[None, whole:count]):

@@ -175,10 +175,15 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         return self.encode_clips(self.tensor_clips(video, fit, fps), request)
 
     def file_clips(
-        self, path: str | os.PathLike[str], fit: Mode = "keep", fps: float | None = None, track: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        fit: Mode = "keep",
+        fps: float | None = None,
+        track: int | None = None,
+        end: float | None = None,
     ) -> FileClips:
-        """The clips of a file as `encode` reads them, for `encode_clips`."""
-        return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps, track)
+        """The clips of a file, or of its seconds before `end`, as `encode` reads them, for `encode_clips`."""
+        return FileClips(path, partial(self._plan_fit, fit), self.config.clip_frames, fps, track, end)
 
     def tensor_clips(self, video: Tensor, fit: Mode = "keep", fps: float | None = None) -> TensorClips:
         """The clips of videos in memory as `encode` reads them, for `encode_clips`."""

@@ -131,10 +131,10 @@ def plan_fit(source_size: Size, *, area: int, patch: Size, mode: Mode = "keep") 
             patch, is the side of the square that `crop` and `letterbox` make.
         patch: (height, width) of the model's patch; both sides that the model sees are multiples of it.
         mode: see Fit. For `keep`, the size (h, w) minimises
-            |log of the change of aspect ratio| + |log(h w / area)|, and among equals the latter.
+            `|log of the change of aspect ratio| + |log(h w / area)|`, and among equals the latter.
 
-    ValueError: with mode `none`, a source whose sides are no multiples of the patch; arguments that make no
-    sense.
+    Raises:
+        ValueError: with mode `none`, a source whose sides are no multiples of the patch; arguments that make no sense.
     """
     height, width = source_size
     for name, value in (("source_size", source_size), ("patch", patch)):

@@ -1,0 +1,50 @@
+"""A folder that has what the pages take for granted: a video, folders of videos, what earlier commands have made."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from evatok.cli import main
+from evatok.video.reading import write_video
+from tests.docs.pages import ROOT
+
+WEIGHTS = ROOT / "src" / "evatok" / "weights"
+
+
+def _video(path: Path, frames: int, seed: int) -> None:
+    """A noisy picture that moves, 45 high and 80 wide."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = torch.randint(256, (3, 9, 16), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    wide = picture.repeat_interleave(5, 1).repeat_interleave(5, 2)
+    write_video(path, torch.stack([wide.roll(3 * t, 2) for t in range(frames)]), fps=24)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder as it is before any of the commands."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    for name in ("my.yaml", "run.yaml"):
+        shutil.copy(ROOT / "configs" / "tiny" / "proxy.yaml", folder / name)
+    _video(folder / "in.mp4", 19, 0)
+    for number, name in enumerate(("videos/walking/a.mp4", "videos/running/b.mp4", "held_out/a.mp4")):
+        _video(folder / "my" / name, 40, number)
+    assert main(["encode", str(folder / "in.mp4"), "-o", str(folder / "out.tokens")]) == 0
+    videos = f"[{{folder: {folder / 'my' / 'videos'}}}]"
+    words = ["tokenize", "--data", videos, "--tokenizer", "evatok-tiny", "-o", str(folder / "my" / "tokens")]
+    assert main(words) == 0
+    for name in ("mine/final", "tiny-proxy/final", "tiny-proxy/checkpoints/step_00001000/export"):
+        shutil.copytree(WEIGHTS / "evatok-tiny-proxy", folder / "runs" / name)
+    shutil.copytree(WEIGHTS / "evatok-tiny-router", folder / "runs" / "tiny-router" / "final")
+    shutil.copytree(WEIGHTS / "evatok-tiny-ale", folder / "runs" / "games-generator" / "final")
+    return folder
+
+
+@pytest.fixture
+def workplace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which a test works."""
+    shutil.copytree(prepared, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
