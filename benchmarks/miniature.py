@@ -37,6 +37,7 @@ class Gain:
         here: ours.
         numbers: from which it follows.
         interval: of 95 %, where there is one.
+        overlap: whether the intervals of the two that are compared overlap.
     """
 
     what: str
@@ -46,11 +47,14 @@ class Gain:
     here: float
     numbers: str
     interval: tuple[float, float] | None = None
+    overlap: bool = False
 
     @property
     def verdict(self) -> str:
         """Whether both point one way, and whether chance may have pointed ours."""
         same = "the same way" if self.here * self.paper > 0 else "the other way"
+        if self.overlap:
+            return f"{same}, by chance perhaps: the two intervals overlap"
         if self.interval is None:
             return f"{same} (no interval)"
         low, high = self.interval
@@ -112,7 +116,7 @@ def gains(runs: Runs) -> list[Gain]:
     proxy_saved, proxy_interval = runs.saved_by_router()
     proxy, final = runs.point("proxy", "router"), runs.point("final", "router")
     ahead, ahead_interval = runs.saved("final by router", "proxy by router")
-    router, uniform = (runs.percentiles[name]["percentile"] for name in ("regression", "best uniform"))
+    router, uniform = (runs.percentiles[name]["percentile"] for name in ("regression", "best uniform of each clip"))
     adaptive, same = (runs.generation[kind]["card"] for kind in ("final", "uniform"))
     seen, plain = runs.reconstruction["final"], runs.reconstruction["uniform"]
     return [
@@ -167,6 +171,7 @@ def gains(runs: Runs) -> list[Gain]:
             fewer(seen["fvd"], plain["fvd"]),
             f"{_fvd(seen)} against {_fvd(plain)}, {fewer(seen['tokens'], plain['tokens']):.0f} % fewer tokens, LPIPS "
             f"{seen['lpips']:.3f} against {plain['lpips']:.3f}",
+            overlap=_overlap(seen, plain),
         ),
         Gain(
             "tokens of generated videos: adaptive over uniform",
@@ -183,12 +188,17 @@ def gains(runs: Runs) -> list[Gain]:
             "96 against 98",
             fewer(adaptive["numbers"]["fvd"], same["numbers"]["fvd"]),
             f"{_fvd(adaptive['numbers'])} against {_fvd(same['numbers'])}",
+            overlap=_overlap(adaptive["numbers"], same["numbers"]),
         ),
     ]
 
 
 def _fvd(numbers: dict[str, float]) -> str:
     return f"{numbers['fvd']:.0f} [{numbers['fvd_low']:.0f}, {numbers['fvd_high']:.0f}]"
+
+
+def _overlap(one: dict[str, float], other: dict[str, float]) -> bool:
+    return one["fvd_low"] <= other["fvd_high"] and other["fvd_low"] <= one["fvd_high"]
 
 
 def _interval(gain: Gain) -> str:

@@ -5,7 +5,14 @@ import torch
 
 from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
-from evatok.evaluation.routing import Prediction, best_uniform, confusion, prediction_scores, routing_scores
+from evatok.evaluation.routing import (
+    Prediction,
+    best_uniform,
+    confusion,
+    own_uniform,
+    prediction_scores,
+    routing_scores,
+)
 
 SPACE = AssignmentSpace((1, 2), 2)  # (1, 1), (1, 2), (2, 1), (2, 2)
 REWARD = ProxyReward(0.5, 0.1, 3.0, 1.0)
@@ -36,6 +43,20 @@ def test_a_classification_knows_its_preference_and_picks_what_is_likeliest() -> 
     prediction = Prediction("paper", torch.tensor([[3.0, 0.1, 2.0, 9.0], [0.1, 2.0, 2.0, 2.0]]), w_q=1.2)
     assert prediction.knows(1.2) and not prediction.knows(1.0) and Prediction("any", TRUTH).knows(1.0)
     assert prediction.pick(SPACE, REWARD, 1.2).tolist() == [1, 0]
+
+
+def test_own_uniform_is_each_clips_best_level() -> None:
+    costs = SPACE.costs
+    picked = []
+    for clip in range(len(TRUTH)):
+        rewards = {
+            index: REWARD(TRUTH[clip : clip + 1, index : index + 1], costs[index : index + 1], 1.0).item()
+            for index in (SPACE.index(SPACE.uniform(level)) for level in SPACE.levels)
+        }
+        picked.append(max(rewards, key=rewards.__getitem__))
+    expected = routing_scores(TRUTH, SPACE, REWARD, 1.0, torch.tensor(picked))
+    assert own_uniform(TRUTH, SPACE, REWARD, 1.0) == expected
+    assert expected.percentile >= best_uniform(TRUTH, SPACE, REWARD, 1.0)[1].percentile
 
 
 def test_best_uniform_is_the_best_of_the_levels() -> None:

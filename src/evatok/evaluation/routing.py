@@ -103,6 +103,13 @@ def best_uniform(truth: Tensor, space: AssignmentSpace, reward: ProxyReward, w_q
     return level, scores[level]
 
 
+def own_uniform(truth: Tensor, space: AssignmentSpace, reward: ProxyReward, w_q: float) -> RoutingScores:
+    """Scores of the uniform assignment of each clip's highest reward: the paper's *best-uniform*, an oracle."""
+    uniform = torch.tensor([space.index(space.uniform(level)) for level in space.levels])
+    best = reward(truth[:, uniform], space.costs[uniform], w_q).argmax(1)
+    return routing_scores(truth, space, reward, w_q, uniform[best])
+
+
 def confusion(space: AssignmentSpace, picks: Tensor, best: Tensor) -> list[list[list[int]]]:
     """Clips by block, by level of the best assignment, and by level picked: `[block][best][picked]`."""
     levels = {level: number for number, level in enumerate(space.levels)}

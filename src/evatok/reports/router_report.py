@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.rules import Price
-from evatok.evaluation.routing import RoutingScores, best_uniform, confusion, prediction_scores
+from evatok.evaluation.routing import RoutingScores, best_uniform, confusion, own_uniform, prediction_scores
 from evatok.evaluation.strategies import SWEEP
 from evatok.reports.judging import ALL, Judged, JudgingConfig, judged
 from evatok.reports.record import provenance
@@ -26,6 +26,8 @@ from evatok.utils.tables import Table
 _TIMED_CLIPS, _TURNS = 8, 5
 _BUDGETS = 5
 UNIFORM = "best uniform"
+# The paper's best-uniform: the search says of each clip which uniform length is its best.
+OWN_UNIFORM = "best uniform of each clip"
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,12 @@ def _listed(scores: Mapping[float, Mapping[str, RoutingScores]]) -> dict[str, di
 
 
 def _scores(found: Judged, rows: Sequence[int], w_q: float) -> dict[str, RoutingScores]:
-    """Scores on some clips of the uniform length that is best there, and of every predictor that knows a preference."""
+    """Scores on some clips of the uniform lengths that are best there and of each, and of all who know a preference."""
     truth, space = found.truth.clip_lpips[list(rows)], found.truth.space
-    scores = {UNIFORM: best_uniform(truth, space, found.reward, w_q)[1]}
+    scores = {
+        UNIFORM: best_uniform(truth, space, found.reward, w_q)[1],
+        OWN_UNIFORM: own_uniform(truth, space, found.reward, w_q),
+    }
     for prediction in found.predictions:
         if prediction.knows(w_q):
             some = replace(prediction, table=prediction.table[list(rows)])
