@@ -1,6 +1,7 @@
 """Stage 3 on searched mini clips: it learns, resumes to the same weights, and leaves a calibrated router."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> No
 def test_a_batch_of_more_clips_than_were_searched_is_told(
     config: RouterTrainingConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "evatok")
     task = RouterTask.opened(replace(config, batch=6))
     assert not caplog.records and len(task.batches[0]) == 6
     task = RouterTask.opened(replace(config, batch=10**12))
