@@ -56,8 +56,10 @@ def read_log(folder: Path, tracker: str) -> RunLog:
         events = EventAccumulator(str(place), size_guidance={"scalars": 0, "images": 1})
         events.Reload()
         for name in events.Tags()["scalars"]:
-            # A run that was killed and resumed went through some steps twice: the later time counts.
-            values = {event.step: event.value for event in events.Scalars(name)}
+            # A run that was killed and resumed went through some steps twice: the later time counts. Files that
+            # began in one second are read in any order.
+            written = sorted(events.Scalars(name), key=lambda event: event.wall_time)
+            values = {event.step: event.value for event in written}
             numbers[name] = Steps("", sorted(values), [values[step] for step in sorted(values)])
         for name in events.Tags()["images"]:
             last = events.Images(name)[-1]
