@@ -86,13 +86,13 @@ def trained(config: RouterTrainingConfig, clips: SearchedClips) -> Router:
 def main() -> None:
     """Trains one after the other, prints, writes."""
     parser = arguments(__doc__)
-    parser.add_argument("--config", required=True, help="of the training of a router, with a search of held-out clips")
+    parser.add_argument("--config", required=True, nargs="+", help="of the training of a router, with held-out clips")
     parser.add_argument("--clips", type=int, nargs="+", required=True, help="how many of the searched clips")
     parser.add_argument("--draws", type=int, default=1000, help="draws of clips for the intervals")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
     given, words = parser.parse_known_args()
     torch.set_num_threads(given.threads)
-    config = read_config(RouterTrainingConfig, [f"--config={given.config}", *words])
+    config = read_config(RouterTrainingConfig, [*(f"--config={path}" for path in given.config), *words])
     clips, held_out = SearchedClips(Path(config.train)), SearchedClips(Path(str(config.validation)))
     judge = Judge(clips.table, held_out, given.draws)
     rows = [judge.row("search", judge.truth.clip_lpips), judge.row("motion", judge.cheap["motion"])]

@@ -1,12 +1,12 @@
 """Give a tokenizer of your own a router: search a few clips, train on what was found, encode adaptively.
 
     pip install -e '.[train]'
-    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 2000
+    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 500
 
 Each part between `# %%` is a cell: they run one after the other in an editor that knows such cells, or all as a script.
 Without `--tokenizer` it is the tiny proxy with two of its lengths, so that a clip has 16 assignments instead of 625
 and the search is quick; without folders there are made-up videos. So it takes about a minute on a CPU, and shows the
-way: a router that is worth something needs thousands of clips (docs/routing.md).
+way: a router that is worth something needs hundreds of clips (docs/routing.md).
 """
 
 # %% What may be said on the command line; a notebook's own arguments are let pass.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from made_up import write_videos
 
-from evatok import Router, RouterConfig, VideoTokenizer
+from evatok import BlockwiseConfig, Router, RouterConfig, VideoTokenizer
 from evatok.data.folders import FolderConfig
 from evatok.stages.router import RouterTrainingConfig, train_router
 from evatok.stages.search.parts import SearchConfig
@@ -50,7 +50,7 @@ if given.folder is None:
     write_videos(given.folder, 12)
     write_videos(given.held_out, 6, first=12)
 
-# %% Stage 2: every clip under every assignment. The same call goes on where it was stopped.
+# %% Stage 2: 64 clips under every assignment, of others a few blocks. The same call goes on where it was stopped.
 side = tokenizer.config.side
 learning = SearchConfig(
     tokenizer=given.tokenizer,
@@ -58,6 +58,8 @@ learning = SearchConfig(
     folder=str(given.output / "search"),
     clips=given.clips,
     size=(side, side),
+    paths=1 if given.clips > 64 else None,
+    whole=64,
 )
 judging = replace(
     learning,
@@ -65,29 +67,31 @@ judging = replace(
     folder=str(given.output / "search-held-out"),
     clips=max(2, given.clips // 3),
     drawn="held_out",
+    paths=None,
 )
 table = search(learning)
 search(judging)
-lpips = table.clip_lpips.mean(0)  # of each assignment
+lpips = table.whole.clip_lpips.mean(0)  # of each assignment
 for name, assignment in (
     ("shortest", [space.levels[0]] * space.blocks),
     ("longest", [space.levels[-1]] * space.blocks),
 ):
     print(f"{name} assignment: LPIPS {lpips[space.index(assignment)]:.3f}")
 
-# %% Stage 3: a small network learns these tables from the clips' frames. The log has the percentile on held-out clips.
+# %% Stage 3: a small network learns these tables from how the clips' blocks change. The log has the percentile on
+# held-out clips.
 trained = train_router(
     RouterTrainingConfig(
         folder=str(given.output / "router"),
         train=learning.folder,
         validation=judging.folder,
-        model=RouterConfig(levels=space.levels, blocks=space.blocks, side=32),
-        optimizer=OptimizerConfig(lr=5e-4, warmup=10, weight_decay=0.05),
+        model=RouterConfig(levels=space.levels, blocks=space.blocks, side=64, blockwise=BlockwiseConfig()),
+        optimizer=OptimizerConfig(lr=1e-3, warmup=10, weight_decay=0.3),
         loop=LoopConfig(
             steps=given.steps, precision="no", validate_every=given.steps, checkpoint_every=given.steps, tracker="none"
         ),
         batch=16,
-        keep_patches=0.25,
+        augment=0.0,
         ema_decay=0.9,
     )
 )

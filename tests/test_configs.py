@@ -56,6 +56,8 @@ def test_routers_of_configs_are_presets_of_two_kinds() -> None:
     regression = read(RouterTrainingConfig, TINY / "router.yaml")
     classification = read(RouterTrainingConfig, TINY / "router.yaml", TINY / "router-classification.yaml")
     assert regression.model == ROUTER_PRESETS["tiny"]
+    blockwise = read(RouterTrainingConfig, TINY / "router.yaml", TINY / "router-blockwise.yaml")
+    assert blockwise.model == ROUTER_PRESETS["tiny-blockwise"] and blockwise.train == regression.train
     assert classification.model == replace(regression.model, head="classification")
     assert (regression.train, regression.batch) == (classification.train, classification.batch)
     assert classification.loss.w_q == (1.2, 1.2) and classification.loss.hard == 1

@@ -5,7 +5,7 @@ from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig, Generato
 from evatok.generator.model import VideoGenerator
 from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
-from evatok.router.config import ROUTER_PRESETS, RouterConfig
+from evatok.router.config import ROUTER_PRESETS, BlockwiseConfig, RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.config import PRESETS, FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
@@ -20,6 +20,7 @@ __all__ = [
     "ROUTER_PRESETS",
     "AssignmentError",
     "AssignmentSpace",
+    "BlockwiseConfig",
     "CheckpointError",
     "FSQConfig",
     "Fit",

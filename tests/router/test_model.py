@@ -13,7 +13,7 @@ from evatok.allocation.reward import ProxyReward
 from evatok.nn.transformer import TransformerConfig
 from evatok.router.config import ROUTER_PRESETS, Head, RouterConfig
 from evatok.router.model import Router
-from evatok.router.network import HINTS, hints
+from evatok.router.vit import HINTS, hints
 from evatok.utils.saving import CheckpointError
 
 CALIBRATION = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0), 1.2, (0.0, 0.001, 0.01, 0.1), (32.0, 28.0, 20.0, 16.0))

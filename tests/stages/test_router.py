@@ -16,7 +16,7 @@ from evatok.data.folders import FileConfig, FolderConfig
 from evatok.evaluation.routing import routing_scores
 from evatok.losses.routing import RoutingLossConfig
 from evatok.nn.transformer import TransformerConfig
-from evatok.router.config import RouterConfig
+from evatok.router.config import BlockwiseConfig, RouterConfig
 from evatok.router.model import Router
 from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
 from evatok.stages.search.dataset import SearchedClips, augmented
@@ -105,6 +105,36 @@ def test_some_of_the_clips_keep_frames_and_values_together(config: RouterTrainin
     assert some.table.keys == (clips.table.keys[0], clips.table.keys[5]) and len(some) == 2
     assert torch.equal(torch.cat(list(some.batches(2))), torch.stack([clips.frames(0), clips.frames(5)]))
     assert torch.equal(some.table.lpips, clips.table.lpips[[0, 5]])
+
+
+@pytest.fixture
+def blockwise(config: RouterTrainingConfig) -> RouterTrainingConfig:
+    """The same run of a router that measures."""
+    model = replace(config.model, blockwise=BlockwiseConfig(32, 8))
+    return replace(config, model=model, loss=RoutingLossConfig(error=1, shape=1), keep_patches=1.0, augment=0.0)
+
+
+def test_a_blockwise_router_learns_and_resumes_to_the_same_weights(
+    blockwise: RouterTrainingConfig, tmp_path: Path
+) -> None:
+    task, table = RouterTask.opened(blockwise), SearchedClips(Path(blockwise.train)).table
+    video = torch.cat([*SearchedClips(Path(blockwise.train)).batches(6)])
+    loop = replace(blockwise.loop, steps=400, validate_every=400, checkpoint_every=200)
+    whole, parts = (replace(blockwise, folder=str(tmp_path / name), loop=loop) for name in ("whole", "parts"))
+    output = Router.from_pretrained(train_router(whole))._outputs(video)
+    # The mean table has an error of 1, by definition.
+    assert task.loss(output, table.lpips, torch.Generator())["error"].item() < 0.5
+    train_router(parts)
+    shutil.rmtree(checkpoints(tmp_path / "parts" / "checkpoints")[-1])
+    train_router(parts, resume=True)
+    assert differing_files(tmp_path / "whole", tmp_path / "parts") == []
+
+
+def test_what_means_nothing_to_a_blockwise_router_is_refused(blockwise: RouterTrainingConfig) -> None:
+    with pytest.raises(ValueError, match=r"keep_patches must be 1 for a blockwise router, which has none, got 0.5"):
+        replace(blockwise, keep_patches=0.5)
+    with pytest.raises(ValueError, match=r"augment must be 0 for a blockwise router, .* got 0.5"):
+        replace(blockwise, augment=0.5)
 
 
 def test_it_learns_what_can_be_seen(config: RouterTrainingConfig, tmp_path: Path) -> None:

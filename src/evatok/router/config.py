@@ -13,6 +13,22 @@ Head = Literal["classification", "regression", "prefix_regression"]
 
 
 @dataclass(frozen=True)
+class BlockwiseConfig:
+    """A network of measures instead of patches, which predicts every block alike (ours).
+
+    Args:
+        width: of the MLP that all blocks share.
+        rank: numbers of a block that meet those of a prefix.
+    """
+
+    width: int = 256
+    rank: int = 64
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, 8192, "width", "rank")
+
+
+@dataclass(frozen=True)
 class RouterConfig:
     """What a router is made of. The defaults are the preset `tiny`.
 
@@ -27,6 +43,7 @@ class RouterConfig:
             `prefix_regression`: LPIPS of each block under each prefix, whose means are the same.
         hints: begins the summary token with how much each block changes from frame to frame and from pixel to pixel,
             which a small ViT learns slowly from few clips. The paper's has none.
+        blockwise: takes the place of the ViT, and with it of `transformer` and `hints`, in a `prefix_regression`.
         calibration: what preferences and budgets mean to the router; None until it is trained.
     """
 
@@ -37,6 +54,7 @@ class RouterConfig:
     transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(128, 2, 4))
     head: Head = "prefix_regression"
     hints: bool = True
+    blockwise: BlockwiseConfig | None = None
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
@@ -46,6 +64,10 @@ class RouterConfig:
         check_between(self, 1, MOST_SIDE, "side")
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
+        if self.blockwise and self.head != "prefix_regression":
+            raise ValueError(f"a blockwise network is one of the head 'prefix_regression', got {self.head!r}")
+        if self.blockwise and any(side % 8 for side in self.patch[1:]):
+            raise ValueError(f"a blockwise network measures parts of 8 pixels, which patch must fit, got {self.patch}")
         if self.hints and min(self.patch[1:]) < 8:
             raise ValueError(f"hints need patches of at least 8 pixels in height and width, got {self.patch}")
         AssignmentSpace.of_model(self.levels, self.blocks)
@@ -71,6 +93,7 @@ class RouterConfig:
 ROUTER_PRESETS: dict[str, RouterConfig] = {
     # Ours, as its hints and its regression are.
     "tiny": RouterConfig(),
+    "tiny-blockwise": RouterConfig(side=64, blockwise=BlockwiseConfig()),
     # 19.6M weights; the paper's, a "ViT-S", has 19.9M. That it is as wide and deep as the small encoder is a guess.
     "paper": RouterConfig(
         levels=(32, 64, 128, 256, 512),

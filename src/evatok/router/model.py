@@ -9,8 +9,10 @@ from evatok.allocation.calibration import Calibration
 from evatok.allocation.predictors import blocks_of, table_of
 from evatok.allocation.rules import Price
 from evatok.assignment import AssignmentSpace
+from evatok.router.blockwise import BlockwiseNetwork
 from evatok.router.config import RouterConfig
 from evatok.router.network import RouterNetwork
+from evatok.router.vit import VitNetwork
 from evatok.utils.saving import Kind, SavedModel
 
 # Clips that go through the network together on a GPU. Every pass has as many, so that rounding, and with it a clip's
@@ -33,7 +35,7 @@ class Router(SavedModel[RouterConfig]):
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = RouterNetwork(config)
+        self.network: RouterNetwork = BlockwiseNetwork(config) if config.blockwise else VitNetwork(config)
 
     @property
     def calibration(self) -> Calibration:
@@ -165,5 +167,5 @@ class Router(SavedModel[RouterConfig]):
             filled = torch.cat([clips, clips[-1:].expand(together - len(clips), -1, -1, -1, -1)])
             with torch.autocast(self.network.device.type, enabled=False):
                 seen = self.network.look(filled.to(self.network.device))
-                outputs.append(self.network(seen.to(self.network.head.weight.dtype))[: len(clips)].float())
+                outputs.append(self.network(seen.to(self.network.dtype))[: len(clips)].float())
         return torch.cat(outputs) if outputs else torch.empty(0, self.config.outputs)

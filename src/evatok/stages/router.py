@@ -16,6 +16,7 @@ from evatok.losses.routing import RoutingLoss, RoutingLossConfig, targets_of
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.router.network import RouterNetwork
+from evatok.router.vit import VitNetwork
 from evatok.stages.search.dataset import SearchedBatch, SearchedBatches, SearchedClips
 from evatok.stages.search.folder import check_held_out
 from evatok.training.averaging import check_ema_decay
@@ -76,6 +77,12 @@ class RouterTrainingConfig:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
         if not 0 < self.keep_patches <= 1:
             raise ValueError(f"keep_patches must be above 0 and at most 1, got {self.keep_patches}")
+        if self.model.blockwise and self.keep_patches != 1:
+            raise ValueError(f"keep_patches must be 1 for a blockwise router, which has none, got {self.keep_patches}")
+        if self.model.blockwise and self.augment:
+            raise ValueError(
+                f"augment must be 0 for a blockwise router, to which it changes nothing, got {self.augment}"
+            )
         if not 0 <= self.augment <= 1:
             raise ValueError(f"augment is a probability, between 0 and 1, got {self.augment}")
         check_ema_decay(self.ema_decay)
@@ -110,13 +117,15 @@ class RouterTask(Task[SearchedBatch]):
             clips = whole
         self.reward = ProxyReward.fit(whole.table.clip_lpips, whole.table.space.costs)
         self.loss = RoutingLoss(config.loss, config.model, self.reward, whole.table.lpips)
-        network = RouterNetwork(config.model)
+        network = Router(config.model).network
         if config.model.head != "classification":
-            network.set_statistics(targets_of(config.model, whole.table.lpips))
+            network.set_statistics(targets_of(config.model, clips.table.lpips))
         self.trained = {"router": Trained(network, config.optimizer, config.ema_decay)}
         self._calibrated_by = whole if held_out is None else held_out
         self.batches = SearchedBatches(clips, config.batch, config.augment, config.loop.seed)
         self._clips = len(clips)
+        # Measures are the same in every step.
+        self._seen = torch.cat([*map(network.look, clips.batches(_TOGETHER))]) if config.model.blockwise else None
         if self.batches.size < config.batch:
             log.warning("batch is %d, and %d clips were searched: every batch has them all", config.batch, len(clips))
 
@@ -131,18 +140,21 @@ class RouterTask(Task[SearchedBatch]):
 
     def losses(self, step: int, item: Item[SearchedBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The routing losses of a batch."""
-        generator, network = item.generator(), self.trained["router"].network
-        video = network.look(item.batch.video.to(network.device))
-        kept = self._kept(video, generator)
-        output = self.trained["router"].model(video, kept).float()
+        generator = item.generator()
+        output = self.trained["router"].model(*self._shown(item.batch, generator)).float()
         yield "router", self.loss(output, item.batch.values.to(output.device), generator)
 
-    def _kept(self, video: Tensor, generator: torch.Generator) -> Tensor | None:
-        if self.config.keep_patches == 1:
-            return None
-        patches = self.trained["router"].network.patch_count(video)
+    def _shown(self, batch: SearchedBatch, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the network is given: what it sees of the clips, and which patches of that, if not all."""
+        network = self.trained["router"].network
+        if self._seen is not None:
+            return (self._seen[batch.rows].to(network.device),)
+        video = network.look(batch.video.to(network.device))
+        if self.config.keep_patches == 1 or not isinstance(network, VitNetwork):
+            return (video,)
+        patches = network.patch_count(video)
         order = torch.rand(len(video), patches, generator=generator).argsort(1)
-        return order[:, : max(1, round(self.config.keep_patches * patches))].to(video.device)
+        return video, order[:, : max(1, round(self.config.keep_patches * patches))].to(video.device)
 
     def report(self, step: int) -> dict[str, float]:
         """How often each clip has been seen, on average."""

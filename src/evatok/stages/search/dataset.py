@@ -65,11 +65,13 @@ class SearchedBatch:
         video: uint8 `(clips, frames, 3, h, w)`.
         values: LPIPS of each block under each prefix, `(clips, prefixes)` float32, NaN where it was not measured.
         keys: of the clips.
+        rows: of the clips among those that the batch is drawn from.
     """
 
     video: Tensor
     values: Tensor
     keys: list[str]
+    rows: list[int]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -94,7 +96,7 @@ class SearchedBatches(Dataset[SearchedBatch]):
         rows = rng.choice(len(self._clips), self.size, replace=False).tolist()
         video = [augmented(self._clips.frames(row), self._augment, rng) for row in rows]
         table = self._clips.table
-        return SearchedBatch(torch.stack(video), table.lpips[rows], [table.keys[row] for row in rows])
+        return SearchedBatch(torch.stack(video), table.lpips[rows], [table.keys[row] for row in rows], rows)
 
 
 def augmented(frames: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
