@@ -81,10 +81,11 @@ class Comparison:
         tokenizer: a shipped tokenizer's name or a folder, with a router.
         folder: of sets, generators and what is measured.
         scale: how much is done.
+        kinds: of lengths that are compared.
     """
 
-    def __init__(self, tokenizer: str, folder: Path, scale: Scale) -> None:
-        self.tokenizer, self.folder, self.scale = tokenizer, folder, scale
+    def __init__(self, tokenizer: str, folder: Path, scale: Scale, kinds: Sequence[str]) -> None:
+        self.tokenizer, self.folder, self.scale, self.kinds = tokenizer, folder, scale, kinds
         self.games = list(open_source(GamesConfig("all", (0, 1))).classes[: scale.games])
         self.training = read_config(GeneratorTrainingConfig, ["--config", "configs/tiny/generator.yaml"])
         self.evaluation = read_config(GenerationConfig, ["--config", "configs/tiny/evaluate-games-generation.yaml"])
@@ -97,8 +98,8 @@ class Comparison:
             tokenizer, lpips = VideoTokenizer.from_pretrained(self.tokenizer), LPIPS.from_pretrained("alex")
             rows = [
                 {"kind": kind, "asked for": way, **reconstructed(tokenizer, clips.video, lpips, way)}
-                for kind, ways in KINDS.items()
-                for way in ways
+                for kind in self.kinds
+                for way in KINDS[kind]
             ]
             write_json(path, {"clips": len(clips), "keys_sha256": keys_digest(clips.keys), "rows": rows})
         return list(_read(path)["rows"])
@@ -153,7 +154,9 @@ class Comparison:
         """Seconds a video of each kind's first generator, which take turns, and tokens of the router's by bias."""
         path = self.folder / "sampling.json"
         if not path.exists():
-            known = {kind: VideoGenerator.from_pretrained(self._of("generator", kind, 0) / "final") for kind in KINDS}
+            known = {
+                kind: VideoGenerator.from_pretrained(self._of("generator", kind, 0) / "final") for kind in self.kinds
+            }
             draw: dict[str, Any] = {"guidance": GUIDANCE, "seed": 0, "progress": False}
             ways = {kind: partial(each.generate, self.games, **draw) for kind, each in known.items()}
             seconds = {kind: each / len(self.games) for kind, each in in_turn(ways, 3).items()}
@@ -191,7 +194,8 @@ def chosen(rows: Sequence[Row]) -> dict[str, Row]:
         good = row["lpips"] <= enough
         return not good, row["tokens"] if good else row["lpips"]
 
-    return {kind: min((row for row in rows if row["kind"] == kind), key=order) for kind in KINDS}
+    kinds = dict.fromkeys(row["kind"] for row in rows)
+    return {kind: min((row for row in rows if row["kind"] == kind), key=order) for kind in kinds}
 
 
 def run_row(kind: str, seed: int, found: Mapping[str, Any]) -> Row:
@@ -241,6 +245,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tokenizer", default="evatok-tiny", help="with a router")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=[*KINDS], default=[*KINDS], help="of lengths, uniform and router among them"
+    )
     parser.add_argument("--seeds", type=int, default=2, help="generators of each kind")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     for name, default in vars(Scale()).items():
@@ -249,7 +256,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     given.folder.mkdir(parents=True, exist_ok=True)
     scale = Scale(**{name: getattr(given, name) for name in vars(Scale())})
-    comparison = Comparison(given.tokenizer, given.folder, scale)
+    comparison = Comparison(given.tokenizer, given.folder, scale, given.kinds)
     reconstructions = comparison.reconstructions()
     of_kind = chosen(reconstructions)
     sets = {kind: comparison.tokens(kind, row["asked for"]) for kind, row in of_kind.items()}
@@ -267,7 +274,7 @@ def main() -> None:
             trained = comparison.generator(kind, seed, tokens)
             found = comparison.measured(kind, seed, trained)
             runs.append(run_row(kind, seed, found))
-            timed = comparison.timed() if len(runs) >= len(KINDS) else {}
+            timed = comparison.timed() if len(runs) >= len(given.kinds) else {}
             rows = summary(runs, of_kind, timed.get("seconds", {}))
             print(table(rows))
             others = {
