@@ -175,8 +175,10 @@ class VideoFile:
                     self._notice_turn(frame)
                     yield frame
         except (FFmpegError, OSError) as error:
-            # A decoder that refuses a size is left without one; of AV1's, this is the error for it alone.
-            if not self._stream.codec_context.width or error.errno == errno.ERANGE:
+            decoder, number = self._stream.codec_context, error.errno
+            # A decoder that refuses a size is left without one; AV1's keeps the one before, and has another error.
+            dav1d = decoder.name == "libdav1d"
+            if number == (errno.ERANGE if dav1d else errno.EINVAL) and (dav1d or not decoder.width):
                 raise self.error(no_such_size(self._most_pixels)) from error
             raise self.error(f"it breaks off: {reason_of(error)}") from error
         if self._cut_short():
