@@ -156,7 +156,12 @@ def test_a_large_frame_is_fitted_by_rows_to_the_bit(
     fit = plan_fit((height, width), area=128 * 128, patch=(8, 8), mode=mode)  # type: ignore[arg-type]
     whole = resize(to_signed(crop(frame, fit.box)[None]), fit.inner[2:])[0]
     converted: list[int] = []
-    monkeypatch.setattr(fit_module, "to_signed", lambda rows: converted.append(rows.numel()) or to_signed(rows))
+
+    def noted(rows: Tensor) -> Tensor:
+        converted.append(rows.numel())
+        return to_signed(rows)
+
+    monkeypatch.setattr(fit_module, "to_signed", noted)
     for lying in (frame, frame.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
         assert torch.equal(crop(fit.apply(lying), fit.inner), whole)
     if fit.box[2] * fit.box[3] > 2**20 and fit.box[3] > fit.size[1]:
