@@ -5,8 +5,9 @@
 Every input is used in a child process with limits of time and memory: it is read, or refused in one sentence. Videos
 are scanned and read, and both must agree. The short forms are `tests/video/test_fuzz.py` and
 `tests/fuzzing/test_answers.py`. Ends with 1 if anything else comes of an input: a traceback, a hang, something that is
-left behind, more memory than `MOST_MEMORY` (videos and pictures, which may be large, have the limit alone), an
-undamaged input that is refused, or a good video that cannot be read to the frame.
+left behind, more memory than `MOST_MEMORY`, an undamaged input that is refused, or a good video that cannot be read to
+the frame. A video or a picture may have FFmpeg ask for one absurd piece of memory, which it does not get: that is "too
+much memory", and the record has what was taken until then.
 """
 
 import hashlib
@@ -16,13 +17,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import peak_memory, restart_peak_memory
 from benchmarks.common import arguments, write_record
 from evatok.data.manifest import Manifest
 from evatok.data.prepare.children import Failure, Limits, in_children
-from evatok.data.prepare.scanning import ScanConfig, scan_to
+from evatok.data.prepare.scanning import ScanConfig, decode_whole, scan_to
+from evatok.video.sources import VideoError
 from tests.fuzzing.answers import FAMILIES, Answer, answers, ended, inputs
 from tests.video.mutants import Examined, Mutant, examine, mutants
 from tests.video.originals import originals
@@ -58,7 +63,6 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
     records = {family: summary(kinds[family], found[family]) for family in found}
     records["videos"] |= more
     every = [answer for several in found.values() for answer in several]
-    small = [answer.memory for family in FAMILIES if family not in OF_PICTURES for answer in found[family]]
     wrong = [
         {"family": family, "number": number, "damage": kind, "answer": answer.kind, "told": answer.told or answer.left}
         for family in found
@@ -71,7 +75,7 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
         "tracebacks": sum(answer.kind in ("traceback", "death") for answer in every),
         "hangs": sum(answer.kind == "too long" for answer in every),
         "left_behind": sum(len(answer.left) for answer in every),
-        "peak_memory_mb": max(small) // 10**6,
+        "peak_memory_mb": max(answer.memory for answer in every) // 10**6,
         "longest_seconds": round(max(answer.seconds for answer in every), 2),
         "wrong": wrong,
         "limits": {"memory_gib": config.limits.memory / 2**30, "seconds": config.limits.seconds},
@@ -83,10 +87,9 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
 
 def is_wrong(family: str, kind: str, answer: Answer) -> bool:
     """Whether an answer is none that a stranger's input should get."""
-    small = family not in OF_PICTURES
     good = {"read"} if kind.endswith("unchanged") else {"read", "refused"}
-    good |= set() if small else {"too much memory"}
-    return answer.kind not in good or bool(answer.left) or (small and answer.memory > MOST_MEMORY)
+    good |= {"too much memory"} if family in OF_PICTURES else set()
+    return answer.kind not in good or bool(answer.left) or answer.memory > MOST_MEMORY
 
 
 def summary(kinds: Sequence[str], found: Sequence[Answer]) -> dict[str, Any]:
@@ -132,7 +135,15 @@ def fuzz_videos(
         "scan_seconds": round(seconds, 1),
         "originals_sha256": hashlib.sha256(b"".join(made[name] for name in sorted(made))).hexdigest(),
     }
-    return [kinds[row.path].kind for row in manifest], [answer_of(each) for each in read], record
+    answered = [answer_of(each) for each in read]
+    refused = [number for number, answer in enumerate(answered) if answer.kind == "too much memory"]
+    paths = [str(folder / "mutants" / manifest[number].path) for number in refused]
+    for number, held in in_children(
+        memory_until_refused, paths, [config.limits.seconds] * len(paths), config.limits.memory, 1
+    ):
+        if not isinstance(held, Failure):
+            answered[refused[number]] = replace(answered[refused[number]], memory=held)
+    return [kinds[row.path].kind for row in manifest], answered, record
 
 
 def answer_of(found: Examined | Failure) -> Answer:
@@ -140,6 +151,14 @@ def answer_of(found: Examined | Failure) -> Answer:
     if isinstance(found, Failure):
         return ended(found)
     return Answer("read" if found.reason is None else "refused", found.reason or "", found.memory, found.seconds)
+
+
+def memory_until_refused(path: str) -> int:
+    """Bytes that a video takes at most until it asks for a piece that it does not get."""
+    before = restart_peak_memory()
+    with suppress(VideoError, MemoryError):
+        decode_whole(path)
+    return peak_memory() - before
 
 
 def examined(folder: Path, manifest: Manifest, config: ScanConfig) -> list[Examined | Failure]:

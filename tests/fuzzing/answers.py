@@ -127,9 +127,9 @@ def _used(given: Input, target: Path) -> tuple[Kind, str, set[str]]:
         try:
             return "read", "", FAMILIES[given.family].use(Path(given.folder), target)
         except Exception as error:
-            if isinstance(error, MemoryError) or "allocate memory" in str(error):
-                raise
             sentence = str(error).replace(str(target), "…")
+            if isinstance(error, MemoryError) or "allocate memory" in sentence:
+                return "too much memory", sentence, set()
             if isinstance(error, REFUSALS) and 0 < len(sentence) <= LONGEST and sentence.count("\n") < MOST_LINES:
                 return "refused", f"{type(error).__name__}: {sentence}", set()
             where = traceback.extract_tb(error.__traceback__)

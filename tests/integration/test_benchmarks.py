@@ -52,7 +52,7 @@ def test_fuzz_record_adds_up(tmp_path: Path) -> None:
     assert all(sum(row.values()) == 2 for row in videos["by_damage"].values())
     assert sum(videos["reasons"].values()) == videos["answers"]["refused"] > 0
     assert videos["by_damage"]["unchanged"] == {"read": 2}
-    assert videos["contradictions"] == [] and 0 < videos["peak_memory_mb"] < 4096
+    assert videos["contradictions"] == [] and 0 < videos["peak_memory_mb"] <= 200
     for name, family in record["families"].items():
         assert family["inputs"] == sum(family["answers"].values()) == (32 if name == "videos" else 2)
         assert family["by_damage"]["unchanged"].keys() == {"read"}
@@ -68,7 +68,8 @@ def test_fuzz_record_adds_up(tmp_path: Path) -> None:
         ("models", "bytes", Answer("read", memory=fuzz.MOST_MEMORY + 1), True),
         ("models", "bytes", Answer("too much memory"), True),
         ("checkpoints", "bytes", Answer("read", left=("run/.step_3.partial",)), True),
-        ("encoding", "other size", Answer("read", memory=fuzz.MOST_MEMORY + 1), False),
+        ("encoding", "other size", Answer("read", memory=fuzz.MOST_MEMORY + 1), True),
+        ("encoding", "other size", Answer("too much memory", memory=fuzz.MOST_MEMORY), False),
         ("videos", "noise", Answer("too much memory"), False),
         ("videos", "noise", Answer("too long", memory=fuzz.MOST_MEMORY + 1), True),
         ("videos", "noise", Answer("death"), True),

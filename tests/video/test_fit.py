@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from evatok.data.clips import crop_and_resize
-from evatok.video.fit import Fit, plan_fit, to_bytes, to_signed
+from evatok.video import fit as fit_module
+from evatok.video.fit import Fit, crop, plan_fit, resize, to_bytes, to_signed
 
 sides = st.integers(1, 300)
 patches = st.sampled_from([(8, 8), (4, 4), (8, 4), (1, 1)])
@@ -143,6 +144,28 @@ def test_a_frame_does_not_depend_on_its_neighbours(mode: str) -> None:
         for number in range(5):
             assert torch.equal(fit.apply(frames[clip, number]), together[clip, number])
             assert torch.equal(fit.undo(together[clip, number]), back[clip, number])
+
+
+@pytest.mark.parametrize("mode", ["keep", "crop", "letterbox"])
+@pytest.mark.parametrize(("height", "width"), [(1081, 1923), (1923, 1081), (128, 9001), (9001, 127)])
+def test_a_large_frame_is_fitted_by_rows_to_the_bit(
+    height: int, width: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it lies in memory; and never the whole of it is in float32."""
+    frame = noise(3, height, width)
+    fit = plan_fit((height, width), area=128 * 128, patch=(8, 8), mode=mode)  # type: ignore[arg-type]
+    whole = resize(to_signed(crop(frame, fit.box)[None]), fit.inner[2:])[0]
+    converted: list[int] = []
+
+    def noted(rows: Tensor) -> Tensor:
+        converted.append(rows.numel())
+        return to_signed(rows)
+
+    monkeypatch.setattr(fit_module, "to_signed", noted)
+    for lying in (frame, frame.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        assert torch.equal(crop(fit.apply(lying), fit.inner), whole)
+    if fit.box[2] * fit.box[3] > 2**20 and fit.box[3] > fit.size[1]:
+        assert max(converted) <= 3 * 2**20
 
 
 def test_frames_are_checked_and_kept() -> None:

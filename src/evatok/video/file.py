@@ -1,5 +1,6 @@
 """One open video file: its track, frames as they are decoded, seeking, and what the container says."""
 
+import errno
 import gc
 import io
 import os
@@ -20,20 +21,14 @@ from torch import Tensor
 
 from evatok.video.clock import ConstantClock, constant_clock
 from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
+from evatok.video.limits import most_pixels, no_such_size, threads_for, too_large
 from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
 from evatok.video.scaling import Scaler, to_picture
 from evatok.video.shown import UPRIGHT, Orientation, orientation, pixel_aspect, shown
 from evatok.video.sources import NamedBytes, VideoBytes, VideoError, VideoInfo, VideoSource, reason_of
 from evatok.video.tracks import NoTrack, pick_track
 
-# Starting threads takes longer than coding frames of at most so many pixels.
-SMALL_PICTURE = 256 * 256
-# Of a picture: 8K has half as many; a clip of 16 such pictures takes 3 GiB, which is more than one wants to meet.
-MOST_PIXELS = 2**26
-# Pixels of the pictures that a decoder's threads hold, each its own: an 8K video has two threads, 4K eight.
-_IN_HAND = 2**26
 _LARGE = 2**22  # pixels of a frame that is worth a garbage collection, which takes a tenth of a second
-_MOST_THREADS = 16  # that FFmpeg takes by itself
 # Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 # Those in which a stamp that packets have is found by seeking, and which say how long they are:
@@ -56,21 +51,15 @@ class VideoFile:
         source: the file.
         threads: that decode it; None: as many as its pictures are worth.
         track: number of the video track, from 0 on; None: the longest that is no still picture.
-        max_pixels: of a picture; larger ones are refused before any memory is taken for them.
+
+    Pictures of more than `most_pixels()` are refused before any memory is taken for them.
     """
 
-    def __init__(
-        self,
-        source: VideoSource,
-        threads: int | None = None,
-        *,
-        track: int | None = None,
-        max_pixels: int = MOST_PIXELS,
-    ) -> None:
+    def __init__(self, source: VideoSource, threads: int | None = None, *, track: int | None = None) -> None:
         self._source = source
         self._data = source.data if isinstance(source, VideoBytes) else None
         self.path = source.name if isinstance(source, VideoBytes) else os.fspath(source)
-        self._threads, self._track, self._max_pixels = threads, track, max_pixels
+        self._threads, self._track, self._most_pixels = threads, track, most_pixels()
         self._shape: torch.Size | None = None
         self._scaler = Scaler()
         self._used_threads = 0
@@ -103,7 +92,9 @@ class VideoFile:
         if self._data is not None:
             file, allowed = NamedBytes(self._data, self.path), "none"
         try:
-            self._container = av.open(file, "r", options={"protocol_whitelist": allowed}, metadata_errors="replace")
+            # Opening a file decodes some frames of it already, which may not be larger either.
+            options = {"protocol_whitelist": allowed, "max_pixels": str(self._most_pixels)}
+            self._container = av.open(file, "r", options=options, metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise self.error(reason_of(error)) from error
         try:
@@ -117,13 +108,10 @@ class VideoFile:
             stream = self._stream = pick_track(self._container, self._track, self.path)
         except NoTrack as error:
             raise self.error(str(error)) from None
-        if stream.width * stream.height > self._max_pixels:
-            raise self.error(
-                f"its pictures of {stream.width}x{stream.height} pixels are too large: "
-                f"at most {self._max_pixels} pixels are read"
-            )
-        # Pictures may grow in the middle of a stream; then the decoder refuses them.
-        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        if stream.width * stream.height > self._most_pixels:
+            raise self.error(too_large(stream.width, stream.height, self._most_pixels))
+        # Pictures may be larger than the container says, or grow in the middle; then the decoder refuses them.
+        stream.codec_context.options = {"max_pixels": str(self._most_pixels)}
         stream.thread_type = "AUTO"
         own = threads_for(stream.width * stream.height)
         self._used_threads = stream.thread_count = own if self._threads is None else self._threads
@@ -187,6 +175,11 @@ class VideoFile:
                     self._notice_turn(frame)
                     yield frame
         except (FFmpegError, OSError) as error:
+            decoder, number = self._stream.codec_context, error.errno
+            # A decoder that refuses a size is left without one; AV1's keeps the one before, and has another error.
+            dav1d = decoder.name == "libdav1d"
+            if number == (errno.ERANGE if dav1d else errno.EINVAL) and (dav1d or not decoder.width):
+                raise self.error(no_such_size(self._most_pixels)) from error
             raise self.error(f"it breaks off: {reason_of(error)}") from error
         if self._cut_short():
             raise self.error("it breaks off before its last frame")
@@ -223,7 +216,7 @@ class VideoFile:
 
     def _another(self) -> "VideoFile":
         """The same file, opened once more."""
-        return VideoFile(self._source, self._threads, track=self._track, max_pixels=self._max_pixels)
+        return VideoFile(self._source, self._threads, track=self._track)
 
     def _packets(self) -> Iterator[Packet]:
         """What holds frames, in the file's order, from where it stands to its end."""
@@ -314,14 +307,6 @@ class VideoFile:
             seconds = self._container.duration / av.time_base
         how, codec = shown(first, self._turn or UPRIGHT, self._pixel_aspect), stream.codec_context.name
         return VideoInfo(self.path, stream.frames or None, self.rate(), how.size, seconds, codec, how.pixel_aspect)
-
-
-def threads_for(pixels: int) -> int:
-    """Threads that decode pictures of so many pixels; 0 leaves their number to FFmpeg, by that of the processors."""
-    if pixels <= SMALL_PICTURE:
-        return 1
-    most = min(max(1, _IN_HAND // pixels), _MOST_THREADS)
-    return 0 if most > (os.cpu_count() or 1) else most
 
 
 def _by(shape: torch.Size) -> str:

@@ -74,7 +74,7 @@ class Fit:
         """
         self._check_size(frames, self.source)
         size = self.inner[2:]
-        pictures = _in_parts(lambda part: resize(to_signed(crop(part, self.box)), size), frames)
+        pictures = _in_parts(lambda part: _signed(crop(part, self.box), size), frames)
         if size == self.size:
             return pictures
         whole = pictures.new_full((*pictures.shape[:-2], *self.size), _BAR)
@@ -187,7 +187,7 @@ def resize(frames: Tensor, size: Size) -> Tensor:
     """
     if frames.shape[-2:] == size:
         return frames
-    resized = F.interpolate(frames, size, mode="bicubic", antialias=True, align_corners=False)
+    resized = _filtered(frames, size)
     return resized.clamp_(-1, 1) if frames.is_floating_point() else resized
 
 
@@ -216,6 +216,23 @@ def to_signed(frames: Tensor) -> Tensor:
 def to_bytes(frames: Tensor) -> Tensor:
     """Turn floats in [-1, 1] into uint8, rounded to the nearest: the reverse of `to_signed`."""
     return frames.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _signed(frames: Tensor, size: Size) -> Tensor:
+    """`resize` of frames in [-1, 1], to the bit, without the whole of a large one in float32.
+
+    The filter works along rows first and then along columns, so rows may be narrowed some at a time.
+    """
+    count, _, height, width = frames.shape
+    if count * height * width <= _PIXELS_AT_ONCE or width <= size[1]:
+        return resize(to_signed(frames), size)
+    some = frames.split(max(1, _PIXELS_AT_ONCE // (count * width)), dim=-2)
+    narrow = torch.cat([_filtered(to_signed(rows), (rows.shape[-2], size[1])) for rows in some], dim=-2)
+    return _filtered(narrow, size).clamp_(-1, 1)
+
+
+def _filtered(frames: Tensor, size: Size) -> Tensor:
+    return F.interpolate(frames, size, mode="bicubic", antialias=True, align_corners=False)
 
 
 def _nearest_size(source: Size, area: int, patch: Size) -> Size:

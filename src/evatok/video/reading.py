@@ -13,7 +13,7 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from evatok.video.file import MOST_PIXELS, VideoFile
+from evatok.video.file import VideoFile
 from evatok.video.rate import checked_fps, mean_rate
 from evatok.video.sources import StrPath, VideoBytes, VideoError, VideoInfo, VideoSource
 from evatok.video.times import ROUNDING, Timed, in_range, resampled, rounding, with_times
@@ -68,7 +68,6 @@ class VideoReader:
         size: (height, width) that each frame is resized to while it is decoded, area-averaged when it
             shrinks, else bicubic. The aspect ratio is the caller's business.
         track: number of the video track, from 0 on; without it the longest that is no still picture.
-        max_pixels: of a picture; larger ones are refused.
 
     Memory does not grow with the video's length. A reader is used up by one pass. It closes its file at the
     end, on an error and on leaving a `with` block.
@@ -89,12 +88,11 @@ class VideoReader:
         fps: float | Fraction | None = None,
         size: tuple[int, int] | None = None,
         track: int | None = None,
-        max_pixels: int = MOST_PIXELS,
     ) -> None:
         self._start, self._end = _checked_range(start, end)
         self._fps = None if fps is None else checked_fps(fps)
         self._size = None if size is None else _checked_size(size)
-        self._file = VideoFile(path, track=track, max_pixels=max_pixels)
+        self._file = VideoFile(path, track=track)
         try:
             frames = self._file.frames()
             first = next(frames, None)
@@ -179,13 +177,12 @@ def read_video(
     end: float | None = None,
     fps: float | Fraction | None = None,
     track: int | None = None,
-    max_pixels: int = MOST_PIXELS,
 ) -> Video:
     """Read a video, or its part from `start` to `end` seconds, into memory.
 
     Arguments and errors are those of VideoReader.
     """
-    with VideoReader(path, start=start, end=end, fps=fps, track=track, max_pixels=max_pixels) as reader:
+    with VideoReader(path, start=start, end=end, fps=fps, track=track) as reader:
         frames, seconds = zip(*reader, strict=True)
         rate = reader.info.fps if fps is None else float(fps)
     video = Video(torch.stack(frames), torch.tensor(seconds, dtype=torch.float64, device="cpu"), rate)

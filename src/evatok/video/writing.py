@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from evatok.utils.files import replacing
-from evatok.video.file import SMALL_PICTURE
+from evatok.video.limits import SMALL_PICTURE
 from evatok.video.rate import as_fraction, checked_fps
 from evatok.video.scaling import Scaler, to_frame
 from evatok.video.sources import StrPath, VideoError, reason_of
