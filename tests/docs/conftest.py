@@ -64,6 +64,9 @@ def chained(prepared: Path) -> Path:
             shutil.copy(partial / "configs" / "tiny" / "proxy.yaml", partial / name)
         for number, name in enumerate(name for names in FILES.values() for name in names):
             _video(partial / "sample-videos" / name, 40, number)
+        for name in ("videos", "held_out"):
+            words = [str(partial / "my" / name), "-o", str(partial / "my" / f"{name}.parquet"), "--processes", "1"]
+            assert main(["data", "scan", *words]) == 0
         partial.rename(folder)
     return folder
 
