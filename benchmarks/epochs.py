@@ -1,6 +1,8 @@
 """Prints how many steps of a generator's training are so many epochs of a token set, in sequences of one clip.
 
-python -m benchmarks.epochs runs/games-tokens/train --epochs 5 --batch 4096
+    python -m benchmarks.epochs runs/games-tokens/train --epochs 5 --batch 4096
+
+It prints the number alone, for a shell to put into another command.
 """
 
 import argparse

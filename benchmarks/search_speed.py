@@ -1,6 +1,6 @@
 """The search with shared prefixes against one assignment after another, in one run: clips a second.
 
-python -m benchmarks.search_speed --out docs/results/search-speed.json
+    python -m benchmarks.search_speed --out docs/results/search-speed.json
 
 The row in bfloat16 is there where the machine computes in it.
 """

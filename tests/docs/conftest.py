@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from evatok.cli import main
+from evatok.data.toy.footage import FILES
 from evatok.video.reading import write_video
 from tests.docs.pages import ROOT
+from tests.docs.running import shrunk
 
 WEIGHTS = ROOT / "src" / "evatok" / "weights"
 
@@ -39,6 +41,33 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(WEIGHTS / "evatok-tiny-proxy", folder / "runs" / name)
     shutil.copytree(WEIGHTS / "evatok-tiny-router", folder / "runs" / "tiny-router" / "final")
     shutil.copytree(WEIGHTS / "evatok-tiny-ale", folder / "runs" / "games-generator" / "final")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chained(prepared: Path) -> Path:
+    """A folder that has what all commands together take for granted, in which one leaves what the next one needs.
+
+    It is `runs/documented`, and stays: single commands can so be run again.
+    """
+    folder = ROOT / "runs" / "documented"
+    if not folder.exists():
+        partial = folder.with_name("documented.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(prepared, partial, ignore=shutil.ignore_patterns("configs"))
+        (partial / "examples").symlink_to(ROOT / "examples")
+        shutil.copytree(ROOT / "docs" / "results", partial / "docs" / "results")
+        for config in ROOT.glob("configs/**/*.yaml"):
+            (partial / config.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            (partial / config.relative_to(ROOT)).write_text(shrunk(config.read_text()))
+        for name in ("my.yaml", "run.yaml"):
+            shutil.copy(partial / "configs" / "tiny" / "proxy.yaml", partial / name)
+        for number, name in enumerate(name for names in FILES.values() for name in names):
+            _video(partial / "sample-videos" / name, 40, number)
+        for name in ("videos", "held_out"):
+            words = [str(partial / "my" / name), "-o", str(partial / "my" / f"{name}.parquet"), "--processes", "1"]
+            assert main(["data", "scan", *words]) == 0
+        partial.rename(folder)
     return folder
 
 

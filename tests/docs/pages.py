@@ -1,5 +1,6 @@
 """What the pages of the documentation hold: commands, Python, links and headings."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")])
 _SHELL = ("", "sh", "bash")
 
 
@@ -23,16 +25,21 @@ class Command:
 
     Args:
         page: as it is seen from the repository.
-        line: where it begins, from 1 on.
+        number: of the line where it begins, from 1 on.
         words: as a shell makes them of it.
     """
 
     page: str
-    line: int
+    number: int
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
+        return f"{self.page}:{self.number}"
+
+    @property
+    def line(self) -> str:
+        """As it may be typed."""
+        return shlex.join(self.words)
 
     @property
     def evatok(self) -> list[str] | None:
@@ -67,6 +74,18 @@ def commands_of_config(path: Path) -> list[Command]:
     return list(_commands(path, [line[1:] for line in comment], 1))
 
 
+def commands_of_script(path: Path) -> list[Command]:
+    """Those in the docstring of a benchmark or an example."""
+    about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")), clean=False) or ""
+    return list(_commands(path, [line if line.startswith("    ") else "" for line in about.splitlines()], 1))
+
+
+def commands_in_text(page: Path) -> list[Command]:
+    """Whole lines of Python's programs that stand between marks in the text."""
+    found = (each for each in codes_of(page) if re.match(r"python (?=.* --|examples/)", each) and "NAME" not in each)
+    return [command for each in found for command in _commands(page, [each], 0)]
+
+
 def _commands(page: Path, lines: list[str], first: int) -> Iterator[Command]:
     """Command lines, those that go on in the next line too."""
     number = 0
@@ -86,10 +105,15 @@ def python_of(page: Path) -> list[str]:
     return [token.content for token in tokens_of(page) if token.type == "fence" and token.info == "python"]
 
 
-def mentions_of(page: Path) -> list[str]:
-    """What stands between marks in the text and begins with `evatok `."""
+def codes_of(page: Path) -> list[str]:
+    """What stands between marks in the text."""
     inside = (child for token in tokens_of(page) for child in token.children or ())
-    return [each.content for each in inside if each.type == "code_inline" and each.content.startswith("evatok ")]
+    return [each.content for each in inside if each.type == "code_inline"]
+
+
+def mentions_of(page: Path) -> list[str]:
+    """Of that, what begins with `evatok `."""
+    return [each for each in codes_of(page) if each.startswith("evatok ")]
 
 
 def links_of(page: Path) -> list[str]:

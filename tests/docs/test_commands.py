@@ -1,35 +1,52 @@
-"""Every command line of the README, the pages and the configs' comments is parsed; those that take seconds are run."""
+"""Every command line of the README, the pages, and the comments of configs and scripts is parsed and run.
 
+Those that take seconds are run by every run of the tests. All others are run by `pytest -n0 -m documented tests/docs`,
+one after the other in one folder, `runs/documented`; docs/results/documented-commands.json has what came of each.
+"""
+
+import json
 import re
+import shlex
 import shutil
+import time
 import tomllib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evatok.cli import COMMANDS, GROUPS, main
-from tests.docs.pages import CONFIGS, PAGES, ROOT, Command, commands_of, commands_of_config, mentions_of
-from tests.docs.parsing import command_of, parsed
+from evatok.training.versions import commit
+from evatok.utils.files import write_json
+from tests.docs.pages import (
+    CONFIGS,
+    PAGES,
+    ROOT,
+    SCRIPTS,
+    Command,
+    commands_in_text,
+    commands_of,
+    commands_of_config,
+    commands_of_script,
+    mentions_of,
+)
+from tests.docs.parsing import parsed
+from tests.docs.running import NOT_RUN, SMALL, in_order, kind_of, line_of, run, why_not
 
 IN_PAGES = [command for page in PAGES for command in commands_of(page)]
 LINES = [*IN_PAGES, *(command for path in CONFIGS for command in commands_of_config(path))]
+DOCUMENTED = [
+    *LINES,
+    *(command for page in PAGES for command in commands_in_text(page)),
+    *(command for path in SCRIPTS for command in commands_of_script(path)),
+]
+RECORD = ROOT / "docs" / "results" / "documented-commands.json"
 
-# What is run as it stands, but for what makes it small. The others take minutes; the tests of their stages run them on
-# mini models.
-SMALL = {
-    "encode": "",
-    "decode": "",
-    "reconstruct": "",
-    "generate": "-n 1",
-    "data scan": "--processes 1",
-    "tokenize": "",
-    "evaluate reconstruction": "--clips 1 --assignments [[8,8,8,8]] --x264 false",
-    "train proxy": "--loop.steps 2 --loop.workers 0 --loop.tracker none --data.group 1 --codebook.groups 16 "
-    "--data.validation_clips 1",
-}
-# Of these one line each is run, whose data are what the workplace has.
+# Of these kinds all lines are run by every run of the tests.
+QUICK = {"encode", "decode", "reconstruct", "generate", "data scan"}
+# And of these one each, whose data are what the workplace has.
 SLOWER = {"tokenize", "evaluate reconstruction", "train proxy"}
 
 
@@ -38,24 +55,30 @@ def distinct(commands: Iterable[Command]) -> list[Command]:
     return list({command.words: command for command in reversed(list(commands))}.values())[::-1]
 
 
-def runs(command: Command) -> bool:
-    """Whether it is run here: in a page, of a kind that is quick, on what the workplace has."""
-    words = command.evatok
-    if words is None or command.words[0] != "evatok" or command_of(words) not in SMALL:
-        return False
-    return command_of(words) not in SLOWER or any("[{folder: my/" in word and "index" not in word for word in words)
+def quick() -> list[Command]:
+    """Those of a page that are run by every run of the tests, on what the workplace has."""
+    lines = [command for command in distinct(IN_PAGES) if command.words[0] == "evatok"]
+    slower = dict[str, Command]()
+    for command in lines:
+        if any("[{folder: my/" in word and "index" not in word for word in command.words):
+            slower.setdefault(kind_of(command), command)
+    return [
+        *(command for command in lines if kind_of(command) in QUICK),
+        *(command for kind, command in slower.items() if kind in SLOWER),
+    ]
 
 
-def to_run() -> list[Command]:
-    """Those that are run: of the slower kinds the first one."""
-    quick, slower = [], dict[str, Command]()
-    for command in distinct(filter(runs, IN_PAGES)):
-        name = command_of(command.evatok or [])
-        if name in SLOWER:
-            slower.setdefault(name, command)
-        else:
-            quick.append(command)
-    return [*quick, *slower.values()]
+def others() -> list[Command]:
+    """All others that are run, in the order in which they build on each other."""
+    at_once = {command.words for command in quick()}
+    one_line = ("python", "-c")  # test_python_lines_run
+    return in_order(
+        [
+            each
+            for each in distinct(DOCUMENTED)
+            if each.words not in at_once and each.words[:2] != one_line and why_not(each) is None
+        ]
+    )
 
 
 @pytest.mark.parametrize("command", [each for each in LINES if each.evatok is not None], ids=str)
@@ -67,18 +90,56 @@ def test_commands_are_parsed(command: Command, prepared: Path, monkeypatch: pyte
     assert (parsed(["my.yaml" if word == "..." else word for word in words]) is None) == bool(asks_for_help)
 
 
-@pytest.mark.parametrize("command", to_run(), ids=str)
+@pytest.mark.parametrize("command", quick(), ids=str)
 def test_quick_commands_run(command: Command, workplace: Path) -> None:
     words = command.evatok
     assert words is not None
     if words[0] in ("train", "tokenize"):  # what its line is to make is there already, for other lines
         for made in ("runs/mine", "my/tokens"):
             shutil.rmtree(workplace / made)
-    assert main([*words, *SMALL[command_of(words)].split()]) == 0
+    assert main([*words, *SMALL[kind_of(command)].split()]) == 0
 
 
 def test_there_are_quick_commands_of_each_kind() -> None:
-    assert {command_of(each.evatok or []) for each in to_run()} == set(SMALL)
+    assert {kind_of(each) for each in quick()} == QUICK | SLOWER
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """What came of each command, by its line, as the record has it."""
+    return {row["command"]: row for row in json.loads(RECORD.read_text())["commands"]} if RECORD.exists() else {}
+
+
+def record(row: dict[str, Any]) -> None:
+    """Adds what came of a command; what is documented no more goes."""
+    rows = recorded() | {row["command"]: row}
+    ran = [rows[each.line] for each in others() if each.line in rows]
+    left_out = [{"command": each.line, "not run": why_not(each)} for each in distinct(DOCUMENTED) if why_not(each)]
+    write_json(RECORD, {"commands": [*ran, *left_out]})
+
+
+@pytest.mark.documented
+@pytest.mark.parametrize("command", others(), ids=str)
+def test_all_other_commands_run(command: Command, chained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(chained)
+    line, start = line_of(command), time.monotonic()
+    code = run(line)
+    seconds = round(time.monotonic() - start, 1)
+    came = {"run": shlex.join(line), "exit": code, "seconds": seconds, "commit": commit()}
+    record({"command": command.line, **came})
+    assert code == 0
+
+
+def test_what_is_recorded_succeeded_and_is_documented() -> None:
+    """`pytest -n0 -m documented tests/docs` records; of a page's commands alone, `-k PAGE`."""
+    rows = recorded()
+    assert {row["exit"] for row in rows.values() if "exit" in row} == {0}
+    assert {line for line, row in rows.items() if "exit" in row} <= {each.line for each in others()}
+    left_out = {each.line: why_not(each) for each in distinct(DOCUMENTED) if why_not(each)}
+    assert {line: row["not run"] for line, row in rows.items() if "not run" in row} == left_out
+
+
+def test_every_reason_not_to_run_a_command_has_one() -> None:
+    assert {why_not(each) for each in DOCUMENTED} - {None} == {*NOT_RUN.values()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
