@@ -1,6 +1,7 @@
 """The blockwise router: what it measures, how it describes prefixes, and that it learns one block from another."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -67,7 +68,9 @@ def test_a_pattern_in_one_part_is_told_from_a_fainter_one_everywhere() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda v: v.flip(-1), lambda v: v.flip(2), lambda v: -v])
-def test_mirrored_recoloured_and_negative_clips_are_measured_alike(change) -> None:  # type: ignore[no-untyped-def]
+def test_mirrored_recoloured_and_negative_clips_are_measured_alike(
+    change: Callable[[Tensor], Tensor],
+) -> None:
     video = clips(2).float() / 127.5 - 1
     found, changed = measures(video, 3), measures(change(video), 3)
     # A mirrored picture's slopes lie one pixel over.

@@ -11,6 +11,7 @@ class RouterNetwork(nn.Module):
     """A clip in, `RouterConfig.outputs` numbers out: logits of a classification, else LPIPS."""
 
     mean: Tensor
+    head: nn.Linear
 
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
