@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -173,7 +172,7 @@ def _served(words: list[str]) -> int:
         while app.poll() is None:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{asked.port}", timeout=10):
-                    app.send_signal(signal.SIGINT)
+                    app.terminate()
                     return 0
             except OSError:
                 time.sleep(0.5)
