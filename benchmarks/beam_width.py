@@ -23,6 +23,7 @@ from evatok.evaluation.comparison import Draws, compare_curves
 from evatok.evaluation.routing import Prediction
 from evatok.evaluation.strategies import SWEEP, Curve, Strategy, by_reward
 from evatok.reports.judging import JudgingConfig, judged
+from evatok.router.model import Router
 from evatok.search.table import SearchTable
 from evatok.stages.search.dataset import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--train", required=True, help="folder of the search of the training clips")
     parser.add_argument("--held-out", required=True, help="folder of the search of the held-out clips")
     parser.add_argument("--router", required=True, help="which leads the beam")
-    parser.add_argument("--tokenizer", required=True, help="which is timed; it carries that router")
+    parser.add_argument("--tokenizer", required=True, help="which is timed, with that router")
     parser.add_argument("--clips", type=int, default=16, help="that are timed")
     parser.add_argument("--draws", type=int, default=1000, help="of clips, for the intervals")
     given = parser.parse_args()
@@ -115,7 +116,8 @@ def main() -> None:
     led_by = {"router": router, "mean": mean.expand(len(found.truth), -1), "none": None}
     rows = measure(found.truth, found.reward, by_name["mean"], led_by, LINE, given.draws)
     clips = next(SearchedClips(Path(given.held_out)).batches(given.clips))
-    times = milliseconds(VideoTokenizer.from_pretrained(given.tokenizer), clips, BEAM_WIDTHS)
+    tokenizer = VideoTokenizer.from_pretrained(given.tokenizer).set_router(Router.from_pretrained(given.router))
+    times = milliseconds(tokenizer, clips, BEAM_WIDTHS)
     report(rows, given.out, clips=len(found.truth), made_by=dict(found.truth.made_by), milliseconds_a_clip=times)
 
 

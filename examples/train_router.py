@@ -1,7 +1,8 @@
-"""Give a tokenizer of your own a router: search a few clips, train on what was found, encode adaptively.
+r"""Give a tokenizer of your own a router: search a few clips, train on what was found, encode adaptively.
 
     pip install -e '.[train]'
-    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 500
+    python examples/train_router.py --tokenizer runs/mine/final --folder my/videos --held-out my/held_out --clips 500 \
+        --output runs/mine-router
 
 Each part between `# %%` is a cell: they run one after the other in an editor that knows such cells, or all as a script.
 Without `--tokenizer` it is the tiny proxy with two of its lengths, so that a clip has 16 assignments instead of 625
