@@ -16,7 +16,7 @@ from benchmarks.operations import Assignments, decoding_operations, encoding_ope
 from evatok.pretrained.lpips import LPIPS, Network
 from evatok.tokenizer.config import PRESETS, TokenizerConfig
 
-NETWORKS: dict[str, Network] = {"tiny": "alex", "small": "vgg", "base": "vgg"}
+NETWORKS: dict[str, Network] = {"tiny": "alex", "mini": "alex", "small": "vgg", "base": "vgg"}
 Operations = Callable[[TokenizerConfig, tuple[int, int], Assignments], int]
 
 
