@@ -1,6 +1,6 @@
 """A router that sees a few measures of each block, and predicts every block alike (ours).
 
-Three things let it learn from few measured blocks of many clips. One MLP serves all blocks, and sees the measures of
+It is made to learn from few measured blocks of many clips. One MLP serves all blocks, and sees the measures of
 the block and of those before it, so each measured block teaches about every other. Prefixes are described by their
 lengths instead of having outputs of their own, so a measured prefix teaches about its neighbours. And LPIPS is
 predicted by its logarithm: what a clip makes worse, it makes worse by a factor.

@@ -1,8 +1,8 @@
 """What a router measures of each block without any network: how much it changes over time and space, part by part.
 
-These say much of what tokens are worth: a token's cell is a part of the picture, later blocks begin with the last
-frame of the block before, and LPIPS takes a faint pattern for as much as a strong one, so what counts is the logarithm
-in each part and not that of the whole.
+Why these: a token's cell is a part of the picture, later blocks begin with the last frame of the block before, and
+LPIPS normalises features place by place, so that a faint pattern may count as much as a strong one: hence logarithms of
+parts and not one of the whole.
 """
 
 import torch

@@ -1,5 +1,7 @@
 """What routers' networks have in common: how they see clips, and the mean that they begin with."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from evatok.router.config import RouterConfig
 from evatok.video.fit import fill_blocks, plan_fit
 
 
-class RouterNetwork(nn.Module):
+class RouterNetwork(nn.Module, ABC):
     """A clip in, `RouterConfig.outputs` numbers out: logits of a classification, else LPIPS."""
 
     mean: Tensor
@@ -28,12 +30,12 @@ class RouterNetwork(nn.Module):
         """That of the weights."""
         return next(self.parameters()).dtype
 
+    @abstractmethod
     def set_statistics(self, values: Tensor) -> None:
         """Lets the network begin with what values `(clips, outputs)` are on average, and learn in their deviations.
 
         NaN have not been measured. At least one clip has none.
         """
-        raise NotImplementedError
 
     def look(self, video: Tensor) -> Tensor:
         """What the network sees of clips `(B, F, 3, H, W)`, uint8 or float in [-1, 1]: `(B, frames, 3, h, w)` float32.

@@ -150,8 +150,9 @@ class RouterTask(Task[SearchedBatch]):
         if self._seen is not None:
             return (self._seen[batch.rows].to(network.device),)
         video = network.look(batch.video.to(network.device))
-        if self.config.keep_patches == 1 or not isinstance(network, VitNetwork):
+        if self.config.keep_patches == 1:
             return (video,)
+        assert isinstance(network, VitNetwork)
         patches = network.patch_count(video)
         order = torch.rand(len(video), patches, generator=generator).argsort(1)
         return video, order[:, : max(1, round(self.config.keep_patches * patches))].to(video.device)
