@@ -52,7 +52,7 @@ SMALL = {
     "examples/sample.py": "",
     "benchmarks.beam_width": "--clips 2 --draws 10",
     "benchmarks.budgets": "--tokens 40 48",
-    "benchmarks.cpu_defaults": "--batch 1 --steps 1 --turns 1",
+    "benchmarks.cpu_defaults": "--settings defaults --batch 1 --steps 1 --turns 1",
     "benchmarks.epochs": "",
     "benchmarks.final_tokenizers": "--draws 10",
     "benchmarks.fuzz": "--videos 32 --count 2",
