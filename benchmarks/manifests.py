@@ -1,9 +1,10 @@
 """What it takes to open a manifest of many videos for training: seconds, and memory at the most.
 
-    python -m benchmarks.manifests --rows 2000000
+    python -m benchmarks.manifests --rows 1000000 10000000
 
 The manifest is synthetic: a hundredth of the videos is bad, none is in a shard. A process of its own opens it as a
-folder's index and counts places for clips; its memory is what it takes beyond that of the same imports.
+folder's index and counts places for clips; its memory is what it takes beyond that of the same imports. Seconds of a
+processor, of all threads together, say on a busy machine what seconds of the clock do not.
 """
 
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from benchmarks.children import in_child, peak_memory
-from benchmarks.common import arguments, report
+from benchmarks.common import Row, arguments, report
 from evatok.data.clips import ClipSamplerConfig, TrainingClips
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.manifest import Manifest, ManifestRow, write_manifest
@@ -21,13 +22,18 @@ from evatok.data.manifest import Manifest, ManifestRow, write_manifest
 def main() -> None:
     """Parses, writes, measures, prints."""
     parser = arguments(__doc__)
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[2_000_000], help="of each manifest")
     given = parser.parse_args()
+    report([measured(count) for count in given.rows], given.out)
+
+
+def measured(count: int) -> Row:
+    """What a manifest of so many rows takes."""
     with tempfile.TemporaryDirectory() as folder:
-        columns = in_child(write, f"{folder}/manifest.parquet", given.rows)
-        seconds, memory = in_child(open_and_count, folder)
-    row = {"rows": given.rows, "seconds": seconds, "memory MB": memory / 1e6, "columns MB": columns / 1e6}
-    report([row], given.out)
+        columns = in_child(write, f"{folder}/manifest.parquet", count)
+        seconds, busy, memory = in_child(open_and_count, folder)
+    sizes = {"memory MB": memory / 1e6, "columns MB": columns / 1e6}
+    return {"rows": count, "seconds": seconds, "of a processor": busy, **sizes}
 
 
 def write(path: str, count: int) -> int:
@@ -48,12 +54,12 @@ def rows(count: int) -> Iterator[ManifestRow]:
             yield ManifestRow(path, label, 10_000 + number, digest, reason="it breaks off")
 
 
-def open_and_count(folder: str) -> tuple[float, int]:
-    """Seconds, and bytes beyond what the imports take."""
-    before, start = peak_memory(), time.perf_counter()
+def open_and_count(folder: str) -> tuple[float, float, int]:
+    """Seconds, those of a processor, and bytes beyond what the imports take."""
+    before, start, busy = peak_memory(), time.perf_counter(), time.process_time()
     source = FolderSource(FolderConfig(folder, index="manifest.parquet"))
     TrainingClips([source], [1.0], ClipSamplerConfig(), 4, 0)
-    return time.perf_counter() - start, peak_memory() - before
+    return time.perf_counter() - start, time.process_time() - busy, peak_memory() - before
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def test_manifests_are_opened_and_their_good_videos_counted(tmp_path: Path) -> N
     assert [row.path for row in made] == sorted({row.path for row in made}) and len({row.label for row in made}) == 1000
     assert manifests.write(str(tmp_path / "manifest.parquet"), 2000) > 2000 * 64
     assert list(read_manifest(tmp_path / "manifest.parquet")) == made
-    seconds, memory = manifests.open_and_count(str(tmp_path))
-    assert seconds > 0 and memory >= 0
+    seconds, busy, memory = manifests.open_and_count(str(tmp_path))
+    assert seconds > 0 and busy > 0 and memory >= 0
     assert sum(row.reason is not None for row in made) == 20
 
 
