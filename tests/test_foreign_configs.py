@@ -98,7 +98,7 @@ def config_of(command: str, tmp_path: Path, text: str | bytes) -> list[str]:
         (PROXY, "optimizer: {lr: .nan}", "optimizer.lr must be finite and below 2^63; got nan"),
         (PROXY, "optimizer: {betas: [.nan, 1]}", "optimizer.betas must be finite"),
         (PROXY, "loss: {perceptual: -.inf}", "loss.perceptual must be finite and below 2^63; got -inf"),
-        (PROXY, "loop: {steps: .inf}", "loop.steps"),
+        (PROXY, "loop: {steps: .inf}", 'Parser key "loop.steps": Expected a int. Got value: inf (see'),
         (PROXY, "loop: {seed: 1000000000000000000000}", "loop.seed must be finite and below 2^63"),
         (PROXY, "model: {quantizer: {temperature: .nan}}", "model.quantizer must be finite"),
         (PROXY, "data: {clips: {size_weights: [.nan, 1, 1, 1]}}", "data.clips.size_weights must be finite"),
@@ -110,14 +110,14 @@ def config_of(command: str, tmp_path: Path, text: str | bytes) -> list[str]:
         (FINAL, "lengths: {router: null}", "arguments are required: lengths.router"),
         (FINAL, "lengths: {by: random}", "lengths.by"),
         (FINAL, "lengths: {w_q: [1.5, 0.5]}", "w_q must be above 0 and at most 2, or a range within, got (1.5, 0.5)"),
-        (FINAL, "lengths: {w_q: [0.4]}", "lengths.w_q"),
+        (FINAL, "lengths: {w_q: [0.4]}", "Expected a float - Expected a tuple with 2 elements Given value: [0.4]"),
         (FINAL, "lengths: {w_q: .nan}", "lengths.w_q must be finite and below 2^63; got nan"),
         (FINAL, "discriminator: 3", "discriminator"),
         (FINAL, "discriminator: {model: {transformer: {depth: 1000000000}}}", "depth must be at most 128"),
         (FINAL, "discriminator: {loss: {weight: .nan}}", "discriminator must be finite and below 2^63; got nan"),
         (FINAL, "discriminator: {loss: {lecam_decay: 1}}", "lecam_decay must be below 1"),
         (FINAL, "semantic: {model: {encoder: {name: i3d}}}", "must be no network that results are measured by"),
-        (FINAL, "semantic: {model: {kernel: 4}}", "kernel must be odd, got 4"),
+        (FINAL, "semantic: {model: {kernel: 4}}", "evatok: kernel must be odd, got 4 (see evatok train final --help)"),
         (FINAL, "alignment: {model: {hidden: 1000000000}}", "hidden must be at most 8192"),
         (FINAL, "alignment: {model: {weight: -1}}", "weight must be at least 0"),
         # What is made to take time and memory.
@@ -146,6 +146,7 @@ def test_a_wrong_config_is_a_short_sentence(
     out, err = capsys.readouterr()
     assert out == "" and not started
     assert said in err and err.count("\n") == 1 and len(err) < 600
+    assert "<class" not in err and "Namespace" not in err and "NoneType" not in err
 
 
 @pytest.mark.parametrize(

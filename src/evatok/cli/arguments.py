@@ -1,7 +1,6 @@
 """What commands share: a config's arguments, and the extra that a command needs."""
 
 import os
-import re
 from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -18,6 +17,13 @@ from evatok.utils.texts import shortened
 ConfigT = TypeVar("ConfigT")
 # Parses the command line, after a command has added its arguments; returns what was given for them.
 Parse = Callable[[], Namespace]
+# How lines begin that jsonargparse puts around what it says of each type that a value could have had, None among them.
+_AROUND = (
+    *("Does not validate against any", "Subtypes: ", "Errors:", "Given value type: ", "Given value: Namespace("),
+    f"- Expected a {NoneType}",
+)
+# Types that it writes as Python does: `<class 'int'>`.
+_PLAIN: tuple[type, ...] = (bool, int, float, str, list, tuple, dict)
 # What `-o` of a command that writes one file may be too.
 OR_FOLDER = "or a folder for one with the input's name; one that is to be made ends with a slash."
 
@@ -57,10 +63,12 @@ numbers = Word("numbers", _typed_numbers)
 
 
 def in_a_sentence(error: Exception) -> str:
-    """What a parser complains about, on one line, without the types that it tried and their modules."""
-    said = " ".join(str(error).split())
-    said = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", said)
-    return shortened(re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", said))
+    """What a parser complains about, on one line: of a value that may be of several types, what is wrong for each."""
+    lines = (line.strip() for line in str(error).splitlines())
+    said = " ".join(line for line in lines if not line.startswith(_AROUND)).replace(": - ", ": ").removeprefix("- ")
+    for kind in _PLAIN:
+        said = said.replace(str(kind), kind.__name__)
+    return shortened(said)
 
 
 class ConfigFile(ActionConfigFile):
