@@ -13,7 +13,7 @@ from evatok.cli.arguments import parse_config
 from evatok.codec.token_parts import TokenizeConfig
 from evatok.data.toy.games import GamesConfig
 from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig
-from evatok.losses.discriminator import DISCRIMINATOR_PRESETS, PatchDiscriminator
+from evatok.losses.discriminator import PatchDiscriminator
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
@@ -116,7 +116,6 @@ def test_the_paper_s_final_tokenizers_are_trained_as_the_paper_says() -> None:
         assert (config.loop.steps, config.lengths.w_q, config.init_from) == (1_000_000, 1.2, None)
         assert config.alignment is not None and config.alignment.model.weight == 0.7
         assert config.optimizer.lr == 1e-4 and config.optimizer.lr * config.optimizer.final == pytest.approx(1e-6)
-        assert config.discriminator is not None and config.discriminator.model == DISCRIMINATOR_PRESETS["paper"]
         router = read(RouterTrainingConfig, PAPER / "router-webvid.yaml", PAPER / f"router-{config.folder[11:]}.yaml")
         assert config.lengths.router == f"{router.folder}/final"
     image = read(FinalConfig, *FINALS["images"])

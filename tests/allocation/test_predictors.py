@@ -1,10 +1,10 @@
-"""Predictors whose answers can be worked out by hand or by another library's least squares."""
+"""Parts of predictors whose answers can be worked out by hand or by another library's least squares."""
 
 import numpy as np
 import pytest
 import torch
 
-from evatok.allocation.predictors import BlockRidge, Mean, Motion, motion, table_of
+from evatok.allocation.predictors import BlockRidge, motion, table_of
 from evatok.assignment import AssignmentSpace
 
 SPACE = AssignmentSpace((1, 2), 2)  # prefixes: (1), (2), (1, 1), (1, 2), (2, 1), (2, 2)
@@ -27,13 +27,6 @@ def test_motion_is_the_mean_change_and_the_step_into_a_block_is_its_own() -> Non
     assert motion(still, 4).shape == (2, 4) and not motion(still, 4).any()
 
 
-def test_the_mean_is_the_same_for_every_clip_and_shorter_for_shorter_ones() -> None:
-    mean = Mean(SPACE, torch.tensor([0.4, 0.2, 0.6, 0.5, 0.4, 0.2]), 4)
-    assert mean.table(torch.zeros(3, 8, 3, 2, 2)).shape == (3, 4)
-    assert mean.table(torch.zeros(3, 6, 3, 2, 2))[2].tolist() == pytest.approx([0.5, 0.45, 0.3, 0.2])
-    assert mean.table(torch.zeros(1, 4, 3, 2, 2))[0].tolist() == pytest.approx([0.4, 0.2])
-
-
 def test_a_ridge_finds_a_law_that_there_is() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(200, 2, generator=generator, dtype=torch.float64) + 0.1
@@ -54,12 +47,3 @@ def test_noise_is_shrunk_to_the_mean() -> None:
     free = design @ np.linalg.lstsq(design, values[:, 2:].numpy(), rcond=None)[0]
     mean = values.mean(0)
     assert (predicted - mean)[:, 2:].square().mean() < 0.2 * np.square(free - mean[2:].numpy()).mean()
-
-
-def test_motion_predicts_from_the_frames() -> None:
-    generator = torch.Generator().manual_seed(0)
-    video = torch.rand(20, 8, 3, 4, 4, generator=generator) * torch.rand(20, 1, 1, 1, 1, generator=generator)
-    values = motion(video, 4)[:, :1].log() * torch.arange(1.0, 7.0)
-    predictor = Motion(BlockRidge.fit(SPACE, motion(video, 4), values), 4)
-    torch.testing.assert_close(predictor.table(video), table_of(values, SPACE).double(), rtol=0.01, atol=0.01)
-    assert predictor.table(video[:, :3]).shape == (20, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from evatok.allocation.rules import Reward
+from evatok.allocation.rules import Price
 from evatok.data.clips import ClipBatch
 from evatok.data.folders import FileConfig, FolderConfig
 from evatok.evaluation.routing import routing_scores
@@ -200,7 +200,7 @@ def test_validation_starts_at_the_mean_table(config: RouterTrainingConfig) -> No
     truth, space = task.held_out.table.clip_lpips, config.model.space
     mean = SearchedClips(Path(config.train)).table.clip_lpips.mean(0, keepdim=True)
     for w_q in (0.4, 1.2, 2.0):
-        pick = Reward(task.reward, w_q).pick(mean, space).expand(len(truth))
+        pick = Price(task.reward.price(w_q)).pick(mean, space).expand(len(truth))
         expected = routing_scores(truth, space, task.reward, w_q, pick).percentile
         assert scalars[f"percentile/{w_q:g}"] == pytest.approx(expected, abs=1e-3)
 

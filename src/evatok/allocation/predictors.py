@@ -1,12 +1,10 @@
-"""Predictors: what gives a clip's table of LPIPS under every assignment, and the cheap ones that a router must beat.
+"""What predictors of a clip's table of LPIPS under every assignment are made of.
 
-The search measures a table, a router predicts it. Cheaper: the mean table of many clips, whose picks are the best fixed
-assignments, and regressions from one number a block: how much its frames change (`motion`), or how badly it is
-reconstructed at the shortest assignment (`error`, the finding of InfoTok, arXiv 2512.16975).
+The search measures a table, a router predicts it. Cheaper ones, which a router must beat, are regressions from one
+number a block.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,20 +14,6 @@ from evatok.video.fit import to_signed
 
 _STRENGTHS = 10.0 ** torch.arange(-3, 4, dtype=torch.float64)
 _SMALLEST = 1e-4  # of a feature before its logarithm
-
-
-class Predictor(Protocol):
-    """Gives a clip's table of qualities, from which a rule picks an assignment."""
-
-    def table(self, video: Tensor) -> Tensor:
-        """LPIPS of clips under every assignment of as many blocks as they have.
-
-        Args:
-            video: `(B, F, 3, H, W)`, uint8 or float in [-1, 1], of 1 frame up to a full clip.
-
-        Returns:
-            `(B, levels ** blocks)` on the CPU, in the order of `AssignmentSpace`.
-        """
 
 
 def table_of(values: Tensor, space: AssignmentSpace) -> Tensor:
@@ -58,44 +42,6 @@ def motion(video: Tensor, block_frames: int) -> Tensor:
         change[:, max(start - 1, 0) : start + block_frames - 1] for start in range(0, video.shape[1], block_frames)
     ]
     return torch.stack([part.mean(1) if part.shape[1] else part.new_zeros(len(part)) for part in parts], 1)
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The same table for every clip: the training clips' mean.
-
-    Args:
-        space: the assignments of a full clip.
-        values: mean LPIPS of each block under each prefix, `(prefixes,)`.
-        block_frames: frames of a block.
-    """
-
-    space: AssignmentSpace
-    values: Tensor
-    block_frames: int
-
-    def table(self, video: Tensor) -> Tensor:
-        """As `Predictor.table` says."""
-        space = self.space.of_blocks(blocks_of(video, self.block_frames))
-        return table_of(self.values[None], space).expand(len(video), -1)
-
-
-@dataclass(frozen=True)
-class Motion:
-    """A regression from the temporal L1 of each block; no network.
-
-    Args:
-        ridge: the regression.
-        block_frames: frames of a block.
-    """
-
-    ridge: "BlockRidge"
-    block_frames: int
-
-    def table(self, video: Tensor) -> Tensor:
-        """As `Predictor.table` says."""
-        features = motion(video, self.block_frames).cpu()
-        return table_of(self.ridge(features), self.ridge.space.of_blocks(features.shape[1]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 class ProxyReward:
     """`w_q · Q − w_l · L` with `Q = −(LPIPS − lpips_mean) / lpips_std` and `L = (tokens − tokens_mean) / tokens_std`.
 
-    The formula as printed in the paper lacks the minus sign of Q; quality rises as LPIPS falls.
+    `w_l` is `2 − w_q`. The formula as printed in the paper lacks the minus sign of Q; quality rises as LPIPS falls.
 
     Args:
         lpips_mean: mean LPIPS over clips and assignments.
@@ -54,25 +54,19 @@ class ProxyReward:
         """Q `(clips, assignments)` and L `(assignments,)`, in the precision of what is given."""
         return -(lpips - self.lpips_mean) / self.lpips_std, (tokens - self.tokens_mean) / self.tokens_std
 
-    def __call__(self, lpips: Tensor, tokens: Tensor, w_q: float, w_l: float | None = None) -> Tensor:
-        """Rewards `(clips, assignments)` float64; `w_l` is `2 − w_q` if not given.
-
-        Raises:
-            ValueError: a weight is negative, or both are 0.
-        """
-        w_l = 2 - w_q if w_l is None else w_l
-        if w_q < 0 or w_l < 0 or w_q + w_l == 0:
-            raise ValueError(f"weights must not be negative, and not both 0: got w_q {w_q}, w_l {w_l}")
+    def __call__(self, lpips: Tensor, tokens: Tensor, w_q: float) -> Tensor:
+        """Rewards `(clips, assignments)` float64; ValueError unless `w_q` is from 0 to 2."""
+        if not 0 <= w_q <= 2:
+            raise ValueError(f"w_q must be from 0 to 2, got {w_q}")
         quality, length = self.standardised(lpips.double(), tokens.double())
-        return w_q * quality - w_l * length
+        return w_q * quality - (2 - w_q) * length
 
-    def price(self, w_q: float, w_l: float | None = None) -> float:
-        """What a token costs in LPIPS at these weights: the reward picks what has the least LPIPS + price · tokens.
+    def price(self, w_q: float) -> float:
+        """What a token costs in LPIPS: the reward picks what has the least LPIPS + price · tokens.
 
         Raises:
             ValueError: quality has no weight, so that no price is high enough.
         """
-        w_l = 2 - w_q if w_l is None else w_l
         if not w_q > 0:
             raise ValueError(f"w_q must be positive to have a price, got {w_q}")
-        return w_l / w_q * self.lpips_std / self.tokens_std
+        return (2 - w_q) / w_q * self.lpips_std / self.tokens_std

@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 
 
@@ -20,18 +19,6 @@ class Rule(Protocol):
 
     def pick(self, table: Tensor, space: AssignmentSpace, prefix: Sequence[int] = ()) -> Tensor:
         """Indices `(clips,)` int64 of the assignments picked, all of which begin with `prefix`."""
-
-
-@dataclass(frozen=True)
-class Reward:
-    """The assignment with the highest proxy reward (the paper's max-reward, at `w_q` 1.2)."""
-
-    reward: ProxyReward
-    w_q: float = 1.2
-
-    def pick(self, table: Tensor, space: AssignmentSpace, prefix: Sequence[int] = ()) -> Tensor:
-        """As `Rule.pick` says."""
-        return _least(-self.reward(_checked(table, space), space.costs, self.w_q), space, prefix)
 
 
 @dataclass(frozen=True)

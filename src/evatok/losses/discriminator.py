@@ -13,7 +13,7 @@ from evatok.utils.configs import check_between
 
 @dataclass(frozen=True)
 class PatchDiscriminatorConfig:
-    """What a patch discriminator is made of. The defaults are the preset `tiny`.
+    """What a patch discriminator is made of. The defaults are small; the paper's are in `configs/paper`.
 
     Args:
         patch: frames, height and width of a patch in pixels.
@@ -31,13 +31,6 @@ class PatchDiscriminatorConfig:
         check_between(self, 1, MOST_SIDE, "side")
         if self.side < max(self.patch[1:]):
             raise ValueError(f"side must be at least that of a patch, {max(self.patch[1:])}, got {self.side}")
-
-
-DISCRIMINATOR_PRESETS: dict[str, PatchDiscriminatorConfig] = {
-    "tiny": PatchDiscriminatorConfig(),
-    # LARP's, whose discriminator the paper takes over.
-    "paper": PatchDiscriminatorConfig(side=128, transformer=TransformerConfig(384, 8, 12)),
-}
 
 
 class PatchDiscriminator(nn.Module):
