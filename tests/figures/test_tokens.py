@@ -33,9 +33,9 @@ def test_bars_are_as_high_as_their_blocks_have_tokens() -> None:
 
 def test_bars_have_the_colour_of_who_chose_them() -> None:
     colors = []
-    for chooser in ("router", "beam 2", ""):
+    for strategy in ("router", "beam 2", ""):
         axes = Figure().add_subplot()
-        token_bars(axes, [8, 4], [0, 1, 2], 8, chooser)
+        token_bars(axes, [8, 4], [0, 1, 2], 8, strategy)
         colors.append(to_hex(axes.patches[0].get_facecolor()))
     assert colors == [look_of("router").color, look_of("beam").color, ACCENT]
 

@@ -73,23 +73,23 @@ def reconstruct_file(
         scored = Scored.of(tokens, metrics)
         if can_draw():
             numbers, chosen = moments.evenly()
-            shown_video = panel(tokens, numbers, chosen, _caption(scored), _chooser(request, model))
+            shown_video = panel(tokens, numbers, chosen, _caption(scored), _strategy(request, model))
             save_png(moments_figure([shown_video]), part / "picture.png")
         write_json(part / "metrics.json", asdict(scored))
     return scored
 
 
 def panel(
-    tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str, chooser: str
+    tokens: Tokens, moments: Sequence[int], chosen: Sequence[tuple[Tensor, Tensor]], caption: str, strategy: str
 ) -> Panel:
     """A video for `moments_figure`: the frames at some moments, and all of its blocks, by who chose their lengths."""
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
     lengths = tokens.lengths[tokens.lengths > 0].tolist()
     seconds = frame_seconds(tokens.videos[0], moments)
-    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption, chooser)
+    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption, strategy)
 
 
-def _chooser(request: LengthRequest, model: VideoTokenizer) -> str:
+def _strategy(request: LengthRequest, model: VideoTokenizer) -> str:
     """The strategy that chooses the lengths, by its name in figures."""
     if request.uniform is not None:
         return "uniform"

@@ -29,7 +29,7 @@ _BYTES_AT_ONCE = 2**28  # of frames that are read together, as large as a source
 
 @dataclass(frozen=True)
 class TokenizeConfig:
-    """Which clips are tokenized, by what, and how many tokens they get: at most one of the wishes from `assignment` on.
+    """Which clips are tokenized, by what, and how many tokens they get: at most one of the values from `assignment` on.
 
     Args:
         data: where the videos come from, each under its own name; their classes count on from one source to the next.

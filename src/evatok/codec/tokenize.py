@@ -66,10 +66,10 @@ def _header(
     made = {"tokenizer": tokenizer.name, "checksum": tokenizer.checksum}
     # Lists, as JSON has them.
     request = asdict(config.request) | {"prefix": config.prefix}
-    wishes = {"request": request, "router": tokenizer.router.checksum if tokenizer.router else None}
+    asked = {"request": request, "router": tokenizer.router.checksum if tokenizer.router else None}
     chosen = {"data": [asdict(source) for source in config.data], "frame_stride": config.frame_stride}
     counts = {"videos": len(videos), "clips": int(videos.clips.sum()) * copies, "incomplete": videos.incomplete}
-    how = {**made, **wishes, **chosen, "mirrored": config.mirrored, "part": config.part, **counts}
+    how = {**made, **asked, **chosen, "mirrored": config.mirrored, "part": config.part, **counts}
     picture = config.size or (tokenizer.config.side,) * 2
     return TokenSetHeader(tokenizer.token_format, videos.classes, picture, fps, parts, {**how, "versions": versions()})
 

@@ -39,14 +39,14 @@ class Column:
         frames: pictures uint8 `(n, 3, H, W)`.
         blocks: tokens of a clip's blocks.
         notes: lines below.
-        chooser: the strategy that chose the lengths, whose colour the bars have; empty where there is but one.
+        strategy: that chose the lengths, whose colour the bars have; empty where there is but one.
     """
 
     title: str
     frames: Tensor
     blocks: Sequence[int]
     notes: Sequence[str]
-    chooser: str = ""
+    strategy: str = ""
 
 
 def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: float = 9.0) -> "Figure":
@@ -75,7 +75,7 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
             _show(figure.add_axes(box), picture)
         if column.blocks:
             axes = figure.add_axes((left / width, notes / height, cell / width, (bars - 0.16) / height))
-            _block_bars(axes, column.blocks, most, _color(column.chooser))
+            _block_bars(axes, column.blocks, most, _color(column.strategy))
         else:
             y = (notes + 0.5 * (bars - 0.16)) / height
             figure.text(middle, y, "tokens of each\nblock of a clip", ha="center", va="center", size=LABEL, color=QUIET)
@@ -99,7 +99,7 @@ class Panel:
         lengths: tokens of each block.
         edges: seconds at which the blocks begin, and the end of the last one.
         caption: a line above.
-        chooser: the strategy that chose the lengths, whose colour the bars have; empty where there is but one.
+        strategy: that chose the lengths, whose colour the bars have; empty where there is but one.
     """
 
     seconds: Sequence[float]
@@ -108,7 +108,7 @@ class Panel:
     lengths: Sequence[int]
     edges: Sequence[float]
     caption: str
-    chooser: str = ""
+    strategy: str = ""
 
     @property
     def aspect(self) -> float:
@@ -146,7 +146,7 @@ def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
             figure.text(*at, label, ha="center", va="center", size=LABEL, rotation=90, color=QUIET)
         box = ((start + margin) / width, foot / height, (own - margin - right) / width, bars / height)
         axes = figure.add_axes(box)
-        token_bars(axes, panel.lengths, panel.edges, most, panel.chooser)
+        token_bars(axes, panel.lengths, panel.edges, most, panel.strategy)
         axes.plot(panel.seconds, [0] * len(panel.seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
     return figure
 
@@ -156,13 +156,13 @@ class Choice:
     """A video at lengths that a strategy chose.
 
     Args:
-        chooser: the strategy, whose colour the bars have.
+        strategy: that chose them, whose colour the bars have.
         caption: a line above.
         frames: pictures uint8 `(n, 3, H, W)`.
         lengths: tokens of each block.
     """
 
-    chooser: str
+    strategy: str
     caption: str
     frames: Tensor
     lengths: Sequence[int]
@@ -219,7 +219,7 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
         for choice in column.choices:
             bottom = row(left, top, choice.caption, choice.frames) + 0.06 + bars
             axes = figure.add_axes((left / width, 1 - bottom / height, own / width, bars / height))
-            token_bars(axes, choice.lengths, column.edges, most, choice.chooser)
+            token_bars(axes, choice.lengths, column.edges, most, choice.strategy)
             axes.xaxis.set_major_locator(MultipleLocator(1))
             if number:
                 axes.set_ylabel("")
@@ -227,12 +227,12 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
     return figure
 
 
-def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int, chooser: str = "") -> None:
+def token_bars(axes: "Axes", lengths: Sequence[int], edges: Sequence[float], most: int, strategy: str = "") -> None:
     """Draws the tokens of each block over the time that the block takes: `edges` are its ends in seconds.
 
     The axis holds bars of up to `most` tokens; they have the colour of the strategy that chose them.
     """
-    axes.stairs(lengths, edges, fill=True, color=_color(chooser))
+    axes.stairs(lengths, edges, fill=True, color=_color(strategy))
     if len(lengths) <= FEW_BARS:
         axes.vlines(edges[1:-1], 0, most, color=PAPER, linewidth=1)
     axes.set_xlim(edges[0], edges[-1])
@@ -248,8 +248,8 @@ def save_png(figure: "Figure", path: Path) -> None:
         FigureCanvasAgg(figure).print_png(str(temporary))
 
 
-def _color(chooser: str) -> str:
-    return look_of(chooser).color if chooser else ACCENT
+def _color(strategy: str) -> str:
+    return look_of(strategy).color if strategy else ACCENT
 
 
 def _block_bars(axes: "Axes", blocks: Sequence[int], most: int, color: str) -> None:

@@ -20,7 +20,7 @@ from evatok.tokenizer.network import TokenizerNetwork
 log = logging.getLogger(__name__)
 
 Lengths = Sequence[int] | Tensor
-_WISHES = ("assignment", "uniform", "w_q", "tokens", "tokens_per_second")
+_ONE_OF = ("assignment", "uniform", "w_q", "tokens", "tokens_per_second")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LengthRequest:
         object.__setattr__(self, "prefix", tuple(self.prefix))
         given = self._given()
         if len(given) > 1:
-            raise ValueError(f"at most one of {', '.join(_WISHES)} can be asked for, got {' and '.join(given)}")
+            raise ValueError(f"at most one of {', '.join(_ONE_OF)} can be asked for, got {' and '.join(given)}")
         if type(self.beam) is not int or self.beam < 0:
             raise ValueError(f"beam must be a whole number from 0 on, got {self.beam!r}")
         if self.beam and given and given[0] in ("assignment", "uniform"):
@@ -73,7 +73,7 @@ class LengthRequest:
             raise ValueError(f"prefix leaves the rest to the router, with w_q, tokens or neither; got {others[0]} too")
 
     def _given(self) -> list[str]:
-        return [name for name in _WISHES if getattr(self, name) is not None]
+        return [name for name in _ONE_OF if getattr(self, name) is not None]
 
     def policy(self, network: TokenizerNetwork, router: Router | None, clips: ClipReader) -> "LengthPolicy":
         """What gives clips the lengths that are asked for.
