@@ -149,6 +149,8 @@ class Finder(importlib.abc.MetaPathFinder):
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except KeyboardInterrupt:
+                if turned == "aborted":
+                    os.abort()
                 if turned == "turned":
                     raise ImportError("a part failed to import") from None
                 raise
@@ -158,7 +160,10 @@ runpy.run_module("evatok", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize(("wanted", "turned"), [("jsonargparse", ""), ("torch", ""), ("torch", "turned")])
+@pytest.mark.parametrize(
+    ("wanted", "turned"),
+    [("jsonargparse", ""), ("torch", ""), ("torch", "turned"), ("torch.distributed", "aborted")],
+)
 def test_an_interrupt_of_an_import_is_told_in_a_line(wanted: str, turned: str) -> None:
     words = [sys.executable, "-c", INTERRUPTED, "encode", "in.mp4", "-o", "out", turned, wanted]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -310,3 +310,13 @@ def test_the_command_counts_sections(tmp_path: Path, capsys: pytest.CaptureFixtu
     shutil.copy(RESULTS / "search-speed.json", folder)
     assert main(["report", str(folder), "-o", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: 1 section\n"
+
+
+def test_a_page_replaces_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "search-speed.json"
+    shutil.copy(RESULTS / record.name, record)
+    (tmp_path / "link.html").symlink_to(record)
+    for output in (record, tmp_path / "link.html"):
+        assert main(["report", str(tmp_path), "-o", str(output)]) == FAILED
+        assert f"cannot write {output}: its name must end in .html" in capsys.readouterr().err
+    assert record.read_bytes() == (RESULTS / record.name).read_bytes()

@@ -102,6 +102,16 @@ def test_what_cannot_be_written_is_said_at_once_and_stays(
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="standard streams have no names here")
+def test_a_file_that_a_stream_is_redirected_to_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("old\n")
+    program = "from evatok.utils.files import write_text; write_text('/dev/stdout', 'new')"
+    with open(tmp_path / "log", "a") as log:
+        done = subprocess.run([sys.executable, "-c", program], stdout=log, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.endswith("cannot write /dev/stdout: it is what this program reads from or prints to\n")
+    assert (tmp_path / "log").read_text() == "old\n" and names(tmp_path) == {"log"}
+
+
 def test_permissions_are_kept_and_new_files_have_what_the_umask_gives(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

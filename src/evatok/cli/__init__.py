@@ -15,8 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 from evatok import __version__
 from evatok.cli import codec, data, generation, reports, training
 from evatok.cli.arguments import Parse
-from evatok.cli.errors import FAILED, INTERRUPTED, STOPPED, WRONG_USE, by_signal, told
-from evatok.cli.process import complain, flushed, raised_signals, ready_streams
+from evatok.cli.errors import FAILED, INTERRUPTED, STOPPED, WRONG_USE, told
+from evatok.cli.process import by_signal, complain, flushed, raised_signals, ready_streams
 
 __all__ = ["COMMANDS", "FAILED", "GROUPS", "INTERRUPTED", "STOPPED", "WRONG_USE", "Command", "main"]
 

@@ -7,7 +7,7 @@ import zipfile
 from argparse import ArgumentError
 
 from evatok.cli.arguments import WrongUse, in_a_sentence
-from evatok.cli.process import BY_SIGNAL, NOBODY_READS, nobody_reads
+from evatok.cli.process import BY_SIGNAL, NOBODY_READS, by_signal, nobody_reads
 from evatok.training.stopping import Stopped
 from evatok.utils.files import WriteError, reason
 from evatok.utils.packages import PackageError
@@ -55,9 +55,3 @@ def told(error: BaseException, name: str, extra: str = "") -> tuple[str, int]:
         case ValueError() | OSError() | PackageError() | FloatingPointError():
             return str(error), FAILED
     raise error
-
-
-def by_signal(number: int) -> tuple[str, int]:
-    """What is said of a signal that ended a command, and the exit code."""
-    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    return what, BY_SIGNAL + number

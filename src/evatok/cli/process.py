@@ -28,6 +28,10 @@ def raised_signals() -> Iterator[list[int]]:
     came: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
+        if _torch_is_imported():  # no work has begun that would have to be tidied up
+            sentence, code = by_signal(number)
+            complain(sentence)
+            os._exit(code)
         came.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -44,6 +48,17 @@ def raised_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def by_signal(number: int) -> tuple[str, int]:
+    """What is said of a signal that ended a command, and the exit code."""
+    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    return what, BY_SIGNAL + number
+
+
+def _torch_is_imported() -> bool:
+    """Whether torch's import is going on, which makes of an exception whatever it likes, even an abort."""
+    return getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False)
 
 
 def ready_streams() -> None:

@@ -48,13 +48,17 @@ def destination(path: str | Path) -> Path:
     """What a file of that name is written to: `path`, or what it leads to as a link, which need not exist yet.
 
     Raises:
-        WriteError: something else than a plain file is there, or none can be written there.
+        WriteError: something else than a plain file is there, or one that is a standard stream of this process, or none
+            can be written there.
     """
     path = Path(path)
     with _naming(path):
         with suppress(FileNotFoundError):
-            if kind := _KINDS.get(stat.S_IFMT(path.stat().st_mode)):
+            found = path.stat()
+            if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
                 raise WriteError(errno.EINVAL, f"it is a {kind}", str(path))
+            if _is_stream(found):
+                raise WriteError(errno.EINVAL, "it is what this program reads from or prints to", str(path))
         target = _followed(path)
         if not target.parent.is_dir():
             raise WriteError(errno.ENOENT, "there is no such folder", str(path))
@@ -133,6 +137,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, entries: Any) -> None:
     """Writes what JSON holds, indented, through `replacing`."""
     write_text(path, json.dumps(entries, indent=2) + "\n")
+
+
+def _is_stream(found: os.stat_result) -> bool:
+    """Whether a file is a standard stream's, as /dev/stdout is where that has been redirected."""
+    for stream in (0, 1, 2):
+        with suppress(OSError):
+            if os.path.samestat(found, os.fstat(stream)):
+                return True
+    return False
 
 
 def _followed(path: Path) -> Path:

@@ -31,12 +31,13 @@ def write_report(folder: Path, output: Path) -> int:
         The number of its sections.
 
     Raises:
-        ValueError: it is no folder, or nothing in it is evatok's.
+        ValueError: it is no folder, nothing in it is evatok's, or the name of the page is not that of one.
         OSError: the page cannot be written.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder")
-    destination(output)
+    if destination(output).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"cannot write {output}: its name must end in .html, so that it replaces no record")
     found, cards = list[Section](), list[Found]()
     for path in _within(folder, 0):
         found += _sections_of(path, folder, cards)
