@@ -133,7 +133,10 @@ def config_of(command: str, tmp_path: Path, text: str | bytes) -> list[str]:
         (PROXY, f"optimizer: {{kind: {'x' * 20_000}}}", "Expected a typing.Literal['adamw', 'muon']. Got value: xxx"),
         (PROXY, "\n".join(f"key{number}: 1" for number in range(100_000)), "bytes; a config may have 1048576"),
         # What is no config at all.
-        (PROXY, "no config, " * 10_000, "Unexpected config: no config, no config"),
+        (PROXY, "no config, " * 10_000, "it has no keys with values"),
+        (PROXY, "- 1", "it has no keys with values"),
+        (PROXY, "", "it has no keys with values"),
+        (PROXY, "loop: {steps: 1}\nconfig: other.yaml", "'config' is no key of a config"),
         (PROXY, b"\xff\xfe\x00\x01", "'utf-8' codec can't decode"),
         (PROXY, "!!python/object/apply:os.system [id]", "could not determine a constructor"),
         (PROXY, "loop: *nowhere", "undefined alias"),
@@ -167,6 +170,21 @@ def test_the_file_of_a_wrong_config_is_named(
 ) -> None:
     assert main(config_of(PROXY, tmp_path, text)) == cli.WRONG_USE
     assert f"config {tmp_path / 'other.yaml'}: " in capsys.readouterr().err and not started
+
+
+def test_a_config_shows_nothing_of_another_file(
+    tmp_path: Path, started: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    for text in (f"config: {tmp_path / 'secret'}", f"config: [{tmp_path / 'secret'}]", "a secret"):
+        assert main(config_of(PROXY, tmp_path, text)) == cli.WRONG_USE
+        out, err = capsys.readouterr()
+        assert "a secret" not in out + err and not started
+
+
+def test_a_config_that_is_missing_is_named(started: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "proxy", "--config", "nowhere.yaml"]) == cli.WRONG_USE
+    assert "config nowhere.yaml: " in (said := capsys.readouterr().err) and "does not exist" in said
 
 
 @pytest.mark.parametrize(

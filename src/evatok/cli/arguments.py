@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
-from evatok.cli.config_text import MOST_BYTES, guard_parsing
+from evatok.cli.config_text import MOST_BYTES, check_config, guard_parsing
 from evatok.utils.texts import shortened
 
 ConfigT = TypeVar("ConfigT")
@@ -72,14 +72,16 @@ def in_a_sentence(error: Exception) -> str:
 
 
 class ConfigFile(ActionConfigFile):
-    """Reads a config's file, unless it is far too large for one; what is wrong in it is said with its name."""
+    """Reads a config's file, unless it is none or far too large; what is wrong in it is said with its name."""
 
     @staticmethod
     def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
         """As jsonargparse has it; WrongUse where it raises anything."""
         try:
-            if os.path.isfile(value) and os.path.getsize(value) > MOST_BYTES:
-                raise WrongUse(f"it has {os.path.getsize(value)} bytes; a config may have {MOST_BYTES}")
+            if os.path.isfile(value):
+                if os.path.getsize(value) > MOST_BYTES:
+                    raise WrongUse(f"it has {os.path.getsize(value)} bytes; a config may have {MOST_BYTES}")
+                check_config(Path(value).read_text(encoding="utf-8"), parser.parser_mode, dest)
             ActionConfigFile.apply_config(parser, cfg, dest, value)
         except (ArgumentError, TypeError, ValueError, OverflowError) as error:
             raise WrongUse(f"config {shortened(value, 200)}: {error}") from error

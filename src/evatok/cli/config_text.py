@@ -48,6 +48,27 @@ def read_yaml(text: str) -> Any:
     return _written_out(_read_any_yaml(text))
 
 
+def check_config(text: str, mode: str, own_key: str) -> None:
+    """Looks at the text of a config before it is applied.
+
+    Args:
+        text: of its file.
+        mode: what it is written in, as jsonargparse calls it.
+        own_key: of the option that names configs: in one it would have any other file read, and shown.
+
+    Raises:
+        ValueError: it cannot be read, holds something else than keys and values, or has that key.
+    """
+    try:
+        entries = get_loader(mode)(text)
+    except Exception as error:  # whatever the loader of that mode raises
+        raise ValueError(f"it cannot be read: {error}") from error
+    if not isinstance(entries, dict):
+        raise ValueError("it has no keys with values")
+    if own_key in entries:
+        raise ValueError(f"'{own_key}' is no key of a config")
+
+
 def _written_out(value: Any) -> Any:
     """The same with a copy for each alias: the parser puts values into each other, and could close a circle."""
     if isinstance(value, dict):
