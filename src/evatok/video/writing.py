@@ -62,7 +62,7 @@ def write_video(
             They are kept to 1/90000 s (.mkv and .webm: 1 ms), and are that far apart at least.
         size: (height, width) that each frame is resized to while it is encoded, area-averaged when it shrinks, else
             bicubic. It costs next to nothing.
-        pixel_aspect: width to height of a pixel as it is to be shown.
+        pixel_aspect: width to height of a pixel as it is to be shown; .webm does not keep it.
         crf: the encoder's constant quality, 0 (best) to 51. Chroma is halved (4:2:0) where both sides are
             even; odd sides keep their size, and full chroma.
 
