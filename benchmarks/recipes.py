@@ -197,7 +197,9 @@ def trial(name: str, config: ProxyConfig, file: Path, clips: int, minutes: float
     torch.manual_seed(config.loop.seed)
     steps, task = train_for(config, 60 * minutes, WHILE_TRAINING.get(name))
     network = task.trained["tokenizer"].averaged()
-    assignments = [config.model.space.uniform(level) for level in config.model.levels] + list(FRONT_LOADED)
+    levels = config.model.levels
+    front_loaded = [each for each in FRONT_LOADED if {*each} <= {*levels}]
+    assignments = [*map(config.model.space.uniform, levels), *front_loaded]
     lpips = LPIPS.from_pretrained("alex")
     result = evaluate_reconstruction(network, prepared.held_out, lpips, assignments)
     row = {"steps": steps, "clips": steps * config.data.group, "codes": result.codes.used, **_row(result)}
@@ -228,10 +230,12 @@ def train_for(
 
 
 def _row(result: ReconstructionResult) -> dict[str, Any]:
-    """PSNR and LPIPS, means over the sources, at a few assignments."""
+    """PSNR and LPIPS, means over the sources, at those of a few assignments that were judged."""
     row = {}
     for assignment in SHOWN:
         scores = [each for source in result.sources for each in source.scores if each.assignment == assignment]
+        if not scores:
+            continue
         name = "/".join(map(str, assignment if len(set(assignment)) > 1 else assignment[:1]))
         row[name] = f"{fmean(each.psnr for each in scores):.2f} / {fmean(each.lpips for each in scores):.3f}"
     return row

@@ -32,7 +32,7 @@ SMALL = {
     "train proxy": _TRAIN,
     "accelerate": _HERE,
     "torchrun": "--nproc-per-node 2",
-    "search": "--clips 4 --paths null --batch 4 --part 4",
+    "search": "--clips 12 --paths null --batch 4 --part 4",
     "train router": f"{_LOOP} --batch 4",
     "curve": "--draws 10",
     "router-report": "--draws 10 --tokenizer runs/tiny-proxy/final",
@@ -58,7 +58,8 @@ SMALL = {
     "benchmarks.fuzz": "--videos 32 --count 2",
     "benchmarks.generator_lengths": "--kinds uniform router --games 2 --judged 4 --epochs 1 --together 8 --real 8 "
     "--held-out 8 --samples 8 --seeds 1",
-    "benchmarks.gpu": "--preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.1 --data.group 1 --codebook.groups 16",
+    "benchmarks.gpu": "--preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
+    "--data.validation_clips 1 --codebook.groups 16 --codebook.warmup 0",
     "benchmarks.kill_resume": "--kills 1 --steps 6",
     "benchmarks.manifests": "--rows 2000",
     "benchmarks.memory": "--presets tiny --batches 1 2 --frames 16 32",
@@ -68,7 +69,7 @@ SMALL = {
     "benchmarks.router_scaling": "--clips 2 3 --draws 10 --loop.steps 2",
     "benchmarks.router_trials": "--steps 2",
     "benchmarks.routing_ceiling": "--clips 1 --draws 10",
-    "benchmarks.sampling": "--videos 2 --rows 2 --repeats 1 --mean 48",
+    "benchmarks.sampling": "--videos 2 --rows 2 --repeats 1 --mean 64",
     "benchmarks.search_cost": "",
     "benchmarks.search_speed": "--clips 1 --levels 2 --repeats 1",
     "benchmarks.source_speed": "--workers 0 --seconds 0.2",
