@@ -61,6 +61,7 @@ SMALL = {
     "benchmarks.gpu": "--preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
     "--data.validation_clips 1 --codebook.groups 16 --codebook.warmup 0",
     "benchmarks.kill_resume": "--kills 1 --steps 6",
+    "benchmarks.long_clips": "--cuts 4 8 --videos 1 --long-cuts 4 --w-q 0.8 1.6 --draws 10",
     "benchmarks.manifests": "--rows 2000",
     "benchmarks.memory": "--presets tiny --batches 1 2 --frames 16 32",
     "benchmarks.prepared": "--seconds 2 --workers 1 --data.group 1",

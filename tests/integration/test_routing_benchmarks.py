@@ -12,18 +12,22 @@ from benchmarks import (
     beam_width,
     budgets,
     final_tokenizers,
+    long_clips,
     router_scaling,
     router_trials,
     routing_ceiling,
 )
+from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
+from evatok.evaluation.metrics import clip_psnr
 from evatok.evaluation.routing import Prediction
 from evatok.evaluation.strategies import Curve
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
+from evatok.router.model import Router
 from evatok.search.table import SearchTable
 from evatok.search.walk import BlockValues, search_clips
 from evatok.stages.router import RouterTask, RouterTrainingConfig
@@ -35,6 +39,7 @@ from evatok.tokenizer.network import TokenizerNetwork
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item
+from tests.conftest import IN_PASSES, random_tokenizer
 
 
 def searched(clips: int) -> SearchTable:
@@ -81,6 +86,30 @@ def test_a_better_tokenizer_saves_tokens_over_its_twins_and_lengths_that_know_th
     assert rows["final", "uniform 16"]["lpips"] == pytest.approx(0.8 * rows["proxy", "uniform 16"]["lpips"])
     assert [rows["proxy", f"uniform {level}"]["tokens"] for level in (8, 16, 32)] == [24, 48, 96]
     assert rows["proxy", "beam 2"]["tokens"] > 24
+
+
+def test_a_long_clip_is_set_beside_the_same_frames_in_clips_of_four(video_folder: Path) -> None:
+    tokenizer = random_tokenizer(IN_PASSES)
+    calibration = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0))
+    model = RouterConfig((4, 8), side=16, transformer=TransformerConfig(32, 1, 2), calibration=calibration)
+    tokenizer.set_router(Router(replace(model, head="prefix_regression")))
+    [some] = long_clips.long_videos([FolderConfig(str(video_folder))], 2, 32, 16).values()
+    videos = torch.cat([some, some.flip(1)], 1)
+    rows = long_clips.compared(tokenizer, LPIPS.from_pretrained("alex"), videos, [4, 8], [0.5, 1.9], draws=5)
+    beams = ["beam 1", "beam 2"]
+    assert [row["lengths by"] for row in rows] == ["uniform", "fixed", "router", *beams, "uniform", *beams]
+    assert [row["blocks a clip"] for row in rows] == [4] * 5 + [8] * 3 and rows[0]["saved %"] == pytest.approx(0)
+    for row in rows:
+        assert row["finding, ms a block"] > 0 and row["coding, ms a block"] > 0
+        for point in row["points"]:
+            assert len(point["lpips by place"]) == row["blocks a clip"]
+            assert sum(point["lpips by place"]) / row["blocks a clip"] == pytest.approx(point["lpips"])
+    assert [point["tokens a block"] for point in rows[5]["points"]] == [4, 8]
+    for row, beam in zip(rows[3:5], (1, 2), strict=True):  # clips of four blocks are what `encode` makes of them
+        for point in row["points"]:
+            tokens = tokenizer.encode(videos, w_q=point["setting"], beam=beam)
+            assert point["tokens a block"] == tokens.num_tokens / 16
+            assert point["psnr"] == pytest.approx(clip_psnr(videos, tokenizer.decode(tokens)).mean().item(), abs=1e-3)
 
 
 def test_a_twin_under_its_lengths_is_what_a_search_of_it_says(mini: VideoTokenizer) -> None:
