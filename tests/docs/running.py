@@ -50,6 +50,7 @@ SMALL = {
     "examples/tokenize_folder.py": "",
     "examples/train_router.py": "--clips 2 --steps 2",
     "examples/sample.py": "",
+    "benchmarks.beam_metrics": "--clips 1 --w-q 1.2 1.6 --draws 10",
     "benchmarks.beam_width": "--clips 2 --draws 10",
     "benchmarks.budgets": "--tokens 40 48",
     "benchmarks.cpu_defaults": "--settings defaults --batch 1 --steps 1 --turns 1",

@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import (
+    beam_metrics,
     beam_width,
     budgets,
     final_tokenizers,
@@ -21,7 +23,7 @@ from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.assignment import AssignmentSpace
 from evatok.data.folders import FolderConfig
-from evatok.evaluation.metrics import clip_psnr
+from evatok.evaluation.metrics import clip_psnr, clip_scores
 from evatok.evaluation.routing import Prediction
 from evatok.evaluation.strategies import Curve
 from evatok.nn.transformer import TransformerConfig
@@ -86,6 +88,30 @@ def test_a_better_tokenizer_saves_tokens_over_its_twins_and_lengths_that_know_th
     assert rows["final", "uniform 16"]["lpips"] == pytest.approx(0.8 * rows["proxy", "uniform 16"]["lpips"])
     assert [rows["proxy", f"uniform {level}"]["tokens"] for level in (8, 16, 32)] == [24, 48, 96]
     assert rows["proxy", "beam 2"]["tokens"] > 24
+
+
+def test_a_beam_is_judged_by_what_it_measures_and_by_what_it_does_not(mini: VideoTokenizer) -> None:
+    space, asked = mini.config.space, beam_metrics.ways((8, 16, 32), [0.8, 1.2, 1.6], width=2)
+    assert asked["vgg"][0.8] == {"w_q": 0.8, "beam": 2, "beam_metric": "vgg"}
+    clip = torch.randint(0, 256, (1, 16, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    networks = [LPIPS.from_pretrained("alex"), LPIPS.from_pretrained("vgg")]
+    uniform = {"uniform": {level: {"uniform": level} for level in space.levels}}
+    own = beam_metrics.numbers(mini, networks, clip, uniform)["uniform"]
+    for row, level in zip(own, space.levels, strict=True):
+        shown = mini.decode(mini.encode(clip, uniform=level))
+        by_networks = [clip_scores(clip, shown, lpips).lpips.item() for lpips in networks]
+        assert row[1:] == pytest.approx([4 * level, *by_networks, -clip_psnr(clip, shown).item()], rel=1e-5)
+    # Made up: with as many tokens as uniform lengths, what a beam measures is as good as theirs is at twice as many.
+    tokens, quality = np.array([16, 32, 64]), np.array([3.0, 2.0, 1.0])
+    reference = np.stack([np.ones(3), tokens, *[quality] * 3], 1)
+    found = {"uniform": reference}
+    for judge, kind in enumerate(("alex", "vgg", "mse"), 2):
+        found[kind] = reference.copy()
+        found[kind][:, judge] -= 1
+    rows = {row["a beam measures"]: row for row in beam_metrics.compared([found] * 3, asked, draws=5)}
+    for judge, best in (("alex", "alex"), ("vgg", "vgg"), ("psnr", "mse")):
+        saved = {kind: row[f"saved at equal {judge}, %"] for kind, row in rows.items()}
+        assert saved == pytest.approx({"uniform": 0, "alex": 0, "vgg": 0, "mse": 0, best: 50}, abs=1e-6)
 
 
 def test_a_long_clip_is_set_beside_the_same_frames_in_clips_of_four(video_folder: Path) -> None:

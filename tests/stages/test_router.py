@@ -182,6 +182,14 @@ def test_what_it_leaves_knows_preferences_and_budgets(config: RouterTrainingConf
     assert router(torch.zeros(1, 16, 3, 32, 32), w_q=0.01).tolist() == [[4, 4, 4, 4]]
 
 
+def test_it_knows_by_which_network_its_clips_were_searched(config: RouterTrainingConfig, tmp_path: Path) -> None:
+    clips = SearchedClips(Path(config.train))
+    clips.table = replace(clips.table, made_by={**clips.table.made_by, "lpips_net": "vgg"})
+    for task, lpips_net in ((RouterTask.opened(config), "alex"), (RouterTask(config, clips, None), "vgg")):
+        task.save(tmp_path / lpips_net)
+        assert Router.from_pretrained(tmp_path / lpips_net).calibration.lpips_net == lpips_net
+
+
 def test_the_papers_classification_trains_too(config: RouterTrainingConfig) -> None:
     loss = RoutingLossConfig(error=0, shape=0, hard=1, w_q=(1.2, 1.2))
     config = replace(config, model=replace(config.model, head="classification"), loss=loss)

@@ -9,6 +9,7 @@ from torch import Tensor
 from evatok.allocation.calibration import BEAM_STEP, Calibration
 from evatok.allocation.reward import ProxyReward
 from evatok.nn.transformer import TransformerConfig
+from evatok.pretrained.lpips import LPIPS
 from evatok.router.config import RouterConfig
 from evatok.router.model import Router
 from evatok.tokenizer.model import VideoTokenizer
@@ -52,7 +53,7 @@ def test_lengths_are_the_same_alone_and_in_any_batch(mini: VideoTokenizer) -> No
     assert torch.equal(tokenizer.encode(video[:1, :16], w_q=1.9, beam=2).lengths, together.lengths[:1])
 
 
-@pytest.mark.parametrize("metric", ["lpips", "mse"])
+@pytest.mark.parametrize("metric", ["alex", "vgg", "mse"])
 def test_what_costs_nothing_is_best_and_what_costs_all_is_shortest(adaptive: VideoTokenizer, metric: str) -> None:
     video = videos(3, 16)
     dear = adaptive.encode(video, w_q=0.001, beam=2, beam_metric=metric)  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ def test_what_costs_nothing_is_best_and_what_costs_all_is_shortest(adaptive: Vid
     free = adaptive.encode(video, w_q=2.0, beam=4, beam_metric=metric)  # type: ignore[arg-type]
     assert free.num_tokens > dear.num_tokens
     errors = [(adaptive.decode(tokens).float() - video.float()).square().mean() for tokens in (free, dear)]
-    assert metric == "lpips" or errors[0] < errors[1]
+    assert metric != "mse" or errors[0] < errors[1]
 
 
 def test_weights_in_half_precision_are_measured_too(adaptive: VideoTokenizer) -> None:
@@ -94,7 +95,7 @@ def test_a_rate_is_kept_by_every_video(adaptive: VideoTokenizer) -> None:
         ({"beam": 1.5}, "beam must be a whole number from 0 on"),
         ({"beam": 2, "uniform": 8}, "beam chooses lengths, which uniform gives"),
         ({"beam": 2, "assignment": (8, 8, 8, 8)}, "beam chooses lengths, which assignment gives"),
-        ({"beam": 2, "beam_metric": "psnr"}, "beam_metric must be one of lpips, mse"),
+        ({"beam": 2, "beam_metric": "psnr"}, "beam_metric must be one of alex, vgg, mse"),
         ({"beam": 2, "tokens": 1.0}, "tokens must be at least"),
     ],
 )
@@ -103,11 +104,31 @@ def test_what_makes_no_sense_is_refused(adaptive: VideoTokenizer, wish: dict[str
         adaptive.encode(videos(1, 16), **wish)  # type: ignore[arg-type]
 
 
+def test_lpips_is_by_the_network_that_is_said_or_else_by_the_routers(
+    adaptive: VideoTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, seen = videos(1, 16), list[str]()
+    by = LPIPS.distance
+
+    def watched(lpips: LPIPS, x: list[Tensor], y: list[Tensor]) -> Tensor:
+        seen.append(lpips.network)
+        return by(lpips, x, y)
+
+    monkeypatch.setattr(LPIPS, "distance", watched)
+    adaptive.encode(video, beam=1)
+    adaptive.encode(video, beam=1, beam_metric="vgg")
+    adaptive.set_router(Router(replace(ROUTER, calibration=replace(CALIBRATION, lpips_net="vgg"))))
+    adaptive.encode(video, beam=1)
+    adaptive.encode(video, beam=1, beam_metric="alex")
+    assert seen == [*["alex"] * 4, *["vgg"] * 8, *["alex"] * 4]
+
+
 def test_pictures_too_small_for_lpips_are_told(adaptive: VideoTokenizer) -> None:
     wide = torch.zeros(1, 4, 3, 32, 128, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"at least 31 pixels; the tokenizer sees these as .*: use beam_metric `mse`"):
         adaptive.encode(wide, beam=1)
     assert adaptive.encode(wide, beam=1, beam_metric="mse").num_clips == 1
+    assert adaptive.encode(wide, beam=1, beam_metric="vgg").num_clips == 1  # from 16 pixels on
 
 
 def test_a_beam_needs_a_router_that_knows_prices(mini: VideoTokenizer, adaptive: VideoTokenizer) -> None:

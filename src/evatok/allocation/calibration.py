@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Calibration:
         beams: the same where a beam of so many prefixes chooses, at every `BEAM_STEP`-th of these prices.
         lpips_per_mse: how much LPIPS a mean squared error (on the scale 0 to 255) is worth: the deviation of the one
             over that of the other; 0 where that is not known.
+        lpips_net: the network of LPIPS that prices are in units of.
     """
 
     reward: ProxyReward
@@ -44,6 +46,7 @@ class Calibration:
     tokens: tuple[float, ...] = ()
     beams: dict[str, tuple[float, ...]] = field(default_factory=dict)
     lpips_per_mse: float = 0.0
+    lpips_net: Literal["alex", "vgg"] = "alex"
 
     def __post_init__(self) -> None:
         for name in ("prices", "tokens"):

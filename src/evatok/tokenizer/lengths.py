@@ -39,7 +39,8 @@ class LengthRequest:
         beam: how many prefixes of a clip's lengths are followed by measuring, 0 for none: the router alone. It serves
             `w_q`, `tokens` and `tokens_per_second`, and none of them, and takes fewer tokens for more time: of each
             block about twice as many versions are encoded, decoded and compared.
-        beam_metric: what is measured: `lpips`, or `mse` where the weights of LPIPS are not wanted.
+        beam_metric: what is measured: LPIPS by AlexNet (`alex`) or VGG16 (`vgg`), or `mse` where the weights of LPIPS
+            are not wanted; None: LPIPS by the network that the router has learned from.
         prefix: tokens of the first blocks of every clip, to which the router chooses the rest: with `w_q`, `tokens` or
             none of them. What goes on from given frames has them so (paper, section 5). A shorter clip takes its
             beginning.
@@ -51,7 +52,7 @@ class LengthRequest:
     tokens: float | None = None
     tokens_per_second: float | None = None
     beam: int = 0
-    beam_metric: Metric = "lpips"
+    beam_metric: Metric | None = None
     prefix: Sequence[int] = ()
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ class LengthRequest:
             raise ValueError(f"beam must be a whole number from 0 on, got {self.beam!r}")
         if self.beam and given and given[0] in ("assignment", "uniform"):
             raise ValueError(f"beam chooses lengths, which {given[0]} gives: ask for one of them")
-        if self.beam_metric not in get_args(Metric):
+        if self.beam_metric not in (None, *get_args(Metric)):
             raise ValueError(f"beam_metric must be one of {', '.join(get_args(Metric))}, got {self.beam_metric!r}")
         if (
             self.prefix

@@ -131,7 +131,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
         tokens: float | None = None,
         tokens_per_second: float | None = None,
         beam: int = 0,
-        beam_metric: Metric = "lpips",
+        beam_metric: Metric | None = None,
         prefix: Sequence[int] = (),
         fit: Mode = "keep",
         fps: float | None = None,
@@ -153,7 +153,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             tokens_per_second: what a second of each video may take at most, on average over the video.
             beam: how many prefixes of a clip's lengths are followed by measuring, 0 for none: fewer tokens for more
                 time (docs/routing.md says how many for how much).
-            beam_metric: what is measured, `lpips` or `mse`.
+            beam_metric: what is measured, LPIPS by `alex` or `vgg`, or `mse`; None: LPIPS as the router knows it.
             prefix: tokens of the first blocks of every clip, to which the router chooses the rest.
             fit: how pictures are brought to the trained area (see `plan_fit`): `keep` the aspect ratio, `crop` or
                 `letterbox` to a square, or `none` to take sides as they are, multiples of the patch.
