@@ -92,7 +92,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--tokenizer", default="evatok-tiny", help="with a router")
     parser.add_argument("--beam", type=int, default=2, help="its width")
-    parser.add_argument("--clips", type=int, default=14, help="of each source")
+    parser.add_argument("--clips", type=int, default=4, help="of each source")
     parser.add_argument("--w-q", type=float, nargs="+", default=list(JUDGED_AT), help="preferences")
     parser.add_argument("--draws", type=int, default=1000, help="of clips, for the intervals")
     given = parser.parse_args()
