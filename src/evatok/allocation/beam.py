@@ -2,7 +2,8 @@
 
 Block after block some longer prefixes are measured and the cheapest are kept. Which look best, and which are kept, is a
 matter of what they have cost so far and of what the rest will cost from there on (the *cost to go*), as far as a table
-of expected errors tells: a router's of the clip, or the mean of many clips. Its cost is linear in the number of blocks.
+of expected errors tells: a router's of the clip, or the mean of many clips. It measures as much of each block,
+however many there are.
 """
 
 from collections.abc import Sequence
