@@ -1,6 +1,6 @@
 """What a beam saves by what it measures: LPIPS by AlexNet, by VGG16, or squared errors, each judged by all three.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.beam_metrics --out docs/results/beam-metrics.json
+    python -m benchmarks.beam_metrics --out docs/results/beam-metrics.json
 
 A row is what a beam measures: tokens saved over uniform lengths on the same held-out clips at equal LPIPS by either
 network and at equal PSNR (BD-tokens, in %, with 95 % intervals over clips), and processor milliseconds of encoding a
@@ -51,9 +51,9 @@ def numbers(tokenizer: VideoTokenizer, networks: Sequence[LPIPS], clip: Tensor, 
     found: dict[str, Floats] = {}
     for kind, settings in asked.items():
         rows = []
-        for wish in settings.values():
+        for options in settings.values():
             start = time.process_time()
-            tokens = tokenizer.encode(clip, fit="none", **wish)
+            tokens = tokenizer.encode(clip, fit="none", **options)
             milliseconds = 1000 * (time.process_time() - start)
             shown = tokenizer.decode(tokens)
             distances = [

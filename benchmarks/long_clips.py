@@ -4,7 +4,7 @@ Held-out videos are encoded as clips of four blocks, as `encode` cuts them, and 
 lengths, and those that beams find. The cost to go of a long clip is the mean of what the router says of its pieces of
 four blocks; the beam sees it through a window. The router alone and the best fixed lengths are for clips of four.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.long_clips --out docs/results/long-clips.json
+    python -m benchmarks.long_clips --out docs/results/long-clips.json
 
 A row is a clip length and a kind of lengths over all its settings: tokens saved at equal LPIPS over uniform lengths of
 the same videos in clips of four (BD-tokens, in %, with intervals over videos), and processor milliseconds a block, for
@@ -36,7 +36,7 @@ from evatok.evaluation.strategies import Curve, Strategy
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
-from evatok.search.beam import beam_search
+from evatok.tokenizer.measuring import OfNetwork
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.video.fit import to_bytes, to_signed
 
@@ -98,7 +98,8 @@ def by_beam(
     config, values = tokenizer.config, router.values(clip.unflatten(0, (-1, tokenizer.config.clip_frames)))
     assert values is not None
     beam = Beam(config.levels, width, config.blocks * router.price(w_q), Expected(config.space, values.mean(0)))
-    return beam_search(tokenizer, clip[None], lpips, [beam])[0][0].lengths
+    measurer = OfNetwork(tokenizer, to_signed(clip[None]), lpips)
+    return beam.run(measurer, len(clip) // config.block_frames)[0].lengths
 
 
 def ways(tokenizer: VideoTokenizer, lpips: LPIPS, blocks: int, preferences: Sequence[float]) -> list[Way]:
