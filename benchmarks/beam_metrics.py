@@ -38,7 +38,7 @@ Ways = Mapping[str, Mapping[float, Mapping[str, Any]]]
 
 def ways(levels: Sequence[int], preferences: Sequence[float], width: int) -> Ways:
     """Uniform lengths, and beams by each metric."""
-    beams = {
+    beams: Ways = {
         metric: {w_q: {"w_q": w_q, "beam": width, "beam_metric": metric} for w_q in preferences} for metric in METRICS
     }
     return {"uniform": {level: {"uniform": level} for level in levels}, **beams}

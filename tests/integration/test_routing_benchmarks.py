@@ -95,7 +95,7 @@ def test_a_beam_is_judged_by_what_it_measures_and_by_what_it_does_not(mini: Vide
     assert asked["vgg"][0.8] == {"w_q": 0.8, "beam": 2, "beam_metric": "vgg"}
     clip = torch.randint(0, 256, (1, 16, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     networks = [LPIPS.from_pretrained("alex"), LPIPS.from_pretrained("vgg")]
-    uniform = {"uniform": {level: {"uniform": level} for level in space.levels}}
+    uniform: beam_metrics.Ways = {"uniform": {level: {"uniform": level} for level in space.levels}}
     own = beam_metrics.numbers(mini, networks, clip, uniform)["uniform"]
     for row, level in zip(own, space.levels, strict=True):
         shown = mini.decode(mini.encode(clip, uniform=level))
@@ -105,9 +105,9 @@ def test_a_beam_is_judged_by_what_it_measures_and_by_what_it_does_not(mini: Vide
     tokens, quality = np.array([16, 32, 64]), np.array([3.0, 2.0, 1.0])
     reference = np.stack([np.ones(3), tokens, *[quality] * 3], 1)
     found = {"uniform": reference}
-    for judge, kind in enumerate(("alex", "vgg", "mse"), 2):
+    for column, kind in enumerate(("alex", "vgg", "mse"), 2):
         found[kind] = reference.copy()
-        found[kind][:, judge] -= 1
+        found[kind][:, column] -= 1
     rows = {row["a beam measures"]: row for row in beam_metrics.compared([found] * 3, asked, draws=5)}
     for judge, best in (("alex", "alex"), ("vgg", "vgg"), ("psnr", "mse")):
         saved = {kind: row[f"saved at equal {judge}, %"] for kind, row in rows.items()}
