@@ -60,7 +60,7 @@ SMALL = {
     "benchmarks.generator_lengths": "--kinds uniform router --games 2 --judged 4 --epochs 1 --together 8 --real 8 "
     "--held-out 8 --samples 8 --seeds 1",
     "benchmarks.gpu": "--preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
-    "--data.validation_clips 1 --data.clips.frames 4 --codebook.groups 16 --codebook.warmup 0",
+    "--data.validation_clips 1 --codebook.groups 16 --codebook.warmup 0",
     "benchmarks.kill_resume": "--kills 1 --steps 6",
     "benchmarks.long_clips": "--cuts 4 8 --videos 1 --long-cuts 4 --w-q 0.8 1.6 --draws 10",
     "benchmarks.manifests": "--rows 2000",
