@@ -59,7 +59,7 @@ SMALL = {
     "benchmarks.fuzz": "--videos 32 --count 2",
     "benchmarks.generator_lengths": "--kinds uniform router --games 2 --judged 4 --epochs 1 --together 8 --real 8 "
     "--held-out 8 --samples 8 --seeds 1",
-    "benchmarks.gpu": "--preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
+    "benchmarks.gpu": "--folder runs/gpu --preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
     "--data.validation_clips 1 --codebook.groups 16 --codebook.warmup 0",
     "benchmarks.kill_resume": "--kills 1 --steps 6",
     "benchmarks.long_clips": "--cuts 4 8 --videos 1 --long-cuts 4 --w-q 0.8 1.6 --draws 10",
@@ -156,6 +156,8 @@ def run(line: list[str]) -> int:
         made = words[words.index("-o") + 1] if "-o" in words else getattr(parsed(words), "folder", None)
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+    if line[1:2] == ["-m"] and line[2].startswith("benchmarks") and "--folder" in line:
+        shutil.rmtree(line[line.index("--folder") + 1], ignore_errors=True)
     if line[0] != "evatok":
         return subprocess.run(line, env=_environment()).returncode
     return _served(words) if words[0] == "app" else main(words)
