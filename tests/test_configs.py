@@ -13,7 +13,8 @@ from evatok.cli.arguments import parse_config
 from evatok.codec.token_parts import TokenizeConfig
 from evatok.data.toy.games import GamesConfig
 from evatok.generator.config import GENERATOR_PRESETS, GeneratorConfig
-from evatok.losses.discriminator import PatchDiscriminator
+from evatok.losses.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from evatok.nn.transformer import TransformerConfig
 from evatok.reports.evaluate import EvaluationConfig
 from evatok.reports.judging import JudgingConfig
 from evatok.router.config import ROUTER_PRESETS
@@ -129,6 +130,8 @@ def test_models_of_final_configs_are_built_and_have_the_paper_s_size(name: str) 
     with torch.device("meta"):
         tokenizer = TokenizerNetwork(config.model)
         assert config.discriminator is not None
+        larps = PatchDiscriminatorConfig(side=128, transformer=TransformerConfig(384, 8, 12))
+        assert config.discriminator.model == larps
         discriminator = PatchDiscriminator(config.discriminator.model)
     millions = sum(weight.numel() for weight in tokenizer.parameters()) / 1e6
     if name.startswith("tiny"):

@@ -28,7 +28,7 @@ def raised_signals() -> Iterator[list[int]]:
     came: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
-        if _torch_is_imported():  # no work has begun that would have to be tidied up
+        if _torch_is_being_imported():  # no work has begun that would have to be tidied up
             sentence, code = by_signal(number)
             complain(sentence)
             os._exit(code)
@@ -56,7 +56,7 @@ def by_signal(number: int) -> tuple[str, int]:
     return what, BY_SIGNAL + number
 
 
-def _torch_is_imported() -> bool:
+def _torch_is_being_imported() -> bool:
     """Whether torch's import is going on, which makes of an exception whatever it likes, even an abort."""
     return getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False)
 
