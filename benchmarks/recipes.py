@@ -17,17 +17,20 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from benchmarks.common import arguments, read_config, report
-from evatok.assignment import Assignment
+from evatok.assignment import Assignment, AssignmentSpace
 from evatok.data.clips import ClipBatch, joined
 from evatok.evaluation.reconstruction import ReconstructionResult, evaluate_reconstruction
 from evatok.losses.reconstruction import ReconstructionLoss
+from evatok.nn.packed import Layout
 from evatok.nn.transformer import TransformerConfig
 from evatok.pretrained.lpips import LPIPS
 from evatok.stages.data import DataConfig
+from evatok.stages.lengths import Assigner, RandomLengths
 from evatok.stages.proxy import ProxyConfig, ProxyTask
 from evatok.tokenizer.config import FSQConfig, QuantizerConfig, SketchConfig, TokenizerConfig
 from evatok.training.preparing import prepare
@@ -104,6 +107,7 @@ RECIPES: dict[str, Change] = {
     "half the rates": rates(0.5),
     "twice the rates": rates(2.0),
     "groups of 8": group(8),
+    "single blocks first": lambda config: config,
 }
 
 
@@ -115,8 +119,34 @@ def late_lpips(task: ProxyTask, share: float) -> None:
         task.loss = ReconstructionLoss(task.config.loss)
 
 
-# What a recipe does before each step, by the share of the time that is gone.
-WHILE_TRAINING: dict[str, Callable[[ProxyTask, float], None]] = {"LPIPS from a fifth on": late_lpips}
+def single_blocks(task: ProxyTask, share: float) -> None:
+    """Trains on clips of one block for two fifths of the time, in each step as many blocks as clips of 16 frames have.
+
+    As many different lengths too, and LPIPS sees as many frames.
+    """
+    config, single = task.config, share < 0.4
+    parts = config.model.blocks if single else 1
+    assert isinstance(config.data, InMemory)
+    task.batches = config.data.groups(config.loop.seed, parts)
+    task.assign = _single_lengths(task.space) if single else RandomLengths(task.space)
+    task.loss.config = replace(config.loss, perceptual_frames=config.loss.perceptual_frames // parts)
+
+
+def _single_lengths(space: AssignmentSpace) -> Assigner:
+    """Clips of one block take the lengths of a random assignment in turn."""
+
+    def assign(video: Tensor, generator: torch.Generator) -> Layout:
+        lengths = space.sample(generator).tolist()
+        return Layout.of([[lengths[clip % len(lengths)]] for clip in range(len(video))])
+
+    return assign
+
+
+# What a recipe does before each step but the first, to which a sketch is fitted; by the share of the time that is gone.
+WHILE_TRAINING: dict[str, Callable[[ProxyTask, float], None]] = {
+    "LPIPS from a fifth on": late_lpips,
+    "single blocks first": single_blocks,
+}
 
 
 @dataclass(frozen=True)
@@ -139,15 +169,20 @@ class Prepared:
 
 
 class _Groups(Dataset[ClipBatch]):
-    """Group `i` is a random one of the clips in memory, the same for every recipe with groups of that size."""
+    """Group `i` is a random one of the clips in memory, the same for every recipe with groups of that size.
 
-    def __init__(self, clips: ClipBatch, size: int, seed: int) -> None:
-        self.clips, self.size, self.seed = clips, size, seed
+    Where clips are cut into `parts`, it has as many times more of them, of each a random part.
+    """
+
+    def __init__(self, clips: ClipBatch, size: int, seed: int, parts: int = 1) -> None:
+        self.clips, self.size, self.seed, self.parts = clips, size, seed, parts
 
     def __getitem__(self, number: int) -> ClipBatch:
         generator = torch.Generator().manual_seed(self.seed * 2**32 + number)
-        rows = torch.randint(len(self.clips), (self.size,), generator=generator)
-        return ClipBatch(self.clips.video[rows], self.clips.labels[rows], [self.clips.keys[row] for row in rows])
+        rows = torch.randint(len(self.clips), (self.size * self.parts,), generator=generator)
+        part = torch.randint(self.parts, (len(rows),), generator=generator)
+        video = self.clips.video.unflatten(1, (self.parts, -1))[rows, part]
+        return ClipBatch(video, self.clips.labels[rows], [self.clips.keys[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -159,7 +194,12 @@ class InMemory(DataConfig):
     def open(self, seed: int) -> Any:
         """As `DataConfig.open` says."""
         assert self.prepared is not None
-        return _Groups(self.prepared.training, self.group, seed), self.prepared.held_out
+        return self.groups(seed), self.prepared.held_out
+
+    def groups(self, seed: int, parts: int = 1) -> Dataset[ClipBatch]:
+        """Training clips, whole or one of so many parts of each."""
+        assert self.prepared is not None
+        return _Groups(self.prepared.training, self.group, seed, parts)
 
 
 def main() -> None:
@@ -219,7 +259,7 @@ def train_for(
     while (share := (time.process_time() - start) / seconds) < 1:
         if task.warmup > step and needs_warmup and share > _WARMUP:
             task.warmup = step
-        if before_step is not None:
+        if before_step is not None and step:
             before_step(task, share)
         item = Item(task.batches[step], seed=step)
         task.before_step(step, [item], torch.Generator().manual_seed(step))
