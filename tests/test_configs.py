@@ -112,10 +112,12 @@ def test_twins_differ_in_who_gives_lengths_alone() -> None:
 
 
 def test_the_paper_s_final_tokenizers_are_trained_as_the_paper_says() -> None:
+    larps = PatchDiscriminatorConfig(side=128, transformer=TransformerConfig(384, 8, 12))
     for name in ("WebVid", "UCF-101 and Kinetics-600"):
         config = read(FinalConfig, *FINALS[name])
         assert (config.loop.steps, config.lengths.w_q, config.init_from) == (1_000_000, 1.2, None)
         assert config.alignment is not None and config.alignment.model.weight == 0.7
+        assert config.discriminator is not None and config.discriminator.model == larps
         assert config.optimizer.lr == 1e-4 and config.optimizer.lr * config.optimizer.final == pytest.approx(1e-6)
         router = read(RouterTrainingConfig, PAPER / "router-webvid.yaml", PAPER / f"router-{config.folder[11:]}.yaml")
         assert config.lengths.router == f"{router.folder}/final"
@@ -130,8 +132,6 @@ def test_models_of_final_configs_are_built_and_have_the_paper_s_size(name: str) 
     with torch.device("meta"):
         tokenizer = TokenizerNetwork(config.model)
         assert config.discriminator is not None
-        larps = PatchDiscriminatorConfig(side=128, transformer=TransformerConfig(384, 8, 12))
-        assert config.discriminator.model == larps
         discriminator = PatchDiscriminator(config.discriminator.model)
     millions = sum(weight.numel() for weight in tokenizer.parameters()) / 1e6
     if name.startswith("tiny"):
