@@ -288,7 +288,8 @@ def test_recipes_are_trained_for_equal_times_on_the_same_clips(
     prepared = recipes.Prepared.read(config.data, 6, file, 0)
     assert len(prepared.training) == 6 and len(prepared.held_out["held_out"]) == 2
     assert prepared.training.video.shape[1:] == (16, 3, 32, 32)
-    monkeypatch.setattr(recipes, "RECIPES", {"config": lambda config: config, "paper": recipes.model(sketch=None)})
+    changes = {"paper": recipes.model(sketch=None), "single blocks first": recipes.RECIPES["single blocks first"]}
+    monkeypatch.setattr(recipes, "RECIPES", changes)
     monkeypatch.setattr(recipes, "FRONT_LOADED", ((8, 4, 4, 4),))
     monkeypatch.setattr(recipes, "SHOWN", ((4,) * 4, (8,) * 4, (8, 4, 4, 4)))
     for name in recipes.RECIPES:
@@ -298,6 +299,26 @@ def test_recipes_are_trained_for_equal_times_on_the_same_clips(
         assert [tuple(each["assignment"]) for each in scores] == [(4,) * 4, (8,) * 4, (8, 4, 4, 4)]
         assert all(len(each["blocks"]) == 4 for each in scores)
         assert trained["row"]["8/4/4/4"] == f"{scores[2]['psnr']:.2f} / {scores[2]['lpips']:.3f}"
+
+
+def test_single_blocks_come_first_as_many_of_them_as_whole_clips_have(tmp_path: Path, video_folder: Path) -> None:
+    config = mini_config(tmp_path / "run", video_folder, accumulate=1)
+    file = tmp_path / "clips.pt"
+    clips = recipes.Prepared.read(config.data, 6, file, 0)
+    data = recipes.InMemory(**vars(config.data), prepared=clips)
+    task = recipes.ProxyTask(replace(config, data=data, loss=replace(config.loss, perceptual=0.0, perceptual_frames=8)))
+    whole = task.batches[3].video
+    recipes.single_blocks(task, 0.39)
+    parts = task.batches[3].video
+    assert parts.shape == (len(whole) * 4, 4, *whole.shape[2:])
+    blocks = clips.training.video.unflatten(1, (4, 4)).flatten(0, 1)
+    assert all((each == blocks).flatten(1).all(1).any() for each in parts)
+    lengths = task.assign(parts, torch.Generator().manual_seed(0)).lengths
+    assert len(lengths) == len(parts) and all(len(each) == 1 for each in lengths)
+    assert task.loss.config.perceptual_frames == 2
+    recipes.single_blocks(task, 0.4)
+    assert task.batches[3].video.shape == whole.shape and task.loss.config.perceptual_frames == 8
+    assert {len(each) for each in task.assign(whole, torch.Generator().manual_seed(0)).lengths} == {4}
 
 
 @pytest.mark.parametrize("sketch", [None, SketchConfig()], ids=["paper", "sketch"])
