@@ -1,5 +1,6 @@
 """Thinned searches: which prefixes are measured, and that they are measured as a whole search does."""
 
+import pytest
 import torch
 
 from evatok.assignment import AssignmentSpace
@@ -45,7 +46,7 @@ def test_what_is_measured_is_what_the_whole_search_measures(mini: VideoTokenizer
     space = mini.config.space
     wanted = draw_prefixes(space, 1, torch.Generator().manual_seed(0))
     whole = search_clips(mini, video, lpips)
-    thinned = search_clips(mini, video, lpips, wanted=wanted)
+    thinned = search_clips(mini, video, lpips, wanted=[wanted, wanted])
     known = ~thinned.lpips.isnan()
     measured = torch.tensor(sorted(space.prefix(prefix) for prefix in wanted))
     assert torch.equal(known[0].nonzero()[:, 0], measured) and torch.equal(known, known[:1].expand(2, -1))
@@ -54,8 +55,29 @@ def test_what_is_measured_is_what_the_whole_search_measures(mini: VideoTokenizer
         torch.testing.assert_close(found[known], expected[known], rtol=0, atol=0)
 
 
+def test_clips_of_a_batch_are_each_measured_under_their_own_prefixes(mini: VideoTokenizer) -> None:
+    video, lpips = torch.randint(0, 256, (4, 16, 3, 32, 32), dtype=torch.uint8), LPIPS.from_pretrained("alex")
+    space, generator = mini.config.space, torch.Generator().manual_seed(0)
+    own = [draw_prefixes(space, 1, generator) for _ in range(3)]
+    assert len(set(own)) > 1
+    whole, thinned = search_clips(mini, video, lpips), search_clips(mini, video, lpips, wanted=[*own, None])
+    for row, wanted in enumerate(own):
+        measured = torch.tensor(sorted(space.prefix(prefix) for prefix in wanted))
+        assert torch.equal(thinned.lpips[row].isfinite().nonzero()[:, 0], measured)
+    assert thinned.lpips[3].isfinite().all()
+    known = thinned.lpips.isfinite()
+    for found, expected in ((thinned.lpips, whole.lpips), (thinned.mse, whole.mse)):
+        torch.testing.assert_close(found[known], expected[known], rtol=1e-5, atol=1e-6)
+
+
+def test_prefixes_of_another_number_of_clips_are_refused(mini: VideoTokenizer) -> None:
+    video, lpips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8), LPIPS.from_pretrained("alex")
+    with pytest.raises(ValueError, match=r"wanted must be given for each of the 2 clips, got 1"):
+        search_clips(mini, video, lpips, wanted=[None])
+
+
 def test_what_prefixes_begin_with_is_measured_too(mini: VideoTokenizer) -> None:
     video, lpips = torch.zeros(1, 16, 3, 32, 32, dtype=torch.uint8), LPIPS.from_pretrained("alex")
     long, space = (mini.config.levels[1],) * 3, mini.config.space
-    known = search_clips(mini, video, lpips, wanted=[long]).lpips[0].isfinite().nonzero()[:, 0].tolist()
+    known = search_clips(mini, video, lpips, wanted=[[long]]).lpips[0].isfinite().nonzero()[:, 0].tolist()
     assert known == sorted(space.prefix(long[:blocks]) for blocks in (1, 2, 3))

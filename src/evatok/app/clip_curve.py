@@ -59,7 +59,7 @@ class ClipCurve:
         for level in self._space.levels:
             wanted = [self._space.assignment(index) for index in self._space.with_prefix((level,))]
             if self.lpips[self._space.with_prefix((level,)).start].isnan():
-                found = search_clips(self._models.tokenizer, self._filled, self._models.lpips, wanted=wanted).lpips[0]
+                found = search_clips(self._models.tokenizer, self._filled, self._models.lpips, wanted=[wanted]).lpips[0]
                 self._values = torch.where(found.isnan(), self._values, found)
                 yield
 

@@ -187,9 +187,18 @@ def append_blocks(earlier: Packed, later: Packed) -> Packed:
 
 def pick_clips(parts: Sequence[Packed], places: Sequence[tuple[int, int]]) -> Packed:
     """Clips out of several parts with the same first block: `places` are (part, clip) of each, in the new order."""
+    if len(parts) == 1 and len(set(parts[0].layout.lengths)) == 1:
+        return _pick_alike(parts[0], [clip for _, clip in places])
     pieces, lengths = [], []
     for part, clip in places:
         layout = parts[part].layout
         pieces.append(parts[part].values[layout.starts[clip] : layout.starts[clip + 1]])
         lengths.append(layout.lengths[clip])
     return Packed(torch.cat(pieces), Layout(tuple(lengths), parts[0].layout.first_block))
+
+
+def _pick_alike(packed: Packed, clips: list[int]) -> Packed:
+    """Some of clips that are all alike, at once."""
+    lengths, values = packed.layout.lengths, packed.values.unflatten(0, (len(packed.layout.lengths), -1))
+    picked = values.index_select(0, on_device(torch.tensor(clips), values.device)).flatten(0, 1)
+    return Packed(picked, Layout(lengths[:1] * len(clips), packed.layout.first_block))

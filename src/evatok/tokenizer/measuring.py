@@ -43,6 +43,8 @@ class Original:
     def repeated(self, clips: Sequence[int]) -> Self:
         """The block of some of the clips, which may occur more than once."""
         places, every = list(clips), range(self.frames.shape[1])
+        if places == list(range(len(self.frames))):
+            return self
         frames = [clip * len(every) + frame for clip in places for frame in every]
         return type(self)(self.frames[places], self.signed[places], [each[frames] for each in self.features])
 

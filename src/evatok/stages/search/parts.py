@@ -132,9 +132,8 @@ class PartSearcher:
         places = list(read)
         for start in range(0, len(places), self.config.batch):
             some = places[start : start + self.config.batch]
-            for together in self._alike(some):
-                tables.append(self._search_batch(together, joined([read[place] for place in together])))
-                done(len(together))
+            tables.append(self._search_batch(some, joined([read[place] for place in some])))
+            done(len(some))
         SearchTable.joined(tables).write(Path(part.path))
         done(len(skipped))
 
@@ -143,11 +142,6 @@ class PartSearcher:
         videos = [np.empty(shape, np.uint8), *(clip.video.numpy() for clip in clips)]
         with replacing(frames_file(part)) as temporary:
             np.save(temporary, np.concatenate(videos))
-
-    def _alike(self, places: list[int]) -> list[list[int]]:
-        """Clips that are measured under the same prefixes: those that are measured wholly, and each other by itself."""
-        whole = [place for place in places if self.config.paths is None or place < self.config.whole]
-        return [*([whole] if whole else []), *([place] for place in places[len(whole) :])]
 
     def _wanted(self, place: int) -> frozenset[Assignment] | None:
         """The prefixes under which a clip is measured; None: all."""
@@ -160,7 +154,7 @@ class PartSearcher:
     def _search_batch(self, places: list[int], clips: ClipBatch) -> SearchTable:
         config = self.tokenizer.config
         video = clips.video.to(self.tokenizer.device)
-        values = search_clips(self.tokenizer, video, self.lpips, self.config.half, self._wanted(places[0]))
+        values = search_clips(self.tokenizer, video, self.lpips, self.config.half, [*map(self._wanted, places)])
         moved = motion(clips.video, config.block_frames)
         keys = tuple(clips.keys)
         return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)
