@@ -1,11 +1,12 @@
 """The demo: a real video at every uniform length of a tokenizer, as a table, a picture, a video and token files.
 
 With a router, also a still, a quiet and a lively clip at the lengths that it chooses, beside the best fixed ones and
-those of a beam, all at one price of a token.
+those of a beam, all of about as many tokens over these clips.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,8 @@ SECONDS = 4.0
 LIVELY_SECONDS = (2.5, 6.5)
 MOMENTS = 3
 BEAM = 2
+# The preference at whose price the best fixed lengths are taken, and those from which the others get as many tokens.
+W_Q, PREFERENCES = 1.5, tuple(step / 20 for step in range(1, 40))
 SHOWN = (3, 4)  # height to width of the pictures in a column
 HEIGHT = 240
 FILES = ("reconstructions.png", "side_by_side.mp4", "adaptive.png")
@@ -82,7 +85,7 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
                 clips[LIVELY] = read_video(sample_path(LIVELY), start=start, end=end)
             text += [
                 "",
-                f"At one price of a token, that of the router's own preference (w_q {model.router.calibration.w_q:g}):",
+                f"The best fixed lengths of w_q {W_Q:g}, and others of at most as many tokens over all of these clips:",
                 _adaptive(part / "adaptive.png", model, model.router, clips, lpips),
             ]
             names += ", adaptive.png"
@@ -104,24 +107,58 @@ def _held(clip: Video) -> Video:
     return replace(clip, frames=clip.frames[:1].expand_as(clip.frames).contiguous())
 
 
-def choices_of(router: Router, measurable: bool) -> dict[str, LengthRequest]:
-    """What chooses lengths at the router's own preference: one for all clips, the router, and a beam by LPIPS."""
-    choices = {"router": LengthRequest()}
+def choices_of(router: Router, measurable: bool, w_q: float | None = None) -> dict[str, LengthRequest]:
+    """What chooses lengths at one preference: the same ones for all clips, the router, and a beam by LPIPS.
+
+    Args:
+        router: of a tokenizer.
+        measurable: whether pictures are large enough for a beam.
+        w_q: the preference; None: the router's own. A classification knows its own alone.
+    """
+    if router.config.head == "classification":
+        return {"router": LengthRequest()}
+    choices = {"router": LengthRequest(w_q=w_q)}
     if router.mean_values is not None:
-        space, price = router.config.space, router.price()
+        space, price = router.config.space, router.price(w_q)
         table = table_of(router.mean_values[None], space)
         fixed = space.assignment(int(Price(price).pick(table, space)[0]))
         choices = {"best fixed": LengthRequest(assignment=fixed), **choices}
-    if measurable and router.config.head != "classification":
-        choices[f"beam {BEAM}"] = LengthRequest(beam=BEAM)
+    if measurable:
+        choices[f"beam {BEAM}"] = LengthRequest(beam=BEAM, w_q=w_q)
     return choices
+
+
+def with_equal_tokens(
+    choices: Mapping[str, LengthRequest], tokens: Callable[[LengthRequest], int]
+) -> dict[str, LengthRequest]:
+    """Choices at those preferences, of every twentieth, at which they take most, but no more than the fixed lengths.
+
+    Args:
+        choices: what `choices_of` gives; they stay as they are if there are no fixed lengths among them.
+        tokens: how many a request takes over all clips.
+    """
+    if "best fixed" not in choices:
+        return dict(choices)
+    limit = tokens(choices["best fixed"])
+
+    def within(request: LengthRequest) -> LengthRequest:
+        if request.w_q is None:
+            return request
+        more = bisect_right(PREFERENCES, limit, key=lambda w_q: tokens(replace(request, w_q=w_q)))
+        return replace(request, w_q=PREFERENCES[max(more - 1, 0)])
+
+    return {name: within(request) for name, request in choices.items()}
 
 
 def _adaptive(path: Path, model: VideoTokenizer, router: Router, clips: Mapping[str, Video], lpips: LPIPS) -> str:
     """Draws clips at the lengths of several choices; returns a table of what they cost and bring."""
-    sizes = [model.tensor_clips(clip.frames[None]).fit.inner[2:] for clip in clips.values()]
-    choices = choices_of(router, measurable=min(map(min, sizes)) >= SMALLEST)
-    columns, cells = compared(model, choices, clips, lpips)
+    read = [model.tensor_clips(clip.frames[None], fps=clip.fps) for clip in clips.values()]
+
+    def tokens(request: LengthRequest) -> int:
+        return sum(model.encode_clips(each, request).num_tokens for each in read)
+
+    choices = choices_of(router, measurable=min(min(each.fit.inner[2:]) for each in read) >= SMALLEST, w_q=W_Q)
+    columns, cells = compared(model, with_equal_tokens(choices, tokens), clips, lpips)
     save_png(choices_figure(columns), path)
     return str(cells)
 
