@@ -101,11 +101,16 @@ class EvaluationRecord:
 def provenance() -> dict[str, Any]:
     """Command, date (UTC), versions and commit of this run, under the names that `EvaluationRecord` has for them."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def _program() -> list[str]:
+    name = Path(sys.argv[0]).name
+    return ["python", "-m", "evatok"] if name == "__main__.py" else [name]
 
 
 def keys_digest(keys: Sequence[str]) -> str:
