@@ -82,7 +82,8 @@ def hints(video: Tensor, blocks: int) -> Tensor:
     """
     found = []
     for size in _SIZES:
-        seen = F.avg_pool2d(video.flatten(0, 1), size).unflatten(0, video.shape[:2])
+        # Means of single pixels would cost a tenth of the router's time on a CPU.
+        seen = video if size == 1 else F.avg_pool2d(video.flatten(0, 1), size).unflatten(0, video.shape[:2])
         # The step into a block belongs to it; none leads into the first.
         found.append(_by_block(seen.diff(dim=1, prepend=seen[:, :1]), blocks))
         found.append((_by_block(seen.diff(dim=-1), blocks) + _by_block(seen.diff(dim=-2), blocks)) / 2)
