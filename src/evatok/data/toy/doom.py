@@ -100,6 +100,7 @@ class DoomSource(EpisodeSource):
             fps=FPS,
             size=SIZE,
             play=engine.play,
+            unpack=_unpack,
         )
 
 
@@ -146,7 +147,7 @@ class _Engine:
                     game.make_action(walker.step(state.depth_buffer, state.game_variables), 1)
             finally:
                 game.close()
-        return Episode(screens, self._wad(FREEDOOM[1]).palette(), _pack, _unpack)
+        return Episode.of(screens, self._wad(FREEDOOM[1]).palette(), _pack, _unpack)
 
     def _game(self, scenario: str, rng: np.random.Generator, settings: Path) -> Any:
         """A game that is ready to begin; the engine also writes to the file of settings."""

@@ -1,10 +1,22 @@
 """Rendered episodes as videos: an episode is a function of its class and seed, played when first asked for and kept.
 
-Screens are kept as palette indices and compressed, so that the episodes of a training run fit in memory.
+Screens are kept as palette indices and compressed, so that the episodes of a training run fit in memory. What one of a
+loader's processes has played the others read: else each would play everything, which takes minutes.
 """
 
 import logging
+import multiprocessing
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,11 +25,13 @@ from torch import Tensor
 
 from evatok.data.clip_source import ClipSource, VideoEntry, check_range
 from evatok.data.recent import Recent
+from evatok.utils.files import replacing
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 16  # frames compressed together
 CACHE_BYTES = 512 * 2**20  # compressed episodes that a source keeps, least recently used first to go
+_LEFT = 2 * 24 * 3600  # seconds after its last episode at which a shared folder counts as left behind
 
 Screens = NDArray[np.uint8]
 Pack = Callable[[Screens], bytes]
@@ -46,17 +60,32 @@ class Episode:
     """The frames of an episode, compressed `CHUNK` at a time.
 
     Args:
-        screens: palette indices, uint8 (frames, H, W).
+        chunks: of the screens.
         palette: colours, uint8 (256, 3).
-        pack: makes bytes of at most `CHUNK` screens.
-        unpack: the screens back from them.
+        unpack: screens of a chunk, palette indices, uint8 (up to `CHUNK`, H, W).
     """
 
-    def __init__(self, screens: Screens, palette: NDArray[np.uint8], pack: Pack, unpack: Unpack) -> None:
-        self._palette = palette
-        self._unpack = unpack
-        self._chunks = [pack(screens[at : at + CHUNK]) for at in range(0, len(screens), CHUNK)]
-        self.nbytes = sum(len(chunk) for chunk in self._chunks) + palette.nbytes
+    def __init__(self, chunks: list[bytes], palette: NDArray[np.uint8], unpack: Unpack) -> None:
+        self._chunks, self._palette, self._unpack = chunks, palette, unpack
+        self.nbytes = sum(map(len, chunks)) + palette.nbytes
+
+    @classmethod
+    def of(cls, screens: Screens, palette: NDArray[np.uint8], pack: Pack, unpack: Unpack) -> Self:
+        """The episode of screens `(frames, H, W)` uint8; `pack` makes bytes of at most `CHUNK` of them."""
+        return cls([pack(screens[at : at + CHUNK]) for at in range(0, len(screens), CHUNK)], palette, unpack)
+
+    def save(self, path: Path) -> None:
+        """Writes the episode, whole or not at all."""
+        ends = np.cumsum([0, *map(len, self._chunks)])
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, ends=ends, packed=np.frombuffer(b"".join(self._chunks), np.uint8), palette=self._palette)
+
+    @classmethod
+    def load(cls, path: Path, unpack: Unpack) -> Self:
+        """The episode that `save` wrote."""
+        with np.load(path) as file:
+            packed, ends, palette = file["packed"].tobytes(), file["ends"].tolist(), file["palette"]
+        return cls([packed[start:end] for start, end in pairwise(ends)], palette, unpack)
 
     def frames(self, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ...: uint8 (count, 3, H, W)."""
@@ -79,6 +108,7 @@ class EpisodeSource(ClipSource):
         fps: frames per second of every episode.
         size: (height, width) of its frames.
         play: the episode of a class's name, a seed and a length.
+        unpack: of these episodes.
 
     Raises:
         ValueError: none can be played.
@@ -94,6 +124,7 @@ class EpisodeSource(ClipSource):
         fps: float,
         size: tuple[int, int],
         play: Callable[[str, int, int], Episode],
+        unpack: Unpack,
     ) -> None:
         self.name = name
         self.classes = tuple(each for each, reason in why_not.items() if not reason)
@@ -105,8 +136,11 @@ class EpisodeSource(ClipSource):
         self._seeds = range(*seeds)
         self._frames, self._fps = frames, fps
         self._size = size
-        self._play = play
+        self._play, self._unpack = play, unpack
         self._episodes = Recent(self._played, CACHE_BYTES)
+        # Made by the first of the processes that inherit its name, and removed with the source that gave it.
+        self._shared = Path(tempfile.gettempdir(), f"evatok-{name}-{os.getpid()}-{secrets.token_hex(4)}")
+        weakref.finalize(self, _remove, self._shared, os.getpid())
 
     @property
     def fps(self) -> float:
@@ -135,5 +169,33 @@ class EpisodeSource(ClipSource):
         return label, self._seeds[offset]
 
     def _played(self, index: int) -> Episode:
+        if multiprocessing.parent_process() is None:
+            return self._played_here(index)
+        path = self._shared / f"{index}.npz"
+        # To share is to be quicker, no more: without room for it each process plays for itself.
+        with suppress(OSError):
+            return Episode.load(path, self._unpack)
+        episode = self._played_here(index)
+        with suppress(OSError):
+            if not path.parent.exists():
+                _remove_left(path.parent)
+                path.parent.mkdir(exist_ok=True)
+            episode.save(path)
+        return episode
+
+    def _played_here(self, index: int) -> Episode:
         label, seed = self._label_and_seed(index)
         return self._play(self.classes[label], seed, self._frames)
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Removes what processes left that were killed, beside a shared folder of the same source."""
+    kind = folder.name.rsplit("-", 2)[0]
+    for other in folder.parent.glob(f"{kind}-*-*"):
+        if time.time() - other.stat().st_mtime > _LEFT:
+            shutil.rmtree(other, ignore_errors=True)

@@ -66,6 +66,7 @@ class GamesSource(EpisodeSource):
             fps=FPS,
             size=SIZE,
             play=emulator.play,
+            unpack=_unpack,
         )
 
 
@@ -133,4 +134,4 @@ class _Emulator:
                 if not seen[indices].all():
                     palette[indices] = console.getScreenRGB()[top : top + SIZE[0]]
                     seen[indices] = True
-        return Episode(screens, palette, _pack, _unpack)
+        return Episode.of(screens, palette, _pack, _unpack)
