@@ -3,6 +3,8 @@
 import hashlib
 import os
 import pickle
+import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 import torch
 
 from evatok.data.sources import open_source, source_config
-from evatok.data.toy.doom import DoomConfig, DoomSource, _Engine
+from evatok.data.toy.doom import LEFT_OUT, MAPS, SCENARIOS, DoomConfig, DoomSource
 
 vizdoom = pytest.importorskip("vizdoom")
+
+GAMES = ("freedoom1", "freedoom2")
 
 
 def two_scenarios(frames: int = 20) -> DoomSource:
@@ -123,13 +127,13 @@ def test_a_walk_goes_on_when_an_episode_ends(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_episodes_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[int] = []
-    play = _Engine.play
+    play = DoomSource.play
 
-    def counted(self: _Engine, scenario: str, seed: int, frames: int) -> Any:
+    def counted(self: DoomSource, name: str, seed: int, frames: int) -> Any:
         played.append(seed)
-        return play(self, scenario, seed, frames)
+        return play(self, name, seed, frames)
 
-    monkeypatch.setattr(_Engine, "play", counted)
+    monkeypatch.setattr(DoomSource, "play", counted)
     monkeypatch.setattr("evatok.data.toy.episodes.CACHE_BYTES", 1)
     source = two_scenarios(frames=2)
     for index in (0, 0, 1, 0):
@@ -137,18 +141,23 @@ def test_episodes_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPat
     assert played == [3, 4, 3]
 
 
-def test_all_scenarios_are_many_and_those_without_a_map_reported() -> None:
+def test_all_scenarios_are_many_and_those_without_a_map_reported(caplog: pytest.LogCaptureFixture) -> None:
     source = DoomSource(DoomConfig("all", seeds=(0, 1)))
     assert len(source.classes) == 15 + 36 + 32
     assert {"my_way_home", "freedoom1-E4M9", "freedoom2-MAP32"} <= set(source.classes)
-    assert "doom.wad" in source.skipped["doom"]
-    assert not set(source.skipped) & set(source.classes)
+    assert "'doom': 'it needs doom.wad, which is not free'" in caplog.text
+    assert not set(LEFT_OUT) & set(source.classes)
 
 
 def test_every_scenario_of_the_package_is_known() -> None:
-    folder = Path(vizdoom.__file__).parent / "scenarios"
-    known = {name.partition("-")[0] for name in _Engine().scenarios}
-    assert {path.stem for path in folder.glob("*.cfg")} == known
+    folder = Path(vizdoom.__file__).parent
+    assert {path.stem for path in (folder / "scenarios").glob("*.cfg")} == {*SCENARIOS, *LEFT_OUT, *GAMES}
+    for game in GAMES:
+        content = (folder / f"{game}.wad").read_bytes()
+        lumps, directory = struct.unpack_from("<ii", content, 4)
+        names = [name.rstrip(b"\0").decode() for *_, name in struct.iter_unpack("<ii8s", content[directory:])]
+        found = [f"{game}-{name}" for name in names if re.fullmatch(r"E\dM\d|MAP\d\d", name)]
+        assert len(names) == lumps and sorted(found) == [name for name in MAPS if name.startswith(game)]
 
 
 def test_maps_that_have_starts_for_deathmatch_alone_can_be_walked() -> None:

@@ -12,29 +12,31 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from evatok.data.toy import episodes
-from evatok.data.toy.episodes import Episode, EpisodeSource, Screens
+from evatok.data.toy.episodes import EpisodeSource, Palette, Screens
 
 
-def _unpack(chunk: bytes) -> Screens:
-    return np.frombuffer(chunk, np.uint8).reshape(-1, 2, 3)
+class Noise(EpisodeSource):
+    """Episodes of noise; which are played is written down."""
 
-
-class Player:
-    """Plays episodes of noise, and writes down which."""
+    name, fps, size = "noise", 10, (2, 3)
 
     def __init__(self, log: Path) -> None:
+        super().__init__({"a": "", "b": ""}, seeds=(0, 2), frames=40)
         self.log = log
 
-    def play(self, name: str, seed: int, frames: int) -> Episode:
+    def play(self, name: str, seed: int, frames: int) -> tuple[Screens, Palette]:
         with self.log.open("a") as log:
             log.write(f"{name}/{seed} {os.getpid()}\n")
         screens = np.random.default_rng([seed, *name.encode()]).integers(0, 256, (frames, 2, 3), np.uint8)
-        palette = np.arange(768, dtype=np.uint8).reshape(256, 3)
-        return Episode.of(screens, palette, lambda some: some.tobytes(), _unpack)
+        return screens, np.arange(768, dtype=np.uint8).reshape(256, 3)
 
-    @property
-    def played(self) -> list[str]:
-        return self.log.read_text().splitlines() if self.log.exists() else []
+    @staticmethod
+    def pack(screens: Screens) -> bytes:
+        return screens.tobytes()
+
+    @staticmethod
+    def unpack(chunk: bytes) -> Screens:
+        return np.frombuffer(chunk, np.uint8).reshape(-1, 2, 3)
 
 
 class Read(Dataset[torch.Tensor]):
@@ -55,15 +57,9 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def player(tmp_path: Path, shared: Path) -> Player:
-    return Player(tmp_path / "log")
-
-
-def source_of(player: Player) -> EpisodeSource:
-    return EpisodeSource(
-        name="noise", why_not={"a": "", "b": ""}, seeds=(0, 2), frames=40, fps=10, size=(2, 3), play=player.play,
-        unpack=_unpack,
-    )  # fmt: skip
+def log(tmp_path: Path, shared: Path) -> Path:
+    """Where the episodes that are played are written down."""
+    return tmp_path / "log"
 
 
 def through(source: EpisodeSource, times: int) -> list[torch.Tensor]:
@@ -72,17 +68,18 @@ def through(source: EpisodeSource, times: int) -> list[torch.Tensor]:
     return list(DataLoader(Read(source), batch_size=None, sampler=items, num_workers=1))
 
 
-def test_what_one_process_has_played_the_next_reads(player: Player) -> None:
-    source = source_of(player)
+def test_what_one_process_has_played_the_next_reads(log: Path) -> None:
+    source = Noise(log)
     first, second = through(source, 2), through(source, 1)
-    assert len(player.played) == 4 == len({line.split()[0] for line in player.played})
-    expected = [source_of(Player(player.log.with_name("other"))).read(index, 3, 20, 1) for index in range(4)]
+    played = log.read_text().splitlines()
+    assert len(played) == 4 == len({line.split()[0] for line in played})
+    expected = [Noise(log.with_name("other")).read(index, 3, 20, 1) for index in range(4)]
     for found in (first[:4], first[4:], second):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_what_was_shared_goes_with_the_source(player: Player, shared: Path) -> None:
-    source = source_of(player)
+def test_what_was_shared_goes_with_the_source(log: Path, shared: Path) -> None:
+    source = Noise(log)
     through(source, 1)
     assert len(list(shared.glob("*/*.npz"))) == 4
     del source
@@ -90,23 +87,23 @@ def test_what_was_shared_goes_with_the_source(player: Player, shared: Path) -> N
     assert not [*shared.iterdir()]
 
 
-def test_a_process_alone_writes_nothing(player: Player, shared: Path) -> None:
-    source = source_of(player)
+def test_a_process_alone_writes_nothing(log: Path, shared: Path) -> None:
+    source = Noise(log)
     source.read(0, 0, 1, 1)
     assert not [*shared.iterdir()]
 
 
-def test_without_room_to_share_all_is_played(player: Player, shared: Path) -> None:
+def test_without_room_to_share_all_is_played(log: Path, shared: Path) -> None:
     shared.rmdir()
-    assert len(through(source_of(player), 1)) == 4
+    assert len(through(Noise(log), 1)) == 4
     assert not shared.exists()
 
 
-def test_what_killed_processes_left_goes_after_days(player: Player, shared: Path) -> None:
+def test_what_killed_processes_left_goes_after_days(log: Path, shared: Path) -> None:
     left, younger = (shared / f"evatok-noise-{number}-00000000" for number in (1, 2))
     for folder in (left, younger):
         folder.mkdir()
     os.utime(left, (time.time() - 3 * 24 * 3600,) * 2)
-    source = source_of(player)
+    source = Noise(log)
     through(source, 1)
     assert not left.exists() and younger.exists()

@@ -6,6 +6,7 @@ function of its scenario and seed. Screens are kept as palette indices, compress
 are upright: 6 kB a frame, so that four episodes of everything fit in memory.
 """
 
+import struct
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -15,8 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evatok.data.clip_source import SourceConfig, check_weight
-from evatok.data.toy.episodes import Episode, EpisodeSource, Screens, check_episodes, chosen
-from evatok.data.toy.wad import Wad
+from evatok.data.toy.episodes import EpisodeSource, Palette, Screens, check_episodes, chosen
 from evatok.data.toy.walker import BUTTONS, Walker
 
 FPS = 17.5  # of the episodes: every second of the engine's 35 tics a second
@@ -26,7 +26,6 @@ SKILL = 2  # of 5: monsters move and shoot, but a walk is seldom cut short by th
 WARM_UP = (20, 140)  # tics before the first frame: all episodes of a map begin in one place
 WEAPON_SHOWN = 0.5  # chance that an episode shows the player's weapon
 
-FREEDOOM = ("freedoom1", "freedoom2")
 SCENARIOS = (
     "basic",
     "cig",
@@ -43,6 +42,10 @@ SCENARIOS = (
     "rocket_basic",
     "simpler_basic",
     "take_cover",
+)
+MAPS = (
+    *(f"freedoom1-E{episode}M{level}" for episode in range(1, 5) for level in range(1, 10)),
+    *(f"freedoom2-MAP{level:02}" for level in range(1, 33)),
 )
 LEFT_OUT = {
     "basic_audio": "it looks like basic",
@@ -89,51 +92,27 @@ class DoomSource(EpisodeSource):
         ValueError: `vizdoom` is not installed, a scenario is not known, or none can be played.
     """
 
+    name, fps, size = "doom", FPS, SIZE
+
     def __init__(self, config: DoomConfig) -> None:
-        engine = _Engine()
-        wanted = chosen(config.doom, engine.scenarios, "scenarios")
-        super().__init__(
-            name="doom",
-            why_not={name: LEFT_OUT.get(name, "") for name in wanted},
-            seeds=config.seeds,
-            frames=config.frames,
-            fps=FPS,
-            size=SIZE,
-            play=engine.play,
-            unpack=_unpack,
-        )
-
-
-def _pack(screens: Screens) -> bytes:
-    return zlib.compress(screens.swapaxes(1, 2).tobytes(), level=6)
-
-
-def _unpack(chunk: bytes) -> Screens:
-    return np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(-1, *SIZE[::-1]).swapaxes(1, 2)
-
-
-class _Engine:
-    """ViZDoom: which scenarios it has, and a walk through one."""
-
-    def __init__(self) -> None:
         try:
             import vizdoom
         except ImportError as error:
             raise ValueError("doom needs the package vizdoom: pip install 'evatok[doom]'") from error
         self._folder = Path(vizdoom.__file__).parent
-        maps = [f"{game}-{level}" for game in FREEDOOM for level in self._wad(game).maps]
-        self.scenarios: tuple[str, ...] = (*sorted((*SCENARIOS, *LEFT_OUT)), *maps)
+        wanted = chosen(config.doom, (*sorted((*SCENARIOS, *LEFT_OUT)), *MAPS), "scenarios")
+        super().__init__({name: LEFT_OUT.get(name, "") for name in wanted}, config.seeds, config.frames)
 
-    def play(self, scenario: str, seed: int, frames: int) -> Episode:
+    def play(self, name: str, seed: int, frames: int) -> tuple[Screens, Palette]:
         """A walk; where an episode of the scenario ends, the next one begins."""
-        rng = np.random.default_rng([seed, *scenario.encode()])
+        rng = np.random.default_rng([seed, *name.encode()])
         walker = Walker(rng)
         screens = np.empty((frames, *SIZE), np.uint8)
         warm_up = int(rng.integers(*WARM_UP))
         with tempfile.TemporaryDirectory() as folder:
             settings = Path(folder, "settings.ini")
             settings.write_text(SETTINGS)
-            game = self._game(scenario, rng, settings)
+            game = self._game(name, rng, settings)
             try:
                 game.init()
                 for tic in range(warm_up + frames * TICS_A_FRAME):
@@ -147,7 +126,17 @@ class _Engine:
                     game.make_action(walker.step(state.depth_buffer, state.game_variables), 1)
             finally:
                 game.close()
-        return Episode.of(screens, self._wad(FREEDOOM[1]).palette(), _pack, _unpack)
+        return screens, _palette(self._folder / "freedoom2.wad")
+
+    @staticmethod
+    def pack(screens: Screens) -> bytes:
+        """By columns: walls are upright."""
+        return zlib.compress(screens.swapaxes(1, 2).tobytes(), level=6)
+
+    @staticmethod
+    def unpack(chunk: bytes) -> Screens:
+        """The screens that `pack` compressed."""
+        return np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(-1, *SIZE[::-1]).swapaxes(1, 2)
 
     def _game(self, scenario: str, rng: np.random.Generator, settings: Path) -> Any:
         """A game that is ready to begin; the engine also writes to the file of settings."""
@@ -183,5 +172,12 @@ class _Engine:
         game.set_render_weapon(bool(rng.random() < WEAPON_SHOWN))
         return game
 
-    def _wad(self, game: str) -> Wad:
-        return Wad(self._folder / f"{game}.wad")
+
+def _palette(wad: Path) -> Palette:
+    """The colours without tints out of a WAD file, which ends in a directory of its lumps: uint8 (256, 3)."""
+    with wad.open("rb") as file:
+        _, lumps, directory = struct.unpack("<4sii", file.read(12))
+        file.seek(directory)
+        places = {name: at for at, _, name in struct.iter_unpack("<ii8s", file.read(16 * lumps))}
+        file.seek(places[b"PLAYPAL\0"])
+        return np.frombuffer(file.read(768), np.uint8).reshape(256, 3)

@@ -12,8 +12,10 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -34,8 +36,7 @@ CACHE_BYTES = 512 * 2**20  # compressed episodes that a source keeps, least rece
 _LEFT = 2 * 24 * 3600  # seconds after its last episode at which a shared folder counts as left behind
 
 Screens = NDArray[np.uint8]
-Pack = Callable[[Screens], bytes]
-Unpack = Callable[[bytes], Screens]
+Palette = NDArray[np.uint8]
 
 
 def check_episodes(seeds: tuple[int, int], frames: int) -> None:
@@ -56,96 +57,77 @@ def chosen(wanted: str | Iterable[str], known: Collection[str], what: str) -> li
     return names
 
 
+@dataclass(frozen=True)
 class Episode:
-    """The frames of an episode, compressed `CHUNK` at a time.
+    """What is kept of an episode: its screens, compressed `CHUNK` at a time, and their colours, uint8 (256, 3)."""
 
-    Args:
-        chunks: of the screens.
-        palette: colours, uint8 (256, 3).
-        unpack: screens of a chunk, palette indices, uint8 (up to `CHUNK`, H, W).
-    """
+    chunks: list[bytes]
+    palette: Palette
 
-    def __init__(self, chunks: list[bytes], palette: NDArray[np.uint8], unpack: Unpack) -> None:
-        self._chunks, self._palette, self._unpack = chunks, palette, unpack
-        self.nbytes = sum(map(len, chunks)) + palette.nbytes
-
-    @classmethod
-    def of(cls, screens: Screens, palette: NDArray[np.uint8], pack: Pack, unpack: Unpack) -> Self:
-        """The episode of screens `(frames, H, W)` uint8; `pack` makes bytes of at most `CHUNK` of them."""
-        return cls([pack(screens[at : at + CHUNK]) for at in range(0, len(screens), CHUNK)], palette, unpack)
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(map(len, self.chunks)) + self.palette.nbytes
 
     def save(self, path: Path) -> None:
         """Writes the episode, whole or not at all."""
-        ends = np.cumsum([0, *map(len, self._chunks)])
+        ends = np.cumsum([0, *map(len, self.chunks)])
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, ends=ends, packed=np.frombuffer(b"".join(self._chunks), np.uint8), palette=self._palette)
+            np.savez(file, ends=ends, packed=np.frombuffer(b"".join(self.chunks), np.uint8), palette=self.palette)
 
     @classmethod
-    def load(cls, path: Path, unpack: Unpack) -> Self:
+    def load(cls, path: Path) -> Self:
         """The episode that `save` wrote."""
         with np.load(path) as file:
             packed, ends, palette = file["packed"].tobytes(), file["ends"].tolist(), file["palette"]
-        return cls([packed[start:end] for start, end in pairwise(ends)], palette, unpack)
-
-    def frames(self, start: int, count: int, step: int) -> Tensor:
-        """Frames `start`, `start + step`, ...: uint8 (count, 3, H, W)."""
-        first, last = start // CHUNK, (start + (count - 1) * step) // CHUNK
-        screens = np.concatenate([self._unpack(chunk) for chunk in self._chunks[first : last + 1]])
-        picked = screens[start - first * CHUNK :: step][:count]
-        return torch.from_numpy(np.stack([channel[picked] for channel in self._palette.T], axis=1))
+        return cls([packed[start:end] for start, end in pairwise(ends)], palette)
 
 
 class EpisodeSource(ClipSource):
     """Episodes class by class: all seeds of the first, then of the second.
 
-    A class that cannot be played is left out and reported in `skipped`.
+    A class that cannot be played is left out. `name` begins the identities of the episodes, `size` is that of their
+    frames.
 
     Args:
-        name: of the source, with which identities of its episodes begin.
         why_not: the classes' names, each with why it cannot be played, "" if it can.
         seeds: first seed and the one after the last.
         frames: length of every episode.
-        fps: frames per second of every episode.
-        size: (height, width) of its frames.
-        play: the episode of a class's name, a seed and a length.
-        unpack: of these episodes.
 
     Raises:
         ValueError: none can be played.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        why_not: Mapping[str, str],
-        seeds: tuple[int, int],
-        frames: int,
-        fps: float,
-        size: tuple[int, int],
-        play: Callable[[str, int, int], Episode],
-        unpack: Unpack,
-    ) -> None:
-        self.name = name
+    fps: float
+    size: tuple[int, int]
+
+    def __init__(self, why_not: Mapping[str, str], seeds: tuple[int, int], frames: int) -> None:
         self.classes = tuple(each for each, reason in why_not.items() if not reason)
-        self.skipped = {each: reason for each, reason in why_not.items() if reason}
-        if self.skipped:
-            logger.warning("%s: skipped %d of %d: %s", name, len(self.skipped), len(why_not), self.skipped)
+        skipped = {each: reason for each, reason in why_not.items() if reason}
+        if skipped:
+            logger.warning("%s: skipped %d of %d: %s", self.name, len(skipped), len(why_not), skipped)
         if not self.classes:
-            raise ValueError(f"none of the classes of {name} can be played: {self.skipped}")
+            raise ValueError(f"none of the classes of {self.name} can be played: {skipped}")
         self._seeds = range(*seeds)
-        self._frames, self._fps = frames, fps
-        self._size = size
-        self._play, self._unpack = play, unpack
+        self._frames = frames
         self._episodes = Recent(self._played, CACHE_BYTES)
         # Made by the first of the processes that inherit its name, and removed with the source that gave it.
-        self._shared = Path(tempfile.gettempdir(), f"evatok-{name}-{os.getpid()}-{secrets.token_hex(4)}")
+        self._shared = Path(tempfile.gettempdir(), f"evatok-{self.name}-{os.getpid()}-{secrets.token_hex(4)}")
         weakref.finalize(self, _remove, self._shared, os.getpid())
 
-    @property
-    def fps(self) -> float:
-        """As `ClipSource.fps` says."""
-        return self._fps
+    @abstractmethod
+    def play(self, name: str, seed: int, frames: int) -> tuple[Screens, Palette]:
+        """The episode of a class and a seed: palette indices, uint8 (frames, height, width), and their colours."""
+
+    @staticmethod
+    @abstractmethod
+    def pack(screens: Screens) -> bytes:
+        """Screens, up to `CHUNK`, compressed."""
+
+    @staticmethod
+    @abstractmethod
+    def unpack(chunk: bytes) -> Screens:
+        """The screens that `pack` compressed."""
 
     def __len__(self) -> int:
         return len(self.classes) * len(self._seeds)
@@ -153,7 +135,7 @@ class EpisodeSource(ClipSource):
     def describe(self, index: int) -> VideoEntry:
         """Episode `index`; its key is "class/seed"."""
         label, seed = self._label_and_seed(index)
-        return VideoEntry(f"{self.classes[label]}/{seed}", label=label, frames=self._frames, size=self._size)
+        return VideoEntry(f"{self.classes[label]}/{seed}", label=label, frames=self._frames, size=self.size)
 
     def identities(self, index: int) -> tuple[str, ...]:
         """Class and seed, whatever the length."""
@@ -162,7 +144,11 @@ class EpisodeSource(ClipSource):
     def read(self, index: int, start: int, count: int, step: int) -> Tensor:
         """Frames `start`, `start + step`, ... of episode `index`: uint8 (count, 3, H, W)."""
         check_range(self.describe(index), start, count, step)
-        return self._episodes[index].frames(start, count, step)
+        episode = self._episodes[index]
+        first, last = start // CHUNK, (start + (count - 1) * step) // CHUNK
+        screens = np.concatenate([self.unpack(chunk) for chunk in episode.chunks[first : last + 1]])
+        picked = screens[start - first * CHUNK :: step][:count]
+        return torch.from_numpy(np.stack([channel[picked] for channel in episode.palette.T], axis=1))
 
     def _label_and_seed(self, index: int) -> tuple[int, int]:
         label, offset = divmod(range(len(self))[index], len(self._seeds))
@@ -174,7 +160,7 @@ class EpisodeSource(ClipSource):
         path = self._shared / f"{index}.npz"
         # To share is to be quicker, no more: without room for it each process plays for itself.
         with suppress(OSError):
-            return Episode.load(path, self._unpack)
+            return Episode.load(path)
         episode = self._played_here(index)
         with suppress(OSError):
             if not path.parent.exists():
@@ -185,7 +171,8 @@ class EpisodeSource(ClipSource):
 
     def _played_here(self, index: int) -> Episode:
         label, seed = self._label_and_seed(index)
-        return self._play(self.classes[label], seed, self._frames)
+        screens, palette = self.play(self.classes[label], seed, self._frames)
+        return Episode([self.pack(screens[at : at + CHUNK]) for at in range(0, len(screens), CHUNK)], palette)
 
 
 def _remove(folder: Path, process: int) -> None:

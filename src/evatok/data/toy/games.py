@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evatok.data.clip_source import SourceConfig, check_weight
-from evatok.data.toy.episodes import Episode, EpisodeSource, check_episodes, chosen
+from evatok.data.toy.episodes import EpisodeSource, Palette, Screens, check_episodes, chosen
 
 FPS = 30  # of the episodes: every second of the console's 60 screens a second, whose differences are tiny
 SCREENS_A_FRAME = 2
@@ -55,64 +54,26 @@ class GamesSource(EpisodeSource):
         ValueError: `ale_py` is not installed, a game is not known, or none can be loaded.
     """
 
+    name, fps, size = "games", FPS, SIZE
+
     def __init__(self, config: GamesConfig) -> None:
-        emulator = _Emulator()
-        wanted = chosen(config.games, emulator.games, "games")
-        super().__init__(
-            name="games",
-            why_not={game: emulator.why_not(game) for game in wanted},
-            seeds=config.seeds,
-            frames=config.frames,
-            fps=FPS,
-            size=SIZE,
-            play=emulator.play,
-            unpack=_unpack,
-        )
-
-
-def _pack(screens: NDArray[np.uint8]) -> bytes:
-    """Compress screens; as most pixels stay, a screen's exclusive or with the one before is mostly zero."""
-    changes = screens.copy()
-    changes[1:] ^= screens[:-1]
-    return zlib.compress(changes.tobytes(), level=1)
-
-
-def _unpack(chunk: bytes) -> NDArray[np.uint8]:
-    screens = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(-1, *SIZE).copy()
-    for before, screen in pairwise(screens):
-        screen ^= before
-    return screens
-
-
-class _Emulator:
-    """The Arcade Learning Environment: which games it has, and random play of one."""
-
-    def __init__(self) -> None:
         try:
             from ale_py import roms
         except ImportError as error:
             raise ValueError("games need the package ale-py: pip install 'evatok[ale]'") from error
-        self.games: tuple[str, ...] = tuple(sorted(roms.get_all_rom_ids()))
+        wanted = chosen(config.games, sorted(roms.get_all_rom_ids()), "games")
+        super().__init__({game: _why_not(game) for game in wanted}, config.seeds, config.frames)
 
-    def why_not(self, game: str) -> str:
-        """Why a game cannot be played, "" if it can."""
-        from ale_py import ALEInterface, roms
-
-        path = roms.get_rom_path(game)
-        if path is None:
-            return "its file is missing"
-        return "" if ALEInterface.isSupportedROM(path) else "the emulator does not support it"
-
-    def play(self, game: str, seed: int, frames: int) -> Episode:
-        """One episode of random play."""
+    def play(self, name: str, seed: int, frames: int) -> tuple[Screens, Palette]:
+        """Random play of a game."""
         from ale_py import ALEInterface, LoggerMode, roms
 
-        rng = np.random.default_rng([seed, *game.encode()])
+        rng = np.random.default_rng([seed, *name.encode()])
         ALEInterface.setLoggerMode(LoggerMode.Error)
         console = ALEInterface()
         console.setInt("random_seed", int(rng.integers(1, 2**31)))
         console.setFloat("repeat_action_probability", STICKY)
-        console.loadROM(str(roms.get_rom_path(game)))
+        console.loadROM(str(roms.get_rom_path(name)))
         actions = console.getMinimalActionSet()
         warm_up = int(rng.integers(*WARM_UP))
         screens = np.empty((frames, *SIZE), np.uint8)
@@ -134,4 +95,29 @@ class _Emulator:
                 if not seen[indices].all():
                     palette[indices] = console.getScreenRGB()[top : top + SIZE[0]]
                     seen[indices] = True
-        return Episode.of(screens, palette, _pack, _unpack)
+        return screens, palette
+
+    @staticmethod
+    def pack(screens: Screens) -> bytes:
+        """As most pixels stay, a screen's exclusive or with the one before is mostly zero."""
+        changes = screens.copy()
+        changes[1:] ^= screens[:-1]
+        return zlib.compress(changes.tobytes(), level=1)
+
+    @staticmethod
+    def unpack(chunk: bytes) -> Screens:
+        """The screens that `pack` compressed."""
+        screens = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(-1, *SIZE).copy()
+        for before, screen in pairwise(screens):
+            screen ^= before
+        return screens
+
+
+def _why_not(game: str) -> str:
+    """Why a game cannot be played, "" if it can."""
+    from ale_py import ALEInterface, roms
+
+    path = roms.get_rom_path(game)
+    if path is None:
+        return "its file is missing"
+    return "" if ALEInterface.isSupportedROM(path) else "the emulator does not support it"
