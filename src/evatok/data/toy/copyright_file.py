@@ -1,7 +1,9 @@
 """Debian's machine-readable copyright files: who made a file of a package, and under which licence."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from fnmatch import fnmatchcase
 
 
@@ -17,7 +19,8 @@ class Terms:
 
 def read_terms(text: str) -> list[Terms]:
     """The paragraphs of a copyright file that speak of files, in their order."""
-    paragraphs = [_fields(paragraph) for paragraph in text.replace("\n\n\n", "\n\n").split("\n\n")]
+    # A paragraph is written as the header of a mail is.
+    paragraphs = [HeaderParser().parsestr(paragraph) for paragraph in re.split(r"\n\n+", text.lstrip("\n"))]
     return [
         Terms(
             patterns=tuple(found["Files"].split()),
@@ -25,7 +28,7 @@ def read_terms(text: str) -> list[Terms]:
             copyright=_one_line(found.get("Copyright", "")),
             comment=_one_line(found.get("Comment", "")),
         )
-        for found in paragraphs
+        for found in (dict(paragraph.items()) for paragraph in paragraphs)
         if "Files" in found
     ]
 
@@ -35,28 +38,12 @@ def terms_of(path: str, terms: Sequence[Terms]) -> Terms | None:
 
     Suffixes do not count: some packages convert their pictures.
     """
-    fitting = [found for found in terms if any(_fits(path, pattern) for pattern in found.patterns)]
+    fitting = [found for found in terms if any(fnmatchcase(_bare(path), _bare(pattern)) for pattern in found.patterns)]
     return fitting[-1] if fitting else None
-
-
-def _fields(paragraph: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    name = ""
-    for line in paragraph.splitlines():
-        if line[:1].isspace():
-            fields[name] = f"{fields.get(name, '')}\n{line.strip()}"
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            fields[name] = value.strip()
-    return fields
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _fits(path: str, pattern: str) -> bool:
-    return fnmatchcase(_bare(path), _bare(pattern))
 
 
 def _bare(path: str) -> str:
