@@ -110,7 +110,6 @@ class _Making:
     folder: Path
     # Package and terms (None where it has none to say), and the files under them with their origins.
     credits: dict[str, dict[Terms | None, list[str]]] = field(default_factory=lambda: defaultdict(dict))
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDERS, 0))
     broken: list[str] = field(default_factory=list)
     hashes: list[NDArray[np.bool_]] = field(default_factory=list)
 
@@ -132,24 +131,23 @@ def prepare_photographs(destination: Path, source: Path | None = None) -> dict[s
         PackageError: a package cannot be fetched, is not in the folder, or is broken.
         ValueError: scikit-image is not installed.
     """
-    if destination.exists():
-        return {part: _count(destination / part) for part in FOLDERS}
-    with debian_packages([*_PHOTOGRAPHS, *_CUTOUTS], source) as packages, making_folder(destination) as folder:
-        for part in FOLDERS:
-            (folder / part).mkdir(parents=True)
-        making = _Making(folder)
-        with tqdm(unit="picture") as progress:
-            _add_scikit_image(making, progress)
-            for package in packages:
-                _add_package(making, package, progress)
-        (folder / "CREDITS.md").write_text(_credits(making), encoding="utf-8")
+    if not destination.exists():
+        with debian_packages([*_PHOTOGRAPHS, *_CUTOUTS], source) as packages, making_folder(destination) as folder:
+            _make(folder, packages)
+    return {part: sum(path.suffix in (".jpg", ".png") for path in (destination / part).glob("*")) for part in FOLDERS}
+
+
+def _make(folder: Path, packages: list[Path]) -> None:
+    for part in FOLDERS:
+        (folder / part).mkdir(parents=True)
+    making = _Making(folder)
+    with tqdm(unit="picture") as progress:
+        _add_scikit_image(making, progress)
+        for package in packages:
+            _add_package(making, package, progress)
+    (folder / "CREDITS.md").write_text(_credits(making), encoding="utf-8")
     if making.broken:
         logger.warning("%d pictures are broken and left out: %s", len(making.broken), ", ".join(making.broken))
-    return making.counts
-
-
-def _count(folder: Path) -> int:
-    return sum(1 for path in folder.glob("*") if path.suffix in (".jpg", ".png"))
 
 
 def _add_scikit_image(making: _Making, progress: tqdm) -> None:
@@ -225,7 +223,7 @@ def _add_photograph(making: _Making, content: bytes, name: str, part: str) -> st
     image = _shrunk(image.convert("RGB"), SHORT / min(image.size))
     if not _is_new(making, image):
         return None
-    return _save(making, image, f"{part}/{name}.jpg", part)
+    return _save(making, image, f"{part}/{name}.jpg")
 
 
 def _add_cutout(making: _Making, content: bytes, name: str, part: str) -> str | None:
@@ -235,8 +233,7 @@ def _add_cutout(making: _Making, content: bytes, name: str, part: str) -> str | 
     image = _shrunk(image.convert("RGBA"), CUTOUT / max(image.size))
     if np.mean(np.asarray(image)[..., 3] < 128) < _CLEAR or not _is_new(making, image):
         return None
-    part = f"cutouts/{part}"
-    return _save(making, image, f"{part}/{name}.png", part)
+    return _save(making, image, f"cutouts/{part}/{name}.png")
 
 
 def _open(making: _Making, content: bytes, name: str) -> Image.Image | None:
@@ -268,10 +265,9 @@ def _is_new(making: _Making, image: Image.Image) -> bool:
     return True
 
 
-def _save(making: _Making, image: Image.Image, path: str, part: str) -> str:
+def _save(making: _Making, image: Image.Image, path: str) -> str:
     image.info.clear()  # no profiles or places
     image.save(making.folder / path, quality=95)
-    making.counts[part] += 1
     return path
 
 
