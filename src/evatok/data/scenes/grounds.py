@@ -105,7 +105,7 @@ class Grounds:
         try:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 info = look_at(path)
-                return Ground(key, shrunk(info.size, VIDEO_SHORT), info.frames or 0, True)
+                return Ground(key, shrunk(info.size, VIDEO_SHORT / min(info.size)), info.frames or 0, True)
             height, width = read_picture(path, PICTURE_SHORT).shape[1:]
             return Ground(key, (height, width))
         except VideoError as error:

@@ -13,9 +13,9 @@ from evatok.video.reading import VideoError
 CUTOUT_SIDE = 160  # longer side to which larger cut-outs are shrunk
 
 
-def shrunk(size: tuple[int, int], short: int) -> tuple[int, int]:
-    """A (height, width) of the same aspect ratio whose shorter side is `short`; the size itself if it is smaller."""
-    factor = min(short / min(size), 1.0)
+def shrunk(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Sides of the same aspect ratio, `factor` times as long; the same ones if that is not less."""
+    factor = min(factor, 1.0)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 
@@ -30,8 +30,7 @@ def read_picture(path: Path, short: int) -> Tensor:
         with Image.open(path) as file:
             file.draft("RGB", (short * file.width // min(file.size), short * file.height // min(file.size)))
             image = _eight_bits(ImageOps.exif_transpose(file)).convert("RGB")
-        height, width = shrunk((image.height, image.width), short)
-        return image.resize((width, height), Image.Resampling.LANCZOS)
+        return image.resize(shrunk(image.size, short / min(image.size)), Image.Resampling.LANCZOS)
 
     return _pixels(_decoded(path, decode))
 
@@ -54,8 +53,7 @@ def read_cutout(path: Path) -> Tensor:
         reason = "nothing of it is transparent" if least == 255 else "all of it is transparent"
         raise VideoError(f"cannot use cut-out '{path}': {reason}", reason)
     image = image.crop(alpha.getbbox())
-    factor = min(CUTOUT_SIDE / max(image.size), 1.0)
-    size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
+    size = shrunk(image.size, CUTOUT_SIDE / max(image.size))
     # "RGBa" is multiplied by alpha: colours of transparent pixels would otherwise come out at the edges.
     return _pixels(image.convert("RGBa").resize(size, Image.Resampling.BOX))
 

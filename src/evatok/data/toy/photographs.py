@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from evatok.data.scenes.pictures import shrunk
 from evatok.data.toy.copyright_file import Terms, read_terms, terms_of
 from evatok.data.toy.picture_packages import debian_files, debian_packages, resource_files
 from evatok.utils.files import making_folder
@@ -220,7 +221,7 @@ def _add_photograph(making: _Making, content: bytes, name: str, part: str) -> st
     image = _open(making, content, name)
     if image is None or min(image.size) < SMALLEST:
         return None
-    image = _shrunk(image.convert("RGB"), SHORT / min(image.size))
+    image = image.convert("RGB").resize(shrunk(image.size, SHORT / min(image.size)), Image.Resampling.LANCZOS)
     if not _is_new(making, image):
         return None
     return _save(making, image, f"{part}/{name}.jpg")
@@ -230,7 +231,7 @@ def _add_cutout(making: _Making, content: bytes, name: str, part: str) -> str | 
     image = _open(making, content, name)
     if image is None or max(image.size) < _SMALLEST_CUTOUT:
         return None
-    image = _shrunk(image.convert("RGBA"), CUTOUT / max(image.size))
+    image = image.convert("RGBA").resize(shrunk(image.size, CUTOUT / max(image.size)), Image.Resampling.LANCZOS)
     if np.mean(np.asarray(image)[..., 3] < 128) < _CLEAR or not _is_new(making, image):
         return None
     return _save(making, image, f"cutouts/{part}/{name}.png")
@@ -244,13 +245,6 @@ def _open(making: _Making, content: bytes, name: str) -> Image.Image | None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         making.broken.append(name)
         return None
-
-
-def _shrunk(image: Image.Image, factor: float) -> Image.Image:
-    if factor >= 1:
-        return image
-    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _is_new(making: _Making, image: Image.Image) -> bool:
