@@ -196,7 +196,7 @@ def test_bad_files_are_skipped_counted_and_named(
         ScenesSource(ScenesConfig(str(pictures)))
     with caplog.at_level(logging.WARNING, logger="evatok.data"):
         source = ScenesSource(ScenesConfig(str(pictures), str(cutouts), max_bad=0.5))
-    reasons = {video.path: video.reason for video in source.skipped}
+    reasons = {video.path: video.reason for bad in source.quarantines for video in bad.skipped}
     assert set(reasons) == {"half.png", "text.mp4", "opaque.png"} and all(reasons.values())
     assert reasons["opaque.png"] == "nothing of it is transparent"
     assert source.classes == ("deep/grey", "slope")
@@ -209,7 +209,7 @@ def test_a_file_that_breaks_later_is_a_video_error(pictures: Path, monkeypatch: 
     (pictures / "slope.png").write_bytes(b"gone")
     with pytest.raises(VideoError, match=r"slope\.png"):
         source.read(PATHS, 0, 4, 1)
-    assert set(source.failed) == {"slope.png"}
+    assert set(source.quarantines[0].failed) == {"slope.png"}
     assert source.read(0, 0, 4, 1).shape == (4, 3, SIDE, SIDE)
 
 

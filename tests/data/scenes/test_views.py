@@ -53,11 +53,6 @@ def test_a_camera_stands_more_often_over_videos() -> None:
         assert sum(kinds.values()) == pytest.approx(1)
 
 
-def test_unknown_kind() -> None:
-    with pytest.raises(ValueError, match="'dance'"):
-        views_of_kind("dance", np.random.default_rng(0), SIZE, (0.5, 0.6))
-
-
 def test_things_rest_move_and_come_and_leave() -> None:
     def paths(kind: str) -> np.ndarray:
         return np.stack([things._places(np.random.default_rng(seed), kind, 0.2) for seed in range(80)])

@@ -1,6 +1,5 @@
 """What scenes are filmed over: pictures, which stand still, and videos, which move."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +24,11 @@ CACHE_BYTES = 192 * 2**20  # decoded pictures kept
 
 @dataclass(frozen=True)
 class Ground:
-    """A file that scenes are filmed over; its path within the folder, (height, width) as read, and frames if moving."""
+    """A file that scenes are filmed over: where it is, by which path within the folder, its (height, width) as read,
+    and its frames if it is moving.
+    """
 
+    path: Path
     key: str
     size: tuple[int, int]
     frames: int = 1
@@ -34,7 +36,7 @@ class Ground:
 
 
 class Grounds:
-    """The usable pictures and videos of a folder, its subfolders included, each looked at once.
+    """The usable pictures and videos of a folder, its subfolders included, each looked at once: they are in `files`.
 
     Args:
         root: the folder.
@@ -53,43 +55,29 @@ class Grounds:
             raise ValueError(f"no pictures or videos in {root}")
         skipped = tuple(item for item in found if isinstance(item, SkippedVideo))
         self.bad = Quarantine(name, str(root), len(found), skipped, max_bad)
-        self._grounds = [item for item in found if isinstance(item, Ground)]
+        self.files = [item for item in found if isinstance(item, Ground)]
         self._pictures = Recent(partial(read_picture, short=PICTURE_SHORT), CACHE_BYTES)
-
-    def __len__(self) -> int:
-        return len(self._grounds)
-
-    def __getitem__(self, number: int) -> Ground:
-        """What is known of file `number`."""
-        return self._grounds[number]
-
-    def __iter__(self) -> Iterator[Ground]:
-        return iter(self._grounds)
-
-    def path(self, number: int) -> Path:
-        """Where file `number` is."""
-        return self._root / self._grounds[number].key
 
     def read(self, number: int, moments: NDArray[np.int64]) -> Tensor:
         """Frames of a file: uint8 (moments, 3, H, W), or (1, 3, H, W) of a picture, whatever the moments.
 
         Args:
-            number: of the file.
+            number: of the file in `files`.
             moments: at least 0, in any order; a video goes forth and back, endlessly.
 
         Raises:
             VideoError: the file cannot be read.
         """
-        ground = self._grounds[number]
+        ground = self.files[number]
         try:
             if not ground.moving:
-                return self._pictures[self.path(number)][None]
+                return self._pictures[ground.path][None]
             wanted = forth_and_back(moments, ground.frames)
             distinct = np.unique(wanted)
             step = max(int(np.gcd.reduce(np.diff(distinct))), 1) if len(distinct) > 1 else 1
             first = int(distinct[0])
             count = (int(distinct[-1]) - first) // step + 1
-            clip = read_clip(self.path(number), first, count, step, size=ground.size)
+            clip = read_clip(ground.path, first, count, step, size=ground.size)
             order = (wanted - first) // step
             return clip if np.array_equal(order, np.arange(count)) else clip[order]
         except VideoError as error:
@@ -105,9 +93,9 @@ class Grounds:
         try:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 info = look_at(path)
-                return Ground(key, shrunk(info.size, VIDEO_SHORT / min(info.size)), info.frames or 0, True)
+                return Ground(path, key, shrunk(info.size, VIDEO_SHORT / min(info.size)), info.frames or 0, True)
             height, width = read_picture(path, PICTURE_SHORT).shape[1:]
-            return Ground(key, (height, width))
+            return Ground(path, key, (height, width))
         except VideoError as error:
             return SkippedVideo(key, error.reason)
 

@@ -78,7 +78,7 @@ class _Shot:
 class ScenesSource(ClipSource):
     """Videos over the usable files of a folder, file by file; the files are the classes.
 
-    A file that cannot be used is skipped and listed in `skipped` with the reason, cut-outs included.
+    A file that cannot be used is skipped and listed in `quarantines` with the reason, cut-outs included.
 
     Raises:
         ValueError: a folder does not exist, or holds no usable file.
@@ -92,10 +92,10 @@ class ScenesSource(ClipSource):
         self.name = config.name or root.resolve().name
         self._number = config.paths
         self._grounds = Grounds(root, self.name, config.max_bad)
-        self.classes = _names([ground.key for ground in self._grounds])
+        self.classes = _names([ground.key for ground in self._grounds.files])
         # Short, as generators take their time with long seeds.
-        self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds]
-        self._identities = [file_identities(self._grounds.path(number)) for number in range(len(self._grounds))]
+        self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds.files]
+        self._identities = [file_identities(ground.path) for ground in self._grounds.files]
         self._cutouts: list[Path] = []
         self._bad = [self._grounds.bad]
         if config.cutouts is not None:
@@ -104,22 +104,12 @@ class ScenesSource(ClipSource):
         self._cutout_pixels = Recent(read_cutout, CACHE_BYTES)
 
     @property
-    def skipped(self) -> tuple[SkippedVideo, ...]:
-        """Files that are not used."""
-        return tuple(video for bad in self._bad for video in bad.skipped)
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Why files could not be read later, by their paths in their folders."""
-        return {key: reason for bad in self._bad for key, reason in bad.failed.items()}
-
-    @property
     def quarantines(self) -> Sequence[Quarantine]:
         """That of the files, and that of the cut-outs if there are any."""
         return self._bad
 
     def __len__(self) -> int:
-        return len(self._grounds) * self._number
+        return len(self._grounds.files) * self._number
 
     def describe(self, index: int) -> VideoEntry:
         """Path `index`; its key is "file/number"."""
@@ -158,14 +148,14 @@ class ScenesSource(ClipSource):
         cuts = sorted(set(cuts))
         for shot, (first, after) in enumerate(pairwise(cuts)):
             elsewhere = shot > 0 and rng.random() < ELSEWHERE
-            shown = int(rng.integers(len(self._grounds))) if elsewhere else ground
+            shown = int(rng.integers(len(self._grounds.files))) if elsewhere else ground
             shots.append(_Shot(shown, first, after, [shot, *seed]))
         return shots
 
     def _film(self, shot: _Shot, frames: NDArray[np.int64]) -> Tensor:
         """Frames of a shot: uint8 (frames, 3, SIDE, SIDE)."""
         rng = np.random.default_rng(shot.seed)
-        ground = self._grounds[shot.ground]
+        ground = self._grounds.files[shot.ground]
         views = draw_views(rng, ground.size, ground.moving)
         moments = _moments(rng, ground.frames)
         things = draw_things(rng, len(self._cutouts), views)
@@ -178,7 +168,7 @@ class ScenesSource(ClipSource):
 
     def _look(self, ground: int, moments: NDArray[np.int64], views: Views, frames: NDArray[np.int64]) -> Tensor:
         """What frames of a shot show of a file. Equal ones are rendered once: many a view rests."""
-        moving = self._grounds[ground].moving
+        moving = self._grounds.files[ground].moving
         rows = np.column_stack([moments if moving else np.zeros_like(moments), views])[frames]
         distinct, which = np.unique(rows, axis=0, return_inverse=True)
         pictures = self._grounds.read(ground, distinct[:, 0].astype(np.int64))
