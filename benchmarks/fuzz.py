@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.children import peak_memory, restart_peak_memory
 from benchmarks.common import arguments, write_record
 from evatok.data.manifest import Manifest
-from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.children import Failure, in_children
 from evatok.data.prepare.scanning import ScanConfig, decode_whole, scan_to
 from evatok.video.sources import VideoError
 from tests.fuzzing.answers import FAMILIES, Answer, answers, ended, inputs
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="that use inputs at a time")
     given = parser.parse_args()
-    config = ScanConfig(given.processes, Limits(seconds=30.0))
+    config = ScanConfig(given.processes, seconds=30.0)
     with tempfile.TemporaryDirectory() as folder:
         record = fuzz(Path(folder), given.seed, given.videos, given.count, config)
     print(json.dumps(record, indent=2, ensure_ascii=False))
@@ -56,7 +56,7 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
     """What came of so many damaged `videos`, and of `count` inputs of each of the other families."""
     started = time.perf_counter()
     given = [each for family in FAMILIES for each in inputs(family, folder / family, seed, count)]
-    several = list(zip(given, answers(given, config.limits, config.processes or 1), strict=True))
+    several = list(zip(given, answers(given, config), strict=True))
     kinds = {family: [each.kind for each in given if each.family == family] for family in FAMILIES}
     found = {family: [answer for each, answer in several if each.family == family] for family in FAMILIES}
     kinds["videos"], found["videos"], more = fuzz_videos(folder / "videos", seed, videos, config)
@@ -78,7 +78,7 @@ def fuzz(folder: Path, seed: int, videos: int, count: int, config: ScanConfig) -
         "peak_memory_mb": max(answer.memory for answer in every) // 10**6,
         "longest_seconds": round(max(answer.seconds for answer in every), 2),
         "wrong": wrong,
-        "limits": {"memory_gib": config.limits.memory / 2**30, "seconds": config.limits.seconds},
+        "limits": {"memory_gib": config.memory / 2**30, "seconds": config.seconds},
         "seed": seed,
         "seconds": round(time.perf_counter() - started),
         "families": records,
@@ -138,9 +138,7 @@ def fuzz_videos(
     answered = [answer_of(each) for each in read]
     refused = [number for number, answer in enumerate(answered) if answer.kind == "too much memory"]
     paths = [str(folder / "mutants" / manifest[number].path) for number in refused]
-    for number, held in in_children(
-        memory_until_refused, paths, [config.limits.seconds] * len(paths), config.limits.memory, 1
-    ):
+    for number, held in in_children(memory_until_refused, paths, [config.seconds] * len(paths), config.memory, 1):
         if not isinstance(held, Failure):
             answered[refused[number]] = replace(answered[refused[number]], memory=held)
     return [kinds[row.path].kind for row in manifest], answered, record
@@ -164,8 +162,8 @@ def memory_until_refused(path: str) -> int:
 def examined(folder: Path, manifest: Manifest, config: ScanConfig) -> list[Examined | Failure]:
     """Every video decoded and read again, in other children with the same limits."""
     paths = [str(folder / row.path) for row in manifest]
-    seconds = [config.limits.seconds_for(row.bytes) for row in manifest]
-    found = dict(in_children(examine, paths, seconds, config.limits.memory, config.processes or 1))
+    seconds = [config.seconds_for(row.bytes) for row in manifest]
+    found = dict(in_children(examine, paths, seconds, config.memory, config.processes or 1))
     return [found[number] for number in range(len(paths))]
 
 

@@ -19,7 +19,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from benchmarks.children import peak_memory, restart_peak_memory
-from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.children import Failure, in_children
+from evatok.data.prepare.scanning import ScanConfig
 from evatok.utils.packages import PackageError
 from tests.fuzzing import checkpoints, configs, encoding, lists, models, token_files
 
@@ -160,9 +161,10 @@ def inputs(family: str, folder: Path, seed: int, count: int) -> list[Input]:
     return [Input(family, str(originals), seed, number) for number in range(count)]
 
 
-def answers(given: Sequence[Input], limits: Limits, processes: int = 1) -> list[Answer]:
+def answers(given: Sequence[Input], config: ScanConfig) -> list[Answer]:
     """The answers to inputs, in child processes with limits."""
-    found = dict(in_children(answer_to, given, [limits.seconds] * len(given), limits.memory, processes))
+    seconds = [config.seconds] * len(given)
+    found = dict(in_children(answer_to, given, seconds, config.memory, config.processes or 1))
     return [ended(each) if isinstance(each := found[number], Failure) else each for number in range(len(given))]
 
 

@@ -10,7 +10,6 @@ import pyarrow
 import pyarrow.parquet
 
 from evatok.data.folders import FolderConfig
-from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig, scan_to
 from evatok.data.prepare.sharding import plan_shards, write_shards
 from evatok.data.shards import ShardsConfig
@@ -20,7 +19,7 @@ from tests.fuzzing import damage
 from tests.fuzzing.damage import Rng
 from tests.video.originals import ORIGINALS, originals
 
-_CONFIG = ScanConfig(1, Limits(seconds=30.0))
+_CONFIG = ScanConfig(1, seconds=30.0)
 _MANIFEST, _SHARDS, _CSV, _TABLE = "manifest.parquet", "shards", "index.csv", "index.parquet"
 _READ = 3  # videos
 

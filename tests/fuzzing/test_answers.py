@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from evatok.data.prepare.children import Limits
+from evatok.data.prepare.scanning import ScanConfig
 from tests.fuzzing.answers import FAMILIES, Answer, Input, answers, inputs
 
 SEED, COUNT = 0, 20
-LIMITS = Limits(seconds=20.0)
+CONFIG = ScanConfig(1, seconds=20.0)
 MOST_MEMORY = 200 * 10**6
 
 
@@ -20,7 +20,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[Input]:
 
 @pytest.fixture(scope="module")
 def found(given: list[Input]) -> list[Answer]:
-    return answers(given, LIMITS)
+    return answers(given, CONFIG)
 
 
 def test_every_input_is_read_or_refused_in_a_sentence(given: list[Input], found: list[Answer]) -> None:

@@ -26,7 +26,6 @@ from benchmarks import (
     training_speed,
 )
 from evatok.data.manifest import read_manifest
-from evatok.data.prepare.children import Limits
 from evatok.data.prepare.scanning import ScanConfig
 from evatok.losses.reconstruction import ReconstructionLossConfig
 from evatok.nn.packed import Layout, Packed
@@ -44,7 +43,7 @@ LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
-    record = fuzz.fuzz(tmp_path, seed=3, videos=32, count=2, config=ScanConfig(1, Limits(seconds=30.0)))
+    record = fuzz.fuzz(tmp_path, seed=3, videos=32, count=2, config=ScanConfig(1, seconds=30.0))
     assert record["inputs"] == sum(record["answers"].values()) == 32 + 2 * len(record["families"]) - 2
     assert record["wrong"] == [] and record["tracebacks"] == record["hangs"] == record["left_behind"] == 0
     videos = record["families"]["videos"]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from evatok.data.manifest import Manifest
-from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.children import Failure, in_children
 from evatok.data.prepare.scanning import ScanConfig, scan_to
 from tests.video.mutants import KINDS, Examined, Mutant, examine, mutants
 from tests.video.originals import FRAMES, originals
 
 SEED, COUNT = 0, 64
-LIMITS = Limits(seconds=20.0)
+CONFIG = ScanConfig(2, seconds=20.0)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def written(made: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def scanned(written: tuple[Path, list[Mutant]], tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return scan_to(written[0], tmp_path_factory.mktemp("manifest") / "m.parquet", ScanConfig(2, LIMITS))
+    return scan_to(written[0], tmp_path_factory.mktemp("manifest") / "m.parquet", CONFIG)
 
 
 def test_fuzz_mutants_are_a_function_of_the_seed(made: dict[str, bytes]) -> None:
@@ -42,7 +42,7 @@ def test_fuzz_mutants_are_a_function_of_the_seed(made: dict[str, bytes]) -> None
 def test_fuzz_every_original_is_good(made: dict[str, bytes], tmp_path: Path) -> None:
     for name, data in made.items():
         (tmp_path / name).write_bytes(data)
-    manifest = scan_to(tmp_path, tmp_path / "m.parquet", ScanConfig(2, LIMITS))
+    manifest = scan_to(tmp_path, tmp_path / "m.parquet", CONFIG)
     assert not len(manifest.bad) and len(manifest.good) == len(made) >= 40
     frames = {row.path: row.frames or 0 for row in manifest.good}
     # What comes before time 0 is not shown.
@@ -62,7 +62,7 @@ def test_fuzz_every_mutant_is_good_or_has_a_reason(written: tuple[Path, list[Mut
 def test_fuzz_what_a_scan_calls_good_can_be_read(written: tuple[Path, list[Mutant]], scanned: Manifest) -> None:
     """In other children than the scan's, with the same limits; bad ones are bad for the same reason."""
     paths = [str(written[0] / row.path) for row in scanned]
-    outcomes = dict(in_children(examine, paths, [LIMITS.seconds] * len(paths), LIMITS.memory, 2))
+    outcomes = dict(in_children(examine, paths, [CONFIG.seconds] * len(paths), CONFIG.memory, 2))
     kinds = {mutant.name: mutant.kind for mutant in written[1]}
     for number, row in enumerate(scanned):
         outcome = outcomes[number]
@@ -73,5 +73,5 @@ def test_fuzz_what_a_scan_calls_good_can_be_read(written: tuple[Path, list[Mutan
         assert outcome.reason == row.reason, row.path
         assert outcome.frames == (row.frames or 0)
         assert outcome.same or kinds[row.path] not in ("unchanged", "wrong extension"), row.path
-        assert outcome.memory < LIMITS.memory
+        assert outcome.memory < CONFIG.memory
     assert multiprocessing.active_children() == []

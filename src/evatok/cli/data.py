@@ -121,7 +121,6 @@ def _parse_scan(parser: ArgumentParser, parse: Parse) -> Namespace:
 
 
 def _scan_config(given: Namespace) -> Any:
-    from evatok.data.prepare.children import Limits
     from evatok.data.prepare.scanning import ScanConfig
 
-    return ScanConfig(given.processes, Limits(int(min(given.memory, 2**32) * 2**30), given.seconds))
+    return ScanConfig(given.processes, int(min(given.memory, 2**32) * 2**30), given.seconds)

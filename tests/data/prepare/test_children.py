@@ -1,7 +1,6 @@
 """Children with limits: crashes, hangs, memory and exceptions are results, and nothing is left behind."""
 
 import ctypes
-import math
 import multiprocessing
 import os
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.children import Failure, in_children
 
 GIB = 2**30
 linux = pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
@@ -97,11 +96,3 @@ def test_children_live_on_and_end_with_their_consumer() -> None:
     assert next(results) == (0, 4)
     results.close()
     assert multiprocessing.active_children() == []
-
-
-def test_limits_are_checked() -> None:
-    assert Limits(seconds=10, bytes_per_second=1000).seconds_for(5000) == 15
-    assert Limits(seconds=math.inf).seconds_for(5000) == 2**32
-    for wrong in ({"memory": 0}, {"seconds": -1.0}, {"bytes_per_second": 0.0}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be greater than 0"):
-            Limits(**wrong)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,7 +19,6 @@ from torch import Tensor
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.manifest import Manifest, read_manifest
 from evatok.data.prepare import scanning
-from evatok.data.prepare.children import Limits
 from evatok.data.prepare.journal import journal_beside
 from evatok.data.prepare.scanning import ScanConfig, scan_to
 from evatok.data.quarantine import TooManyBadVideos
@@ -53,9 +53,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = scanning.in_children
 
-    def record(function: Callable, tasks: list[str], *rest: object) -> Iterator[tuple[int, object]]:
+    def record(function: Callable, tasks: list[tuple[str, object]], *rest: object) -> Iterator[tuple[int, object]]:
         for number, outcome in real(function, tasks, *rest):  # type: ignore[arg-type]
-            names.append(Path(tasks[number]).name)
+            names.append(Path(tasks[number][0]).name)
             yield number, outcome
 
     monkeypatch.setattr(scanning, "in_children", record)
@@ -167,9 +167,10 @@ def test_a_scan_that_is_killed_leaves_a_journal_and_no_process(folder: Path, tmp
     assert scan_to(folder, tmp_path / "m.parquet", ScanConfig(processes=2)) == whole
 
 
-def test_a_time_that_is_over_becomes_a_reason(folder: Path, tmp_path: Path) -> None:
+def test_a_time_that_is_over_becomes_a_reason(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the parent reads the file's digest: the child is gone."""
-    slow = ScanConfig(1, Limits(seconds=1e-4, bytes_per_second=1e12))
+    monkeypatch.setattr(scanning, "_BYTES_PER_SECOND", 1e12)
+    slow = ScanConfig(1, seconds=1e-4)
     rows = {row.path: row for row in scan_to(folder, tmp_path / "m.parquet", slow)}
     assert rows["a.mp4"].reason == "reading it takes longer than 0 s"
     assert rows["a.mp4"].sha256 == hashlib.sha256((folder / "a.mp4").read_bytes()).hexdigest()
@@ -184,8 +185,16 @@ def test_one_video_and_none(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ValueError, match="no video files"):
         scan_to(tmp_path / "nothing", tmp_path / "m.parquet")
+
+
+def test_limits_are_checked() -> None:
+    assert ScanConfig(seconds=10).seconds_for(2**19) == 12
+    assert ScanConfig(seconds=math.inf).seconds_for(5000) == 2**32
     with pytest.raises(ValueError, match="processes must be at least 1, got 0"):
         ScanConfig(processes=0)
+    for wrong in ({"memory": 0}, {"seconds": -1.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be greater than 0"):
+            ScanConfig(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_name_that_no_text_can_hold_is_a_reason(tmp_path: Path) -> None:

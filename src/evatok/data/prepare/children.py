@@ -23,33 +23,6 @@ ResultT = TypeVar("ResultT")
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
-_FOREVER = 2.0**32  # seconds, 136 years; the kernel's clock takes few more
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a child may use for one file.
-
-    Args:
-        memory: bytes of address space beyond what a child has when it starts; held on Linux alone.
-        seconds: of wall-clock time for any file.
-        bytes_per_second: a file of so many bytes gets a second more.
-    """
-
-    memory: int = 4 * 2**30
-    seconds: float = 60.0
-    bytes_per_second: float = 2.0**18
-
-    def __post_init__(self) -> None:
-        for name in ("memory", "seconds", "bytes_per_second"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
-
-    def seconds_for(self, size: int) -> float:
-        """Seconds that a file of `size` bytes may take."""
-        return min(self.seconds + size / self.bytes_per_second, _FOREVER)
-
-
 @dataclass(frozen=True)
 class Failure:
     """Why a task has no result."""

@@ -1,7 +1,6 @@
 """What a scan has found out so far, so that one that was killed goes on where it was."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,9 +60,8 @@ class Journal:
             raise StorageError(f"cannot write {self._path}, the scan's journal: {error.strerror}") from error
 
 
-def journal_beside(path: str | os.PathLike[str]) -> Path:
+def journal_beside(path: Path) -> Path:
     """Where the journal of a manifest's scan is kept."""
-    path = Path(path)
     return path.with_name(f".{path.name}.journal")
 
 

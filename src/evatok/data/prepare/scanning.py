@@ -7,7 +7,8 @@ that was killed goes on where it was, and ends with the manifest of one that was
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from av.video.frame import VideoFrame
@@ -15,30 +16,45 @@ from tqdm import tqdm
 
 from evatok.data.listing import Listed, videos_of
 from evatok.data.manifest import Manifest, ManifestRow, misnamed, write_manifest
-from evatok.data.prepare.children import Failure, Limits, in_children
+from evatok.data.prepare.children import Failure, in_children
 from evatok.data.prepare.journal import Journal, journal_beside
 from evatok.video.file import VideoFile
 from evatok.video.sources import VideoError, VideoInfo, VideoSource
 
+_BYTES_PER_SECOND = 2.0**18  # a file of so many bytes may take a second more
+_FOREVER = 2.0**32  # seconds, 136 years; the kernel's clock takes few more
+
 
 @dataclass(frozen=True)
 class ScanConfig:
-    """How videos are scanned.
+    """How videos are scanned: what decodes them, and what it may use for one file.
 
     Args:
         processes: that decode at a time; None: as many as there are CPUs.
-        limits: of each of them.
+        memory: bytes of address space beyond what a process has when it starts; held on Linux alone.
+        seconds: of wall-clock time for any file; larger ones get more.
     """
 
     processes: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    memory: int = 4 * 2**30
+    seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes must be at least 1, got {self.processes}")
+        for name in ("memory", "seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
+
+    def seconds_for(self, size: int) -> float:
+        """Seconds that a file of `size` bytes may take."""
+        return min(self.seconds + size / _BYTES_PER_SECOND, _FOREVER)
 
 
-def scan_to(source: Path, target: Path, config: ScanConfig | None = None) -> Manifest:
+DEFAULT = ScanConfig()
+
+
+def scan_to(source: Path, target: Path, config: ScanConfig = DEFAULT) -> Manifest:
     """Scan a folder of videos, or one video, and write its manifest; both as `scan`, whose journal is removed."""
     journal = journal_beside(target)
     manifest = scan(source, journal, config)
@@ -47,7 +63,7 @@ def scan_to(source: Path, target: Path, config: ScanConfig | None = None) -> Man
     return manifest
 
 
-def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manifest:
+def scan(source: Path, journal: Path, config: ScanConfig) -> Manifest:
     """Decode every video of a folder, or one video, completely; says which are good, and why others are not.
 
     Args:
@@ -58,14 +74,9 @@ def scan(source: Path, journal: Path, config: ScanConfig | None = None) -> Manif
     Raises:
         ValueError: `source` does not exist, or holds no video files.
     """
-    config = config or ScanConfig()
     folder, listed = _listed(source)
-    known = Journal(journal, str(folder))
-    try:
-        manifest = Manifest.of(_scan(folder, listed, known, config), str(folder))
-    finally:
-        known.close()
-    return manifest.sorted_by("path")
+    with closing(Journal(journal, str(folder))) as known:
+        return Manifest.of(_scan(folder, listed, known, config), str(folder)).sorted_by("path")
 
 
 def decode_whole(source: VideoSource) -> VideoInfo:
@@ -148,29 +159,26 @@ def _status(folder: Path, path: str, label: str) -> _File:
 
 def _decoded(folder: Path, files: list[_File], config: ScanConfig) -> Iterator[tuple[_File, ManifestRow]]:
     """Rows of files, as they are done."""
-    paths = [str(folder / file.path) for file in files]
-    seconds = [config.limits.seconds_for(file.size) for file in files]
+    tasks = [(str(folder / file.path), file) for file in files]
+    seconds = [config.seconds_for(file.size) for file in files]
     processes = config.processes or os.cpu_count() or 1
-    for number, found in in_children(_look_at, paths, seconds, config.limits.memory, processes):
-        file = files[number]
-        if isinstance(found, Failure):
-            found = _sha256(paths[number]), found.reason
-        digest, outcome = found
-        if isinstance(outcome, VideoInfo):
-            yield file, ManifestRow.good(file.path, file.label, file.size, digest, outcome)
-        else:
-            yield file, ManifestRow(file.path, file.label, file.size, digest, reason=outcome)
+    for number, row in in_children(_look_at, tasks, seconds, config.memory, processes):
+        path, file = tasks[number]
+        if isinstance(row, Failure):
+            row = ManifestRow(file.path, file.label, file.size, _sha256(path), reason=row.reason)
+        yield file, row
 
 
-def _look_at(path: str) -> tuple[str | None, VideoInfo | str]:
-    """What a child does with a file: its digest, and what decoding it finds, or why it is bad."""
+def _look_at(task: tuple[str, _File]) -> ManifestRow:
+    """What a child does with a file."""
+    path, file = task
     sha256 = _sha256(path)
     try:
-        return sha256, decode_whole(path)
+        return ManifestRow.good(file.path, file.label, file.size, sha256, decode_whole(path))
     except VideoError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from None
-        return sha256, error.reason
+        return ManifestRow(file.path, file.label, file.size, sha256, reason=error.reason)
 
 
 def _sha256(path: str) -> str | None:
