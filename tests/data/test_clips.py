@@ -16,7 +16,6 @@ from evatok.data.clips import (
     centre_box,
     crop_and_resize,
     held_out_clips,
-    validation_clips,
 )
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.loading import loader
@@ -56,6 +55,10 @@ class Plain(ClipSource):
         video[:, 1] = 5 * torch.arange(height)[:, None]
         video[:, 2] = 5 * torch.arange(width)
         return video
+
+
+def held_out(source: Plain, count: int, size: tuple[int, int], frames: int, step: int = 1) -> ClipBatch:
+    return held_out_clips([source], count, size, frames, step)[source.name]
 
 
 def clips_of(source: Plain, config: ClipSamplerConfig = SQUARE, seed: int = 0, group: int = 4) -> TrainingClips:
@@ -209,35 +212,35 @@ def test_a_clip_that_cannot_be_read_is_replaced_and_the_others_stay() -> None:
 
 def test_validation_clips_are_spread_over_the_videos() -> None:
     source = Plain("plain", [40] * 3 + [5] + [40] * 6, classes=("a", "b"))
-    batch = validation_clips(source, count=3, size=(8, 12), frames=4, step=2)
+    batch = held_out(source, count=3, size=(8, 12), frames=4, step=2)
     assert [key.partition("@")[0] for key in batch.keys] == ["plain:v1", "plain:v5", "plain:v8"]
     assert batch.labels.tolist() == [1, 1, 0]
     assert batch.video.shape == (3, 4, 3, 8, 12)
     assert (batch.video[:, 1:, 0].int() - batch.video[:, :-1, 0].int() == 2).all()
-    assert_same(batch, validation_clips(source, count=3, size=(8, 12), frames=4, step=2))
-    several = validation_clips(source, count=30, size=(8, 12), frames=4)
+    assert_same(batch, held_out(source, count=3, size=(8, 12), frames=4, step=2))
+    several = held_out(source, count=30, size=(8, 12), frames=4)
     assert len({key.partition("@")[0] for key in several.keys}) == 10
     assert len(set(several.keys)) > 20
     with pytest.raises(ValueError, match="at least 41 frames"):
-        validation_clips(source, count=1, size=(8, 8), frames=41)
+        held_out(source, count=1, size=(8, 8), frames=41)
 
 
 def test_the_next_video_stands_in_for_one_that_breaks() -> None:
     source = Plain("plain", [40] * 6, classes=("a", "b"))
-    whole = validation_clips(source, 6, (8, 12), 4)
+    whole = held_out(source, 6, (8, 12), 4)
     source.broken = {1, 4, 5}
-    batch = validation_clips(source, 6, (8, 12), 4)
+    batch = held_out(source, 6, (8, 12), 4)
     videos = [key.partition("@")[0].removeprefix("plain:v") for key in batch.keys]
     assert videos == ["0", "2", "2", "3", "0", "0"] and batch.labels.tolist() == [0, 0, 0, 1, 0, 0]
     assert [key.partition("@")[2] for key in batch.keys] == [key.partition("@")[2] for key in whole.keys]
-    assert_same(batch, validation_clips(source, 6, (8, 12), 4))
+    assert_same(batch, held_out(source, 6, (8, 12), 4))
     for index in (0, 2, 3):
         assert torch.equal(batch.video[index], whole.video[index])
     with pytest.raises(VideoError, match="v4 is broken"):
         FixedClips(source, 6, (8, 12), 4)[4]  # which search counts as a clip that is not there
     source.broken = set(range(6))
     with pytest.raises(VideoError, match="is broken"):
-        validation_clips(source, 6, (8, 12), 4)
+        held_out(source, 6, (8, 12), 4)
 
 
 def test_held_out_videos_that_break_are_named_and_may_not_be_many(

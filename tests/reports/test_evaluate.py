@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from evatok.cli.arguments import parse_config
-from evatok.data.clips import validation_clips
+from evatok.data.clips import held_out_clips
 from evatok.data.folders import FolderConfig, FolderSource
 from evatok.data.scenes.source import ScenesConfig
 from evatok.data.toy.doom import DoomConfig
@@ -69,7 +69,7 @@ def test_record_has_what_makes_the_numbers(
 
     source = config.sources[0]
     assert isinstance(source, FolderConfig)
-    clips = validation_clips(FolderSource(source), 3, (32, 32), seed=5)
+    clips = held_out_clips([FolderSource(source)], 3, (32, 32), 16, seed=5)["noise"]
     (noted,) = record.sources
     assert (noted.name, noted.clips, noted.config["folder"]) == ("noise", 3, source.folder)
     assert noted.keys_sha256 == hashlib.sha256(("\n".join(clips.keys) + "\n").encode()).hexdigest()
@@ -135,7 +135,7 @@ def test_a_card_of_the_routers_lengths(
     cards = read_cards(evaluate(wanted).parent / "cards.json")
     tokenizer = VideoTokenizer.from_pretrained("evatok-tiny-proxy")
     assert isinstance(config.sources[0], FolderConfig)
-    clips = validation_clips(FolderSource(config.sources[0]), 3, (64, 64), seed=5)
+    clips = held_out_clips([FolderSource(config.sources[0])], 3, (64, 64), 16, seed=5)["noise"]
     tokens = tokenizer.encode(clips.video, w_q=1.2, fit="none")
     assert [card.sampling for card in cards] == [{"w_q": 1.2}] * 3
     assert [card.tokens for card in cards] == [tokens.num_tokens / 3] * 3
@@ -187,9 +187,10 @@ def test_shipped_config() -> None:
 
 
 def test_validation_in_training(mini: VideoTokenizer, video_folder: Path) -> None:
-    clips = validation_clips(FolderSource(FolderConfig(str(video_folder))), 5, (32, 32))
+    batches = held_out_clips([FolderSource(FolderConfig(str(video_folder), name="noise"))], 5, (32, 32), 16)
+    clips = batches["noise"]
     loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0, lpips_net="alex"))
-    found = validate(mini, {"noise": clips}, loss)
+    found = validate(mini, batches, loss)
 
     decoded = mini.reconstruct(clips.video, (4, 4, 4, 4), fit="none")
     expected = clip_scores(clips.video, decoded, LPIPS.from_pretrained("alex"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evatok.data.clips import ClipSamplerConfig, TrainingClips, validation_clips
+from evatok.data.clips import ClipSamplerConfig, TrainingClips, held_out_clips
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.prepare.scanning import decode_whole
 from evatok.video.file import VideoFile
@@ -99,7 +99,7 @@ def test_trimmed_copies_are_trained_on(tmp_path: Path) -> None:
     assert source.lengths().tolist() == [27] * 6
     clips = TrainingClips([source], [1.0], ClipSamplerConfig(), 4, 0)
     assert [len(clips[number]) for number in range(8)] == [4] * 8
-    assert len(validation_clips(source, 12, (48, 64))) == 12
+    assert len(held_out_clips([source], 12, (48, 64), 16)["videos"]) == 12
     assert source.failed == {}
 
 

@@ -34,10 +34,6 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def pin_memory(self) -> "ClipBatch":
-        """The same batch in page-locked memory; torch's DataLoader calls this."""
-        return ClipBatch(self.video.pin_memory(), self.labels.pin_memory(), self.keys)
-
 
 @dataclass(frozen=True)
 class ClipSamplerConfig:
@@ -227,29 +223,22 @@ class FixedClips(Dataset[ClipBatch]):
         return ClipBatch(clip[None], torch.tensor([entry.label]), [key])
 
 
-def validation_clips(
-    source: ClipSource, count: int, size: tuple[int, int], frames: int = 16, step: int = 1, seed: int = 0
-) -> ClipBatch:
-    """All of `FixedClips` in one batch; the next video stands in for one that cannot be read after all.
-
-    Raises:
-        ValueError: no video is long enough.
-        VideoError: no video can be read.
-        TooManyBadVideos: more videos cannot be read than the source allows.
-    """
-    clips = FixedClips(source, count, size, frames, step, seed)
-    return joined([clips.first_readable(number) for number in range(count)])
-
-
 def held_out_clips(
     sources: Sequence[ClipSource], count: int, size: tuple[int, int], frames: int, step: int = 1, seed: int = 0
 ) -> dict[str, ClipBatch]:
-    """`validation_clips` of each source by its name; ValueError also if two have one name."""
+    """All of the `FixedClips` of each source, by its name; the next video stands in for one that cannot be read.
+
+    Raises:
+        ValueError: a source has no video that is long enough, or two have one name.
+        VideoError: no video of a source can be read.
+        TooManyBadVideos: more videos cannot be read than their source allows.
+    """
     batches: dict[str, ClipBatch] = {}
     for source in sources:
         if source.name in batches:
             raise ValueError(f"two sources of held-out clips are called {source.name}; give them names of their own")
-        batches[source.name] = validation_clips(source, count, size, frames, step, seed)
+        clips = FixedClips(source, count, size, frames, step, seed)
+        batches[source.name] = joined([clips.first_readable(number) for number in range(count)])
     return batches
 
 
