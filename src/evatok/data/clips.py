@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -111,7 +112,8 @@ class TrainingClips(Dataset[ClipBatch]):
             raise ValueError(f"seed must be at least 0, not {seed}")
         if len({source.name for source in sources}) < len(sources):
             raise ValueError(f"sources must differ in name: {', '.join(source.name for source in sources)}")
-        self._drawers = [_VideoDrawer(source, config.frames) for source in sources]
+        self._sources = sources
+        self._places = [_places_up_to(source, config.frames) for source in sources]
         self._shares = np.asarray(weights) / sum(weights)
         self._config, self._group_size, self._seed = config, group_size, seed
         self.classes = tuple(name for source in sources for name in source.classes)
@@ -132,9 +134,9 @@ class TrainingClips(Dataset[ClipBatch]):
         last: VideoError | None = None
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([self._seed, index, 1 + place, attempt])
-            number = int(rng.choice(len(self._drawers), p=self._shares))
-            source, first_class = self._drawers[number].source, self._first_class[number]
-            video = self._drawers[number].draw(rng)
+            number = int(rng.choice(len(self._sources), p=self._shares))
+            source, first_class, places = self._sources[number], self._first_class[number], self._places[number]
+            video = int(np.searchsorted(places, rng.integers(places[-1]), side="right"))
             try:
                 clip, label, key = self._cut(source, video, size, rng)
             except VideoError as error:
@@ -157,17 +159,12 @@ class TrainingClips(Dataset[ClipBatch]):
         return clip.flip(-1) if mirror else clip, entry.label, key
 
 
-class _VideoDrawer:
-    """Draws videos of a source, each as often as it has places for a clip."""
-
-    def __init__(self, source: ClipSource, frames: int) -> None:
-        self.source = source
-        self._up_to = np.cumsum(np.maximum(source.lengths() - frames + 1, 0))
-        if not len(source) or not self._up_to[-1]:
-            raise ValueError(f"{source.name} has no video of at least {frames} frames")
-
-    def draw(self, rng: np.random.Generator) -> int:
-        return int(np.searchsorted(self._up_to, rng.integers(self._up_to[-1]), side="right"))
+def _places_up_to(source: ClipSource, frames: int) -> NDArray[np.int64]:
+    """How many places for a clip a source's videos have, up to each: one is drawn as often as it has places."""
+    up_to = np.cumsum(np.maximum(source.lengths() - frames + 1, 0))
+    if not len(source) or not up_to[-1]:
+        raise ValueError(f"{source.name} has no video of at least {frames} frames")
+    return up_to
 
 
 class FixedClips(Dataset[ClipBatch]):

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -75,7 +75,9 @@ class Place:
                 file.close()
                 files.mv(f"{folder}/.{name}.part", f"{folder}/{name}")
         except BaseException:
-            self._discard(files, file, f"{folder}/.{name}.part")
+            with suppress(Exception):  # what went wrong before is what matters
+                file.close()
+                files.rm_file(f"{folder}/.{name}.part")
             raise
 
     def rename(self, old: str, new: str) -> None:
@@ -100,13 +102,6 @@ class Place:
         """
         files, path = fsspec.core.url_to_fs(self.url)
         return files, path.rstrip("/")
-
-    def _discard(self, files: AbstractFileSystem, file: BinaryIO, path: str) -> None:
-        try:
-            file.close()
-            files.rm_file(path)
-        except Exception:  # what went wrong before is what matters
-            return
 
     @contextmanager
     def _named(self, name: str, what: str, errors: type[Exception] = Exception) -> Iterator[None]:
