@@ -97,7 +97,7 @@ def _readable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Manifest:
     """The videos of a folder, or of shards: a sequence of rows.
 
@@ -127,9 +127,6 @@ class Manifest:
     def __iter__(self) -> Iterator[ManifestRow]:
         for batch in self.table.to_batches(_ROWS_AT_ONCE):
             yield from (ManifestRow(**row) for row in batch.to_pylist())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Manifest) and self.folder == other.folder and bool(self.table.equals(other.table))
 
     @property
     def good(self) -> "Manifest":
