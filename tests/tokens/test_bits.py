@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +10,9 @@ from evatok.tokens.bits import bits_for, pack, packed_size, unpack
 
 def test_known_bytes_most_significant_bit_first() -> None:
     # 101 001 111 000 -> 1010 0111 | 1000 (0000)
-    assert pack(torch.tensor([5, 1, 7, 0]), 3) == bytes([0b10100111, 0b10000000])
+    assert pack(np.array([5, 1, 7, 0]), 3) == bytes([0b10100111, 0b10000000])
     assert pack(np.array([0x123, 0xABC]), 12) == bytes([0x12, 0x3A, 0xBC])
-    assert pack(torch.tensor([0x01020304]), 32) == bytes([1, 2, 3, 4])
+    assert pack(np.array([0x01020304]), 32) == bytes([1, 2, 3, 4])
     assert unpack(bytes([0x12, 0x3A, 0xBC]), 12, 2).tolist() == [0x123, 0xABC]
 
 
@@ -21,7 +20,7 @@ def test_known_bytes_most_significant_bit_first() -> None:
 def test_round_trip(data: st.DataObject, bits: int) -> None:
     values = data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=40))
     packed = pack(np.array(values, dtype=np.int64), bits)
-    assert len(packed) == -(-len(values) * bits // 8)
+    assert len(packed) == packed_size(bits, len(values)) == -(-len(values) * bits // 8)
     assert unpack(packed, bits, len(values)).tolist() == values
 
 
@@ -33,10 +32,8 @@ def test_round_trip_beyond_one_chunk(bits: int) -> None:
 
 def test_no_bits_for_a_single_choice() -> None:
     assert [bits_for(n) for n in (1, 2, 3, 4, 5, 1024, 1025)] == [0, 1, 2, 2, 3, 10, 11]
-    assert pack(torch.zeros(9, dtype=torch.int64), 0) == b""
+    assert pack(np.zeros(9, dtype=np.int64), 0) == b""
     assert unpack(b"", 0, 9).tolist() == [0] * 9
-    with pytest.raises(ValueError, match="choices is 0"):
-        bits_for(0)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
@@ -51,19 +48,8 @@ def test_any_integer_type(dtype: type) -> None:
         ([-1], 3, r"\[-1, -1\]"),
         ([1], 0, "0 bits hold"),
         ([2**32], 32, "32 bits hold"),
-        ([1], 33, "bits is 33"),
-        ([1], -1, "bits is -1"),
-        ([[1]], 3, "shape"),
-        ([1.0], 3, "float64"),
     ],
 )
 def test_pack_refuses(values: list, bits: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pack(np.array(values), bits)
-
-
-@pytest.mark.parametrize(("size", "count"), [(1, 2), (3, 2), (0, 1), (0, -1)])
-def test_unpack_refuses_a_wrong_number_of_bytes(size: int, count: int) -> None:
-    with pytest.raises(ValueError, match=f"{size} bytes came for {count} values"):
-        unpack(bytes(size), 8, count)
-    assert packed_size(8, 2) == 2

@@ -6,7 +6,6 @@ last byte.
 """
 
 import numpy as np
-from torch import Tensor
 
 MAX_BITS = 32
 # Values handled at once (a byte for each bit): a multiple of 8, so that each chunk ends at a byte.
@@ -14,9 +13,7 @@ _CHUNK = 1 << 16
 
 
 def bits_for(choices: int) -> int:
-    """Bits that tell `choices` different values apart: ceil(log2(choices)), 0 for a single one."""
-    if choices < 1:
-        raise ValueError(f"choices is {choices}; it must be at least 1")
+    """Bits that tell `choices` different values apart, at least one: ceil(log2(choices)), 0 for a single one."""
     return (choices - 1).bit_length()
 
 
@@ -25,30 +22,18 @@ def packed_size(bits: int, count: int) -> int:
     return (bits * count + 7) // 8
 
 
-def pack(values: Tensor | np.ndarray, bits: int) -> bytes:
-    """Pack integers `(N,)`, each in [0, 2^bits), into `packed_size(bits, N)` bytes.
+def pack(values: np.ndarray, bits: int) -> bytes:
+    """Pack integers `(N,)` into `packed_size(bits, N)` bytes; `bits` is at most 32.
 
-    Raises ValueError for a width outside 0…32, values that are no one-dimensional integers or out of range.
+    Raises ValueError for values that are not in [0, 2^bits).
     """
-    _check_width(bits)
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"values are {array.dtype} {array.shape}; they must be integers of shape (N,)")
-    if array.size and (array.min() < 0 or int(array.max()) >> bits):
-        raise ValueError(f"values lie in [{array.min()}, {array.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]")
-    return b"".join(_pack_chunk(array[i : i + _CHUNK], bits) for i in range(0, array.size, _CHUNK))
+    if values.size and (values.min() < 0 or int(values.max()) >> bits):
+        raise ValueError(f"values lie in [{values.min()}, {values.max()}]; {bits} bits hold [0, {(1 << bits) - 1}]")
+    return b"".join(_pack_chunk(values[i : i + _CHUNK], bits) for i in range(0, values.size, _CHUNK))
 
 
 def unpack(data: bytes | memoryview, bits: int, count: int) -> np.ndarray:
-    """Undo `pack`: `count` values of `bits` bits as int64 `(count,)`.
-
-    Raises ValueError for a width outside 0…32 or when `data` is not exactly `packed_size(bits, count)` bytes.
-    """
-    _check_width(bits)
-    if count < 0 or len(data) != packed_size(bits, count):
-        raise ValueError(
-            f"{len(data)} bytes came for {count} values of {bits} bits, which take {packed_size(bits, count)}"
-        )
+    """Undo `pack`: `count` values out of `packed_size(bits, count)` bytes, as int64 `(count,)`."""
     packed = np.frombuffer(data, dtype=np.uint8)
     values = np.zeros(count, dtype=np.int64)
     for start in range(0, count, _CHUNK):
@@ -67,8 +52,3 @@ def _unpack_chunk(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
     each = np.zeros((count, MAX_BITS), dtype=np.uint8)
     each[:, MAX_BITS - bits :] = np.unpackbits(packed, count=count * bits).reshape(count, bits)
     return np.packbits(each, axis=1).view(">u4").reshape(count)
-
-
-def _check_width(bits: int) -> None:
-    if not 0 <= bits <= MAX_BITS:
-        raise ValueError(f"bits is {bits}; it must be from 0 to {MAX_BITS}")

@@ -57,8 +57,8 @@ def write_tokens(form: TokenFormat, videos: Sequence[VideoRecord], ids: Tensor, 
             _START.pack(MAGIC, VERSION, len(packed)),
             packed,
             *stamps,
-            pack(indices, form.level_bits),
-            pack(ids, form.id_bits),
+            pack(indices.numpy(), form.level_bits),
+            pack(ids.numpy(), form.id_bits),
         ]
     )
     return body + _CHECK.pack(zlib.crc32(body))
