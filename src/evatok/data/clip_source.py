@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evatok.data.quarantine import Quarantine
-from evatok.video.sources import VideoError
+from evatok.video.sources import unreadable
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,5 @@ def check_size(video: Tensor, entry: VideoEntry, path: object) -> Tensor:
     if tuple(video.shape[-2:]) != entry.size:
         (height, width), (first_height, first_width) = video.shape[-2:], entry.size
         reason = f"its pictures change from {first_width}x{first_height} to {width}x{height} pixels"
-        raise VideoError(f"cannot read video '{path}': {reason}", reason)
+        raise unreadable(path, reason)
     return video

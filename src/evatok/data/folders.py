@@ -20,7 +20,7 @@ from evatok.data.scanned import ScannedSource
 from evatok.utils.ranks import by_one
 from evatok.video.file import VideoFile
 from evatok.video.reading import VideoError, read_clip
-from evatok.video.sources import VideoInfo
+from evatok.video.sources import VideoInfo, unreadable
 
 _PATIENCE = 5  # seconds of looking at files before progress is shown
 _FILE = "file:"  # what the identity of a file begins with
@@ -103,8 +103,7 @@ class FolderSource(ScannedSource):
         path = self._root / row.path
         size = _size(path)
         if size != row.bytes:
-            reason = f"it has {size} bytes, and had {row.bytes} when scanned"
-            raise VideoError(f"cannot read video '{path}': {reason}", reason)
+            raise unreadable(path, f"it has {size} bytes, and had {row.bytes} when scanned")
         return path
 
 

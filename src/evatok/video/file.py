@@ -22,11 +22,11 @@ from torch import Tensor
 from evatok.video.clock import ConstantClock, constant_clock
 from evatok.video.layout import FileLayout, layout_of_matroska, layout_of_mp4
 from evatok.video.limits import most_pixels, no_such_size, threads_for, too_large
-from evatok.video.rate import header_rate, measured_rate, stamps_to_measure
+from evatok.video.rate import STAMPS, header_rate, measured_rate
 from evatok.video.scaling import Scaler, to_picture
 from evatok.video.shown import UPRIGHT, Orientation, orientation, pixel_aspect, shown
-from evatok.video.sources import NamedBytes, VideoBytes, VideoError, VideoInfo, VideoSource, reason_of
-from evatok.video.tracks import NoTrack, pick_track
+from evatok.video.sources import NamedBytes, VideoBytes, VideoError, VideoInfo, VideoSource, reason_of, unreadable
+from evatok.video.tracks import pick_track
 
 _LARGE = 2**22  # pixels of a frame that is worth a garbage collection, which takes a tenth of a second
 # Containers by FFmpeg's names. The one whose index lists all frames as they are decoded:
@@ -75,7 +75,7 @@ class VideoFile:
         self.close()
 
     def error(self, reason: str) -> VideoError:
-        return VideoError(f"cannot read video '{self.path}': {reason}", reason)
+        return unreadable(self.path, reason)
 
     def _open(self) -> None:
         if self._data is None and not os.path.exists(self.path):
@@ -104,10 +104,7 @@ class VideoFile:
             raise
 
     def _prepare(self) -> None:
-        try:
-            stream = self._stream = pick_track(self._container, self._track, self.path)
-        except NoTrack as error:
-            raise self.error(str(error)) from None
+        stream = self._stream = pick_track(self._container, self._track, self.path)
         if stream.width * stream.height > self._most_pixels:
             raise self.error(too_large(stream.width, stream.height, self._most_pixels))
         # Pictures may be larger than the container says, or grow in the middle; then the decoder refuses them.
@@ -267,15 +264,15 @@ class VideoFile:
     def picture(self, frame: VideoFrame, size: tuple[int, int] | None) -> Tensor:
         """Convert a decoded frame to RGB as shown, (3, H, W) uint8, resized if a size is given."""
         how = shown(frame, self._turn or UPRIGHT, self._pixel_aspect)
-        stored = how.stored if size is None else (size[1], size[0]) if how.across else size
+        stored = how.stored if size is None else (size[1], size[0]) if how.turn.across else size
         try:
             picture = to_picture(self._scaler.frame(frame, stored, "rgb24", threads=self._used_threads))
         except (FFmpegError, OSError, ValueError) as error:
             raise self.error(f"its colours cannot be converted: {reason_of(error)}") from error
         if frame.format.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
             picture = _WIDENED[picture.long()]  # FFmpeg takes every grey for full range
-        picture = picture.mT if how.across else picture
-        axes = [axis for axis, flipped in ((1, how.upside_down), (2, how.mirrored)) if flipped]
+        picture = picture.mT if how.turn.across else picture
+        axes = [axis for axis, flipped in ((1, how.turn.upside_down), (2, how.turn.mirrored)) if flipped]
         picture = (picture.flip(axes) if axes else picture).contiguous()
         if self._shape is not None and self._shape != picture.shape:
             raise self.error(f"its pictures change from {_by(self._shape)} to {_by(picture.shape)} pixels")
@@ -294,7 +291,7 @@ class VideoFile:
         if stream.time_base is None or (self._format == _INDEXED and not self._layout.fragmented):
             return claimed
         with self._another() as other:
-            stamps = [packet.pts for packet in islice(other._packets(), stamps_to_measure())]
+            stamps = [packet.pts for packet in islice(other._packets(), STAMPS)]
         known = [stamp for stamp in stamps if stamp is not None]
         return claimed if len(known) < len(stamps) else measured_rate(claimed, known, stream.time_base)
 

@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 LEAST_FPS, MOST_FPS = 1e-4, 1e6
 # Stamps by which a rate is measured, and as many more, as the last ones in a file's order are not the last shown.
 _MEASURED, _REORDERED = 49, 16
+STAMPS = _MEASURED + _REORDERED
 # A header's rate that is off by more than this share is not that of the frames.
 _OFF = 0.05
 _UNKNOWN = 25.0
@@ -53,15 +54,10 @@ def header_rate(stream: VideoStream) -> float:
     return rate if LEAST_FPS <= rate <= MOST_FPS else _UNKNOWN
 
 
-def stamps_to_measure() -> int:
-    """How many stamps of a file's first packets `measured_rate` needs, if there are so many."""
-    return _MEASURED + _REORDERED
-
-
 def measured_rate(claimed: float, stamps: Sequence[int], time_base: Fraction) -> float:
-    """The rate of a file's first packets by their stamps, where that is plainly another one than the header's."""
+    """The rate of a file's first `STAMPS` packets by their stamps, where that is plainly another than the header's."""
     shown = sorted(set(stamps))
-    if len(shown) == stamps_to_measure():
+    if len(shown) == STAMPS:
         shown = shown[:_MEASURED]
     steps = [float((after - before) * time_base) for before, after in pairwise(shown)]
     steps = [step for step in steps if step <= LONGEST_STEP]

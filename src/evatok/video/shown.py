@@ -37,14 +37,12 @@ class Shown:
     """How a frame is shown, whose pixels are `height` times `width` in the file.
 
     Args:
-        across, upside_down, mirrored: as `Orientation` says.
+        turn: how it is turned.
         stored: (height, width) at which its pixels are nearly square, before any turn.
         pixel_aspect: width to height of its pixels then, after the turn: 1, or nearly, as sides are whole numbers.
     """
 
-    across: bool
-    upside_down: bool
-    mirrored: bool
+    turn: Orientation
     stored: tuple[int, int]
     pixel_aspect: Fraction
 
@@ -52,14 +50,14 @@ class Shown:
     def size(self) -> tuple[int, int]:
         """(height, width) as shown."""
         height, width = self.stored
-        return (width, height) if self.across else (height, width)
+        return (width, height) if self.turn.across else (height, width)
 
 
 def shown(frame: VideoFrame, turn: Orientation, pixel_aspect: Fraction) -> Shown:
     """How a frame is shown that is turned so, and whose pixels are so wide to their height."""
     width = max(1, round(frame.width * pixel_aspect))
     rest = frame.width * pixel_aspect / width
-    return Shown(*turn, (frame.height, width), 1 / rest if turn.across else rest)
+    return Shown(turn, (frame.height, width), 1 / rest if turn.across else rest)
 
 
 def pixel_aspect(stream: VideoStream) -> Fraction:

@@ -20,6 +20,11 @@ class VideoError(ValueError):
         self.reason = message if reason is None else reason
 
 
+def unreadable(path: object, reason: str) -> VideoError:
+    """The error of a video that cannot be read for this reason."""
+    return VideoError(f"cannot read video '{path}': {reason}", reason)
+
+
 @dataclass(frozen=True)
 class VideoBytes:
     """A video file that is in memory: its content, and a name for messages, whose suffix helps to tell the format."""

@@ -8,6 +8,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from evatok.video.sources import unreadable
+
 log = logging.getLogger(__name__)
 
 _STILLS = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
@@ -17,27 +19,25 @@ _TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
 _NEARLY = 0.9
 
 
-class NoTrack(LookupError):
-    """A container has no video track that can be read, or not the one that is asked for."""
-
-
 def pick_track(container: InputContainer, wanted: int | None, name: str) -> VideoStream:
     """The track number `wanted` of the video tracks, from 0 on; None: the longest of those that are no still pictures.
 
-    Of several, which one it is is said in the log. Raises NoTrack, which says why.
+    Of several, which one it is is said in the log. Raises VideoError where it has no track that can be read, or not
+    the one that is asked for.
     """
     tracks = list(container.streams.video)
     if wanted is not None:
         if not 0 <= wanted < len(tracks):
-            raise NoTrack(f"it has {len(tracks)} video tracks, and number {wanted}, counted from 0, was asked for")
-        _check(tracks[wanted])
+            reason = f"it has {len(tracks)} video tracks, and number {wanted}, counted from 0, was asked for"
+            raise unreadable(name, reason)
+        _check(tracks[wanted], name)
         return tracks[wanted]
     moving = [track for track in tracks if not track.disposition & _STILLS]
     if not moving:
-        raise NoTrack("it has no video stream")
+        raise unreadable(name, "it has no video stream")
     readable = [track for track in moving if track.codec_context is not None] or moving
     picked = _longest(readable, container.streams.best("video"))
-    _check(picked)
+    _check(picked, name)
     if len(moving) > 1:
         place = tracks.index(picked)
         _say(f"{name}: of its {len(tracks)} video tracks, number {place} is read ({picked.width}x{picked.height})")
@@ -61,13 +61,13 @@ def _seconds(track: VideoStream) -> float:
     return 3600 * int(parts[1]) + 60 * int(parts[2]) + float(parts[3]) if parts else 0.0
 
 
-def _check(track: VideoStream) -> None:
+def _check(track: VideoStream, name: str) -> None:
     if track.codec_context is None:
-        raise NoTrack("there is no decoder for its video")
+        raise unreadable(name, "there is no decoder for its video")
     if track.codec_context.name in _TEXT_CODECS:
-        raise NoTrack("it is a text, not a video")
+        raise unreadable(name, "it is a text, not a video")
     if track.disposition & Disposition.dependent:
-        raise NoTrack("its picture is in tiles, which are not put together here")
+        raise unreadable(name, "its picture is in tiles, which are not put together here")
 
 
 @lru_cache(maxsize=1024)

@@ -78,15 +78,12 @@ def write_video(
     stamped = _stamped(frames, rate, times, clock)
     try:
         with replacing(target) as temporary:
-            _encode(temporary, stamped, encoder, rate, times is not None, size, pixel_aspect, crf)
+            first = next(stamped, None)
+            if first is None:
+                raise VideoError(f"cannot write video '{target}': there are no frames to write")
+            _encode(temporary, first, stamped, encoder, rate, times is not None, size, pixel_aspect, crf)
     except (FFmpegError, OSError) as error:
         raise VideoError(f"cannot write video '{target}': {reason_of(error)}") from error
-    except _NoFramesError:
-        raise VideoError(f"cannot write video '{target}': there are no frames to write") from None
-
-
-class _NoFramesError(Exception):
-    """The stream to be written was empty."""
 
 
 def _pictures(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
@@ -136,7 +133,8 @@ def _stamped(
 
 def _encode(
     path: Path,
-    frames: Iterator[tuple[Tensor, int, int, Fraction]],
+    first: tuple[Tensor, int, int, Fraction],
+    others: Iterator[tuple[Tensor, int, int, Fraction]],
     encoder: str,
     rate: Fraction,
     timed: bool,
@@ -144,9 +142,6 @@ def _encode(
     pixel_aspect: Fraction,
     crf: int,
 ) -> None:
-    first = next(frames, None)
-    if first is None:
-        raise _NoFramesError
     height, width = size or first[0].shape[-2:]
     options = {"crf": str(crf)}
     if encoder == "libx264":
@@ -172,7 +167,7 @@ def _encode(
         context.colorspace = context.color_primaries = context.color_trc = int(Colorspace.ITU709)
         context.color_range = int(ColorRange.MPEG)
         scaler = Scaler()
-        for picture, stamp, duration, unit in chain([first], frames):
+        for picture, stamp, duration, unit in chain([first], others):
             frame = scaler.frame(to_frame(picture), size, stream.pix_fmt, **_COLOURS)
             frame.pts, frame.duration, frame.time_base = stamp, duration, unit
             container.mux(stream.encode(frame))
