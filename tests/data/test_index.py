@@ -172,4 +172,4 @@ def test_damaged_parquet_and_files_that_cannot_be_read_are_named(tmp_path: Path)
 def test_a_path_that_no_file_can_have_is_one_bad_video(video_folder: Path) -> None:
     (video_folder / "i.csv").write_text(f"path\n0.mp4\n{'x' * 300}.mp4\n0.mp4/1.mp4\n")
     source = FolderSource(FolderConfig(str(video_folder), index="i.csv", max_bad=0.7))
-    assert [video.reason for video in source.skipped] == ["there is no such file"] * 2
+    assert [video.reason for video in source.bad.skipped] == ["there is no such file"] * 2

@@ -107,7 +107,7 @@ def test_what_is_no_file_is_a_bad_video(video_folder: Path, monkeypatch: pytest.
         server.bind("socket.mp4")
     source = FolderSource(FolderConfig(str(video_folder), max_bad=0.7))
     assert [source.describe(number).key for number in range(len(source))] == ["0.mp4", "1.mp4"]
-    assert {video.path: video.reason for video in source.skipped} == {
+    assert {video.path: video.reason for video in source.bad.skipped} == {
         "pipe.mp4": "it is not a file",
         "socket.mp4": "it is not a file",
         "broken.mp4": "there is no such file",

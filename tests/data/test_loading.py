@@ -191,5 +191,5 @@ def test_a_video_that_breaks_off_is_named_at_the_end(
     batches = loader(TrainingClips([source], [1.0], config, 8, 0), range(4), workers)
     keys = [key for batch in batches for key in batch.keys]
     assert len(keys) == 32 and all(key.startswith("videos:0.mp4@") for key in keys)
-    assert list(source.failed) == ["1.mp4"]
+    assert list(source.bad.failed) == ["1.mp4"]
     assert caplog.records[-1].getMessage() == "videos: 1 of 2 videos could not be read: 1.mp4"

@@ -211,7 +211,7 @@ def test_a_source_of_shards_gives_what_the_folder_gives(folder: Path, tmp_path: 
         made(tmp_path / "m.parquet", url)
         shards = open_source(ShardsConfig(url))
         source = FolderSource(FolderConfig(str(folder), index=str(tmp_path / "m.parquet"), max_bad=0.2))
-        assert isinstance(shards, ShardsSource) and shards.skipped == ()
+        assert isinstance(shards, ShardsSource) and shards.bad.skipped == ()
         assert (shards.name, shards.classes, len(shards)) == ("shards", ("boxing",), 6)
         for index in range(len(shards)):
             assert shards.describe(index) == source.describe(index)
@@ -281,7 +281,7 @@ def test_a_shard_that_is_cut_short_or_gone_fails_its_videos_alone(folder: Path, 
                 source.read(index, 0, 4, 1)
         else:
             assert source.read(index, 0, 4, 1).shape == (4, 3, 48, 64)
-    assert 2 <= len(source.failed) <= 4
+    assert 2 <= len(source.bad.failed) <= 4
     for index in range(len(source)):
         files.pipe(f"{memory}/{rows[source.describe(index).key].shard}", b"")
     with pytest.raises(TooManyBadVideos, match=r"videos of memory://.* are bad"):

@@ -52,7 +52,7 @@ def test_folder_has_subfolders_as_classes(folder: Path) -> None:
         ("e.mp4", -1),
     ]
     assert all(entry.frames == 20 and entry.size == (16, 24) for entry in entries)
-    assert source.skipped == ()
+    assert source.bad.skipped == ()
 
 
 def test_the_rate_of_a_folder_is_its_videos_median(folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_bad_files_are_skipped_and_listed(folder: Path, caplog: pytest.LogCaptur
     write_video(folder / "boxing/short.mp4", ramp(9), fps=10)
     with caplog.at_level(logging.WARNING, logger="evatok.data"):
         source = FolderSource(FolderConfig(str(folder), max_bad=0.5))
-    reasons = {video.path: video.reason for video in source.skipped}
+    reasons = {video.path: video.reason for video in source.bad.skipped}
     assert set(reasons) == {f"boxing/{name}.mp4" for name in ("zero", "text", "half", "short")}
     assert reasons["boxing/short.mp4"] == "too short: 9 frames, 16 are needed"
     assert all(reasons.values())
@@ -111,14 +111,14 @@ def test_a_video_that_breaks_off_is_told_when_it_is_read(tmp_path: Path) -> None
     for name in "abcd":
         write_video(tmp_path / f"{name}.mp4", noise, fps=10)
     source = FolderSource(FolderConfig(str(tmp_path), max_bad=0.3))
-    assert source.skipped == ()
+    assert source.bad.skipped == ()
     whole = (tmp_path / "b.mp4").read_bytes()
     (tmp_path / "b.mp4").write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
     assert source.read(1, 0, 4, 1).shape == (4, 3, 64, 64)
     for _ in range(2):
         with pytest.raises(VideoError):
             source.read(1, 30, 4, 1)
-    assert list(source.failed) == ["b.mp4"]
+    assert list(source.bad.failed) == ["b.mp4"]
     (tmp_path / "d.mp4").write_bytes(b"")
     with pytest.raises(TooManyBadVideos, match="2 of the 4 videos"):
         source.read(3, 0, 4, 1)
@@ -165,7 +165,7 @@ def test_a_wrong_index_is_an_error(folder: Path) -> None:
         FolderSource(FolderConfig(str(folder), index="index.csv"))
     (folder / "index.csv").write_text("path\ngone.mp4\ne.mp4\n")
     source = FolderSource(FolderConfig(str(folder), index="index.csv", max_bad=0.5))
-    assert [video.path for video in source.skipped] == ["gone.mp4"]
+    assert [video.path for video in source.bad.skipped] == ["gone.mp4"]
     assert source.classes == ()
 
 

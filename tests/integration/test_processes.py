@@ -227,7 +227,7 @@ def open_one_of_two(rank: int, folder: Path, videos: Path, port: int) -> None:
     entries = [astuple(source.describe(number)) for number in range(len(source))]
     with pytest.raises(ValueError, match="has the columns file, but 'path' is not among them") as refused:
         FolderSource(FolderConfig(str(videos), index="index.csv"))
-    seen = {"entries": entries, "skipped": list(map(astuple, source.skipped)), "refused": str(refused.value)}
+    seen = {"entries": entries, "skipped": list(map(astuple, source.bad.skipped)), "refused": str(refused.value)}
     (folder / f"{rank}.json").write_text(json.dumps({"looked": sorted(looked), "seen": seen}))
     dist.destroy_process_group()
 

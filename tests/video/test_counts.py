@@ -100,7 +100,7 @@ def test_trimmed_copies_are_trained_on(tmp_path: Path) -> None:
     clips = TrainingClips([source], [1.0], ClipSamplerConfig(), 4, 0)
     assert [len(clips[number]) for number in range(8)] == [4] * 8
     assert len(held_out_clips([source], 12, (48, 64), 16)["videos"]) == 12
-    assert source.failed == {}
+    assert source.bad.failed == {}
 
 
 def test_a_good_index_spares_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

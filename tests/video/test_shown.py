@@ -162,5 +162,5 @@ def test_colours_that_cannot_be_converted(tmp_path: Path) -> None:
     for number in range(9):
         (videos / f"{number}.mp4").write_bytes((path if number == 4 else good).read_bytes())
     source = FolderSource(FolderConfig(str(videos), max_bad=0.2))
-    assert [skipped.path for skipped in source.skipped] == ["4.mp4"]
+    assert [skipped.path for skipped in source.bad.skipped] == ["4.mp4"]
     assert len(source) == 8

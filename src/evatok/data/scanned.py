@@ -20,9 +20,9 @@ _CONTENT = "sha256:"  # what the identity of a file's content begins with: copie
 
 
 class ScannedSource(ClipSource):
-    """The usable videos of a manifest, in its order. Bad ones and short ones are skipped and listed in `skipped`.
+    """The usable videos of a manifest, in its order. Bad ones and short ones are skipped and listed in `bad`.
 
-    A video that turns out to be broken only when it is read later is added to `failed`, and its reader told by
+    A video that turns out to be broken only when it is read later is added to these, and its reader told by
     VideoError. What is kept for each video is its row of columns and eight bytes.
 
     Args:
@@ -47,22 +47,12 @@ class ScannedSource(ClipSource):
         self._rows = np.flatnonzero(usable)
         left_out = manifest.table.select(["path", "reason", "frames"]).filter(pyarrow.array(~usable)).to_pylist()
         skipped = (SkippedVideo(row["path"], row["reason"] or too_short(row["frames"], min_frames)) for row in left_out)
-        self._bad = Quarantine(name, place, len(manifest), tuple(skipped), max_bad)
-
-    @property
-    def skipped(self) -> tuple[SkippedVideo, ...]:
-        """Videos that are not used."""
-        return self._bad.skipped
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Why videos could not be read later, by their keys."""
-        return self._bad.failed
+        self.bad = Quarantine(name, place, len(manifest), tuple(skipped), max_bad)
 
     @property
     def quarantines(self) -> Sequence[Quarantine]:
         """The one of its videos."""
-        return (self._bad,)
+        return (self.bad,)
 
     @property
     def fps(self) -> float:
@@ -97,7 +87,7 @@ class ScannedSource(ClipSource):
         try:
             return check_size(read_clip(self._find(row), start, count, step), self._entry(row), row.path)
         except VideoError as error:
-            self._bad.add(row.path, error.reason)
+            self.bad.add(row.path, error.reason)
             raise
 
     @abstractmethod

@@ -226,7 +226,7 @@ def test_a_folder_takes_its_manifest_as_an_index(
         ("boxing/b.mkv", 0, 17, (48, 64)),
         ("copy.mp4", -1, 20, (48, 64)),
     ]
-    reasons = {video.path: video.reason for video in source.skipped}
+    reasons = {video.path: video.reason for video in source.bad.skipped}
     assert reasons.pop("boxing/c.webm") == "too short: 9 frames, 16 are needed"
     assert reasons == {row.path: row.reason for row in manifest.bad}
     assert torch.equal(source.read(0, 3, 4, 2), source.read(2, 3, 4, 2))
@@ -241,7 +241,7 @@ def test_a_file_that_is_not_the_scanned_one_any_more_is_refused(scanned: tuple[P
     write_video(folder / "a.mp4", noise(30, 3), fps=10)
     with pytest.raises(VideoError, match=rf"has \d+ bytes, and had {size} when scanned"):
         source.read(0, 0, 4, 1)
-    assert list(source.failed) == ["a.mp4"]
+    assert list(source.bad.failed) == ["a.mp4"]
     (folder / "copy.mp4").unlink()
     with pytest.raises(VideoError, match="has 0 bytes"):
         source.read(2, 0, 4, 1)
