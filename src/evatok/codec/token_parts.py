@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evatok.data.clip_source import VideoEntry
 from evatok.data.clips import centre_box, crop_and_resize
-from evatok.data.sources import ClipSource, SourceConfig, VideoEntry, open_source
+from evatok.data.sources import ClipSource, SourceConfig, open_source
 from evatok.tokenizer.beam import Metric
 from evatok.tokenizer.clips import ClipChunk
 from evatok.tokenizer.lengths import LengthRequest

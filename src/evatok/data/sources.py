@@ -4,28 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from evatok.data.clip_source import ClipSource, SourceConfig, VideoEntry
+from evatok.data.clip_source import ClipSource, SourceConfig
 from evatok.data.folders import FileConfig, FileSource, FolderConfig, FolderSource
 from evatok.data.scenes.source import ScenesConfig, ScenesSource
 from evatok.data.shards import ShardsConfig, ShardsSource
 from evatok.data.toy.doom import DoomConfig, DoomSource
 from evatok.data.toy.games import GamesConfig, GamesSource
 from evatok.utils.configs import from_dict
-
-__all__ = [
-    "ClipSource",
-    "DoomConfig",
-    "FileConfig",
-    "FolderConfig",
-    "GamesConfig",
-    "ScenesConfig",
-    "ShardsConfig",
-    "SourceConfig",
-    "VideoEntry",
-    "open_source",
-    "source_config",
-    "source_kind",
-]
 
 _OPENED_BY: dict[type[SourceConfig], Callable[[Any], ClipSource]] = {
     FolderConfig: FolderSource,
