@@ -198,13 +198,10 @@ def read_clip(
 
     Where the container lists every frame at one constant distance (MP4 and its kin), decoding starts at the
     key frame before `start`, and the time stamps of what comes out are checked; anywhere else it starts at
-    the beginning. `size` as in VideoReader.
+    the beginning. `start` is at least 0, `count` and `step` are at least 1; `size` as in VideoReader.
 
-    Raises VideoError if the video cannot be read or ends too early; ValueError: arguments that make no sense.
+    Raises VideoError if the video cannot be read or ends too early.
     """
-    if start < 0 or count < 1 or step < 1:
-        raise ValueError(f"start, count, step: got {start}, {count}, {step}; start is at least 0, the others 1")
-    size = None if size is None else _checked_size(size)
     wanted = range(start, start + count * step, step)
     with VideoFile(source) as file:
         clock = file.clock()
