@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evatok.utils.files import replacing, write_json
+from evatok.utils.parts import differing
 
 _PLAN = "plan.json"
 
@@ -31,10 +32,9 @@ class ClipParts:
         self._folder, wanted = folder, json.loads(json.dumps(plan))
         if (folder / _PLAN).exists():
             found = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-            differing = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
-            if differing:
+            if keys := differing(found, wanted):
                 raise ValueError(
-                    f"{folder} holds what another evaluation has measured, of other {', '.join(differing)}; "
+                    f"{folder} holds what another evaluation has measured, of other {', '.join(keys)}; "
                     "remove it, or choose another `folder`"
                 )
         write_json(folder / _PLAN, wanted)

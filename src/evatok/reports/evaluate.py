@@ -15,7 +15,7 @@ from evatok.pretrained.i3d import I3D
 from evatok.pretrained.lpips import LPIPS
 from evatok.reports.card import TRAINING
 from evatok.reports.generated import CARDS, card_rows, measuring_device, trained_by, write_cards
-from evatok.reports.reconstruction_cards import ReconstructionCards
+from evatok.reports.reconstruction_cards import reconstruction_cards
 from evatok.reports.record import EvaluatedSource, EvaluationRecord, keys_digest, provenance
 from evatok.reports.tables import (
     blocks_table,
@@ -141,15 +141,16 @@ def _write_cards(
 ) -> None:
     """Measures, writes `cards.json` and prints a table for each source."""
     i3d = I3D.from_pretrained().to(measuring_device())
-    training = Path(config.training or VideoTokenizer.KIND.find(config.tokenizer) / TRAINING)
-    maker = ReconstructionCards(tokenizer, lpips, i3d, config.split, config.step, trained_by(training))
-    found = [
-        (name, maker.of(batch, asdict(source), ways))
+    networks = trained_by(Path(config.training or VideoTokenizer.KIND.find(config.tokenizer) / TRAINING))
+    cards = {
+        name: reconstruction_cards(
+            tokenizer, lpips, i3d, batch, ways, asdict(source), config.split, config.step, networks
+        )
         for (name, batch), source in zip(clips.items(), config.sources, strict=True)
-    ]
-    write_cards(Path(config.folder) / CARDS, [card for _, cards in found for card in cards])
-    for name, cards in found:
-        print(f"\n{name}:\n\n{cards_table(card_rows(tokenizer.name, cards), _COLUMNS)}")
+    }
+    write_cards(Path(config.folder) / CARDS, [card for some in cards.values() for card in some])
+    for name, some in cards.items():
+        print(f"\n{name}:\n\n{cards_table(card_rows(tokenizer.name, some), _COLUMNS)}")
 
 
 def _report(record: EvaluationRecord) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,49 +44,63 @@ class SamplingConfig(Drawing):
         check_least(self, 0, "seed")
 
 
-def fvd_protocol(
-    task: Task, generator: "VideoGenerator", clips: RealClips, keys: Sequence[str], fakes: int, size: tuple[int, int]
-) -> Protocol:
-    """That of the FVD of generated clips against real ones of these keys, both measured at a size."""
-    return Protocol(
+def generator_card(
+    task: Task,
+    generator: "VideoGenerator",
+    clips: RealClips,
+    keys: Sequence[str],
+    size: tuple[int, int],
+    scores: FVDScores,
+    tokens: float,
+    sampling: Mapping[str, Any],
+    training: str | None,
+    given_frames: int = 0,
+) -> ResultCard:
+    """The card of the FVD of generated clips against real ones of these keys, both measured at a size.
+
+    `training` is the path of the `training.json` of the generator's tokenizer, as `networks_of` takes it.
+    """
+    form = generator.config.tokens
+    protocol = Protocol(
         task=task,
         metric="FVD",
         network=I3D_NETWORK,
         real_split=clips.config.split,
         real_sha256=keys_digest(keys),
-        real_clips=len(keys),
-        fake_clips=fakes,
+        real_clips=scores.real_clips,
+        fake_clips=scores.fake_clips,
         frames=clips.frames,
         frame_step=clips.step,
         fps=generator.config.fps,
         size=clips.size,
         measured_size=size,
         resize=TO_I3D,
+        given_frames=given_frames,
     )
-
-
-def generator_card(
-    protocol: Protocol,
-    numbers: Mapping[str, float | None],
-    generator: "VideoGenerator",
-    tokens: float,
-    sampling: Mapping[str, Any],
-    clips: RealClips,
-    networks: tuple[str, ...] | None,
-) -> ResultCard:
-    """The card of numbers of a generator, in whose tokenizer's losses these networks were."""
-    form = generator.config.tokens
     return ResultCard(
         protocol,
-        dict(numbers),
+        fvd_numbers(scores),
         tokenizer=(form.model, form.checksum),
         generator=(generator.name, generator.checksum),
         tokens=tokens,
         sampling=dict(sampling),
-        trained_by=networks,
+        trained_by=networks_of(generator, training),
         sources=[asdict(source) for source in clips.config.sources],
         **provenance(),
     )
+
+
+def with_frame_scores(fvd: ResultCard, scores: Mapping[str, float], lpips_net: str, of: str = "") -> list[ResultCard]:
+    """A card of FVD, and those of the PSNR, SSIM and LPIPS of the same clips; `of` says which of their frames count."""
+    pixels = replace(fvd.protocol, metric=f"PSNR, SSIM{of}", network=None, resize=TO_SIZE)
+    network = Network(f"lpips-{lpips_net}", lpips.PACKAGE.sha256)
+    return [
+        fvd,
+        replace(fvd, protocol=pixels, numbers={name: scores[name] for name in ("psnr", "ssim")}),
+        replace(
+            fvd, protocol=replace(pixels, metric=f"LPIPS{of}", network=network), numbers={"lpips": scores["lpips"]}
+        ),
+    ]
 
 
 def fvd_numbers(scores: FVDScores) -> dict[str, float | None]:
@@ -101,11 +115,6 @@ def fvd_numbers(scores: FVDScores) -> dict[str, float | None]:
         "kvd": scores.kvd,
         "kvd_std": scores.kvd_std,
     }
-
-
-def lpips_network(name: str) -> Network:
-    """The network of LPIPS, `alex` or `vgg`."""
-    return Network(f"lpips-{name}", lpips.PACKAGE.sha256)
 
 
 def networks_of(generator: "VideoGenerator", training: str | None) -> tuple[str, ...] | None:

@@ -10,18 +10,15 @@ from torch import Tensor
 
 from evatok.evaluation.agreement import ClassAgreement, class_agreement
 from evatok.evaluation.frechet import frechet_distance
-from evatok.evaluation.fvd import FVD
+from evatok.evaluation.fvd import fvd_scores
 from evatok.evaluation.result_card import ResultCard, cards_table
 from evatok.pretrained.i3d import I3D
 from evatok.reports.clip_parts import ClipParts
 from evatok.reports.generated import (
     CARDS,
     SamplingConfig,
-    fvd_numbers,
-    fvd_protocol,
     generator_card,
     measuring_device,
-    networks_of,
     write_cards,
 )
 from evatok.reports.generation_sheet import at_instants, write_sheet
@@ -143,17 +140,16 @@ def evaluate_generation(config: GenerationConfig) -> Path:
     measured = {name: measure_real(each, i3d, size, folder / name) for name, each in clips.items()}
     real, held_out = measured["real"], measured.get("held_out")
     samples = _samples(config, generator, classes, i3d, size)
-    metric = FVD(i3d)
-    metric.update(real.logits, real=True)
-    metric.update(samples.logits, real=False)
     card = generator_card(
-        fvd_protocol("generation", generator, real.clips, real.keys, config.samples, size),
-        fvd_numbers(metric.compute()),
+        "generation",
         generator,
+        real.clips,
+        real.keys,
+        size,
+        fvd_scores(real.logits, samples.logits),
         samples.lengths.sum(1).double().mean().item(),
         asdict(config.sampling) | {"classes": list(classes)},
-        real.clips,
-        networks_of(generator, config.training),
+        config.training,
     )
     as_many = None if held_out is None else _spread(held_out.logits, config.samples)
     lengths = {"generated": _histogram(samples.lengths)}

@@ -1,15 +1,14 @@
 """Evaluation of frame prediction: a generator goes on with the first frames of real clips; what it adds is measured."""
 
 import time
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from evatok.evaluation.fvd import FVD
+from evatok.evaluation.fvd import fvd_scores
 from evatok.evaluation.metrics import clip_scores
 from evatok.evaluation.result_card import ResultCard, cards_table
 from evatok.pretrained.i3d import I3D
@@ -17,14 +16,10 @@ from evatok.pretrained.lpips import LPIPS
 from evatok.reports.clip_parts import ClipParts, tensor_texts, texts_tensor
 from evatok.reports.generated import (
     CARDS,
-    TO_SIZE,
     SamplingConfig,
-    fvd_numbers,
-    fvd_protocol,
     generator_card,
-    lpips_network,
     measuring_device,
-    networks_of,
+    with_frame_scores,
     write_cards,
 )
 from evatok.reports.real_clips import RealClips, RealClipsConfig, at_size, logits_of
@@ -75,23 +70,6 @@ class PredictionConfig:
         check_least(self, 1, "given", "batch", "rows", "step")
 
 
-@dataclass(frozen=True)
-class PredictionRecord:
-    """What was found.
-
-    Args:
-        cards: FVD's, and those of the predicted frames' scores.
-        seconds_per_video: of sampling and decoding, as measured here, on whatever else the machine did.
-        device: on which.
-        config: of the evaluation.
-    """
-
-    cards: tuple[ResultCard, ...]
-    seconds_per_video: float
-    device: str
-    config: dict[str, Any]
-
-
 def evaluate_prediction(config: PredictionConfig) -> Path:
     """Predicts, measures, prints the table; returns the path of the `prediction.json` that it wrote.
 
@@ -114,21 +92,20 @@ def evaluate_prediction(config: PredictionConfig) -> Path:
     clips = RealClips(config.real, picture, frames, config.step)
     found = _predicted(config, generator, clips, size)
     cards = _cards(config, generator, clips, size, found)
+    # Of sampling and decoding, on whatever else the machine did.
     seconds = found["seconds"].sum().item() / len(clips)
-    record = PredictionRecord(cards, seconds, str(generator.device), asdict(config))
+    record = {
+        "cards": [asdict(card) for card in cards],
+        "seconds_per_video": seconds,
+        "device": str(generator.device),
+        "config": asdict(config),
+    }
     write_cards(folder / CARDS, cards)
-    write_json(folder / RECORD, asdict(record))
-    print(report(record))
-    return folder / RECORD
-
-
-def report(record: PredictionRecord) -> str:
-    """The numbers as text that reads well as Markdown."""
+    write_json(folder / RECORD, record)
     columns = ["fvd", "fvd_low", "fvd_high", "fvd_infinity", "fvd_floor", "kvd", *_SCORES]
-    return (
-        f"{cards_table([('', record.cards)], columns)}\n\n"
-        f"{record.seconds_per_video:.3g} s a video, as measured on {record.device}."
-    )
+    print(cards_table([("", cards)], columns))
+    print(f"\n{seconds:.3g} s a video, as measured on {generator.device}.")
+    return folder / RECORD
 
 
 def _predicted(
@@ -183,26 +160,19 @@ def _cards(
     clips: RealClips,
     size: tuple[int, int],
     found: dict[str, Tensor],
-) -> tuple[ResultCard, ...]:
+) -> list[ResultCard]:
     """FVD's, and those of the predicted frames' scores."""
-    metric = FVD(I3D(), paired=True)  # of features alone: it needs no weights
-    metric.update(found["real"], real=True)
-    metric.update(found["fake"], real=False)
-    keys = tensor_texts(found["keys"])
-    protocol = replace(fvd_protocol("prediction", generator, clips, keys, len(keys), size), given_frames=config.given)
+    fvd = generator_card(
+        "prediction",
+        generator,
+        clips,
+        tensor_texts(found["keys"]),
+        size,
+        fvd_scores(found["real"], found["fake"], paired=True),
+        found["lengths"].sum(1).double().mean().item(),
+        asdict(config.sampling) | {"given_lengths": config.given_lengths},
+        config.training,
+        given_frames=config.given,
+    )
     scores = {name: found[name].double().mean().item() for name in _SCORES}
-    frames = replace(protocol, metric="PSNR, SSIM of predicted frames", network=None, resize=TO_SIZE)
-    perceived = replace(frames, metric="LPIPS of predicted frames", network=lpips_network(config.lpips_net))
-    card = partial(
-        generator_card,
-        generator=generator,
-        tokens=found["lengths"].sum(1).double().mean().item(),
-        sampling=asdict(config.sampling) | {"given_lengths": config.given_lengths},
-        clips=clips,
-        networks=networks_of(generator, config.training),
-    )
-    return (
-        card(protocol, fvd_numbers(metric.compute())),
-        card(frames, {"psnr": scores["psnr"], "ssim": scores["ssim"]}),
-        card(perceived, {"lpips": scores["lpips"]}),
-    )
+    return with_frame_scores(fvd, scores, config.lpips_net, " of predicted frames")
