@@ -1,6 +1,5 @@
 """Quality over tokens on held-out clips: every strategy over its sweep, and what adapting saves."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from evatok.evaluation.strategies import Curve, by_beam, strategies
 from evatok.figures.curve import Line, curve_figure
 from evatok.figures.tokens import save_png
 from evatok.reports.judging import JudgingConfig, judged
-from evatok.reports.record import provenance
+from evatok.reports.record import provenance, read_json
 from evatok.search.table import SearchTable
 from evatok.utils.files import replacing, write_json
 from evatok.utils.tables import Table
@@ -36,15 +35,20 @@ def curve(config: JudgingConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     found = judged(config)
     all_of_them = strategies(found.predictions, found.truth.space, found.reward)
-    led = [each for each in found.predictions if each.values is not None and each.name in found.routers]
+    led = [each for each in found.predictions if each.values is not None]
     all_of_them += [by_beam(each, found.truth, found.reward, width) for each in led for width in BEAM_WIDTHS]
     curves = [Curve.measured(each, found.truth) for each in all_of_them]
-    groups = found.groups
-    points = _all_points(curves, groups, found.truth)
+    groups = {name: [each.of_clips(rows) for each in curves] for name, rows in found.groups.items()}
+    points = [
+        {"source": name, **point}
+        for name, some in groups.items()
+        for each in some
+        for point in _points(each, found.truth)
+    ]
     with replacing(folder / "curve.parquet") as temporary:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(points), temporary)
-    comparisons = {name: _compared([each.of_clips(rows) for each in curves], config) for name, rows in groups.items()}
-    counts = {name: len(rows) for name, rows in groups.items()}
+    comparisons = {name: _compared(some, config) for name, some in groups.items()}
+    counts = {name: len(rows) for name, rows in found.groups.items()}
     record = {**provenance(), **found.about, "config": asdict(config), "clips_of": counts, "sources": comparisons}
     write_json(folder / "curve.json", record)
     draw(folder)
@@ -73,38 +77,26 @@ def _compared(curves: Sequence[Curve], config: JudgingConfig) -> dict[str, Any]:
     }
 
 
-def _all_points(
-    curves: Sequence[Curve], groups: Mapping[str, Sequence[int]], truth: SearchTable
-) -> list[dict[str, Any]]:
-    """The rows of `curve.parquet`."""
-    return [
-        {"source": name, **point}
-        for name, chosen in groups.items()
-        for each in curves
-        for point in _points(each, chosen, truth)
-    ]
-
-
-def _points(curve: Curve, chosen: Sequence[int], truth: SearchTable) -> Iterator[dict[str, Any]]:
-    """Means over some clips at each setting; bits with those that name the lengths, as `Tokens.bits` has them."""
-    some, space = curve.of_clips(chosen), truth.space
+def _points(curve: Curve, truth: SearchTable) -> Iterator[dict[str, Any]]:
+    """Means over clips at each setting; bits with those that name the lengths, as `Tokens.bits` has them."""
+    space = truth.space
     id_bits, level_bits = (truth.made_by["codes"] - 1).bit_length(), (len(space.levels) - 1).bit_length()
     for number, setting in enumerate(curve.strategy.settings):
-        tokens = float(some.tokens[number].mean())
+        tokens = float(curve.tokens[number].mean())
         yield {
             "predictor": curve.strategy.predictor,
             "rule": curve.strategy.rule,
             "setting": float(setting),
             "tokens": tokens,
             "bits": tokens * id_bits + space.blocks * level_bits,
-            "lpips": float(some.lpips[number].mean()),
-            "psnr": float(some.psnr[number].mean()),
+            "lpips": float(curve.lpips[number].mean()),
+            "psnr": float(curve.psnr[number].mean()),
         }
 
 
 def draw(folder: Path) -> Path:
     """Writes `curve.png` from the `curve.json` and `curve.parquet` beside it; returns its path."""
-    record = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "curve.json")
     points = pyarrow.parquet.read_table(folder / "curve.parquet").to_pylist()
     save_png(figure_of(record, points), folder / "curve.png")
     return folder / "curve.png"

@@ -4,12 +4,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.rules import Price
@@ -17,7 +17,6 @@ from evatok.evaluation.routing import RoutingScores, best_uniform, confusion, ow
 from evatok.evaluation.strategies import SWEEP
 from evatok.reports.judging import ALL, Judged, JudgingConfig, judged
 from evatok.reports.record import provenance
-from evatok.router.model import Router
 from evatok.stages.search.dataset import SearchedClips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.files import write_json
@@ -35,12 +34,6 @@ class RouterReportConfig(JudgingConfig):
     """What is judged, on which clips, and beside which tokenizer routers are timed.
 
     Args:
-        train: folder of the search of the training clips: the reward and the cheap predictors are fitted to it.
-        held_out: folder of a search of held-out clips, which share no video with them: that is checked.
-        folder: where the results are written.
-        routers: names, folders or a hub's repositories of routers, under the names that results call them by.
-        draws: draws of clips for the intervals.
-        seed: of these.
         tokenizer: what the clips were searched with; None: by the name that the search has noted.
     """
 
@@ -55,6 +48,7 @@ def router_report(config: RouterReportConfig) -> Path:
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = judged(config)
+    truth = found.truth
     scores = {name: {w_q: _scores(found, rows, w_q) for w_q in SWEEP} for name, rows in found.groups.items()}
     listed = {name: _listed(each) for name, each in scores.items()}
     times = _times(config, found) if found.routers else {}
@@ -64,8 +58,14 @@ def router_report(config: RouterReportConfig) -> Path:
         "config": asdict(config),
         "reward": asdict(found.reward),
         "sources": {name: {"clips": len(rows), "scores": listed[name]} for name, rows in found.groups.items()},
-        "best_uniform": {f"{w_q:g}": _best_level(found, w_q) for w_q in SWEEP},
-        "budgets": {name: _budgets(found, name) for name in _with_budgets(found)},
+        "best_uniform": {
+            f"{w_q:g}": best_uniform(truth.clip_lpips, truth.space, found.reward, w_q)[0] for w_q in SWEEP
+        },
+        "budgets": {
+            name: _budgets(found, name)
+            for name, router in found.routers.items()
+            if router.config.head != "classification"
+        },
         "confusion": {name: _confusion(found, name, router.calibration.w_q) for name, router in found.routers.items()},
         "seconds_a_clip": times,
     }
@@ -93,15 +93,6 @@ def _scores(found: Judged, rows: Sequence[int], w_q: float) -> dict[str, Routing
             some = replace(prediction, table=prediction.table[list(rows)])
             scores[prediction.name] = prediction_scores(truth, space, found.reward, w_q, some)
     return scores
-
-
-def _best_level(found: Judged, w_q: float) -> int:
-    return best_uniform(found.truth.clip_lpips, found.truth.space, found.reward, w_q)[0]
-
-
-def _with_budgets(found: Judged) -> list[str]:
-    """Names of the routers that know budgets."""
-    return [name for name, router in found.routers.items() if router.config.head != "classification"]
 
 
 def _budgets(found: Judged, name: str) -> list[dict[str, Any]]:
@@ -147,16 +138,12 @@ def _times(config: RouterReportConfig, found: Judged) -> dict[str, float]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     video = next(SearchedClips(Path(config.held_out)).batches(_TIMED_CLIPS))
-    calls: dict[str, Callable[[], Any]] = {}
-    for name, router in found.routers.items():
-        calls[name] = _call(router.to(device), video)
+    calls: dict[str, Callable[[], Any]] = {
+        name: partial(router.to(device).table, video) for name, router in found.routers.items()
+    }
     lengths = next(iter(found.routers.values()))(video)
     calls["tokenizer"] = lambda: model.decode(model.encode(video, lengths, fit="none"))
     return {name: seconds / len(video) for name, seconds in _in_turn(calls).items()}
-
-
-def _call(router: Router, video: Tensor) -> Callable[[], Any]:
-    return lambda: router.table(video)
 
 
 def _in_turn(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
