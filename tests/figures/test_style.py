@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from evatok.figures.style import look_in_order, look_of
+from evatok.figures.style import look_in_order, look_of, looks_of
 
 STRATEGIES = "search", "beam 2", "router", "best fixed", "uniform", "motion", "error", "random"
 
@@ -27,8 +27,9 @@ def test_names_of_one_strategy_have_one_look() -> None:
 
 
 def test_strategies_that_nobody_knows_are_told_apart() -> None:
-    assert len({look_of("mine", number).color for number in range(4)}) == 4
-    assert look_of("mine", 5) == look_of("mine", 1)
+    looks = list(looks_of(["mine", "router", "yours", "third", "fourth", "fifth"]).values())
+    assert len({look.color for look in looks[:5]}) == 5
+    assert looks[5] == looks[0] == look_of("mine")
 
 
 def test_solid_lines_differ_from_paper() -> None:

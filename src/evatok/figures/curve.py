@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
 
-from evatok.figures.style import FRAME, INK, PAPER, TEXT, Look, add_legend, dress, is_known, look_of, new_figure
+from evatok.figures.style import FRAME, INK, PAPER, TEXT, add_legend, dress, looks_of, new_figure
 
 # Of rules beside the first, whose lines are thin and without marks.
 _STYLES = (":", "-.", "--")
@@ -32,19 +31,15 @@ class Line:
     rule: str = ""
 
 
-def curve_figure(
-    title: str, metrics: Sequence[str], rows: Mapping[str, Sequence[Line]], *, width: float = 10.0
-) -> Figure:
+def curve_figure(title: str, metrics: Sequence[str], rows: Mapping[str, Sequence[Line]]) -> Figure:
     """Strategies in one panel a metric and row, tokens on a logarithmic axis.
 
     Args:
         title: above the panels.
         metrics: names of the metrics, one a column, with an arrow to where it is good.
         rows: the strategies of each row by its title.
-        width: in inches.
     """
-    figure = new_figure(width, 0.4 * width * len(rows), constrained=True)
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 4.0 * len(rows), constrained=True)
     figure.suptitle(title, size=TEXT, color=INK, parse_math=False)
     every = [line for lines in rows.values() for line in lines]
     names, rules = (dict.fromkeys(texts) for texts in ([line.name for line in every], [line.rule for line in every]))
@@ -67,10 +62,7 @@ def curve_figure(
 
 def _drawn(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How matplotlib draws each strategy: its look, and where several have one, marks that are filled otherwise."""
-    looks, unknown = dict[str, Look](), 0
-    for name in names:
-        looks[name] = look_of(name, unknown)
-        unknown += not is_known(name)
+    looks = looks_of(names)
     drawn, fills = {}, {look: cycle(_FILLS) for look in looks.values()}
     for name, look in looks.items():
         how = {"color": look.color, "marker": look.marker, "ls": look.line, "fillstyle": next(fills[look])}

@@ -4,6 +4,8 @@ The colours are those of Okabe and Ito ("Color universal design", 2008), which p
 marks and lines differ too, for prints in grey.
 """
 
+from collections.abc import Iterable
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 # Imported only where something is drawn: encoding and decoding do without it.
@@ -54,27 +56,26 @@ _OTHERS = (
 _MARKS = "osD^vP*X"
 
 
-def look_of(strategy: str, number: int = 0) -> Look:
+def look_of(strategy: str) -> Look:
     """How a strategy looks: by its name, by its being a beam, or by its first word, such as "mean" of "mean reward".
 
     Args:
         strategy: such as `router`, `regression beam 2`, `best fixed`, `mean`, `uniform`.
-        number: tells strategies of other names apart; after four looks they repeat.
     """
-    known = _known(strategy)
-    return _OTHERS[number % len(_OTHERS)] if known is None else _LOOKS[known]
+    return looks_of([strategy])[strategy]
 
 
-def is_known(strategy: str) -> bool:
-    """Whether a strategy has a look of its own."""
-    return _known(strategy) is not None
+def looks_of(strategies: Iterable[str]) -> dict[str, Look]:
+    """How each of several strategies looks; those of other names are told apart, after four looks they repeat."""
+    others = cycle(_OTHERS)
+    return {strategy: _known(strategy) or next(others) for strategy in strategies}
 
 
-def _known(strategy: str) -> str | None:
+def _known(strategy: str) -> Look | None:
     first, *others = strategy.split(" ")
     candidates = (strategy, "beam" if "beam" in others else first)
     names = (_SAME.get(name, name) for name in candidates)
-    return next((name for name in names if name in _LOOKS), None)
+    return next((_LOOKS[name] for name in names if name in _LOOKS), None)
 
 
 def look_in_order(number: int, count: int) -> Look:
