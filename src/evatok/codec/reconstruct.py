@@ -74,7 +74,7 @@ def reconstruct_file(
         if can_draw():
             numbers, chosen = moments.evenly()
             shown_video = panel(tokens, numbers, chosen, _caption(scored), _strategy(request, model))
-            save_png(moments_figure([shown_video]), part / "picture.png")
+            save_png(moments_figure(shown_video), part / "picture.png")
         write_json(part / "metrics.json", asdict(scored))
     return scored
 

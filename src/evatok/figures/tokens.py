@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -57,40 +57,33 @@ def lengths_figure(moments: Sequence[str], columns: Sequence[Column], *, width: 
         columns: one without `blocks` (the original) has no bars.
         width: in inches; the height follows from the pictures.
     """
-    rows, aspect = len(moments), columns[0].frames.shape[-2] / columns[0].frames.shape[-1]
-    margin, gap, title, bars, line = 0.32, 0.05, 0.26, 0.62, 0.165
+    margin, gap, title, bars, line = 0.32, 0.05, 0.26, 0.46, 0.165
     cell = (width - margin - gap * len(columns)) / len(columns)
-    notes = line * max(len(column.notes) for column in columns) + 0.1
-    height = title + rows * (cell * aspect + gap) + bars + notes
-    figure = new_figure(width, height)
+    tall = cell * columns[0].frames.shape[-2] / columns[0].frames.shape[-1]
+    tops = [title + row * (tall + gap) for row in range(len(moments))]
+    below = title + len(moments) * (tall + gap) + 0.16
+    notes = below + bars + 0.1
+    figure = new_figure(width, notes + line * max(len(column.notes) for column in columns))
     most = max(max(column.blocks, default=1) for column in columns)
     for number, column in enumerate(columns):
         left = margin + number * (cell + gap)
-        middle = (left + cell / 2) / width
-        y = 1 - 0.55 * title / height
-        figure.text(middle, y, column.title, ha="center", va="center", size=TEXT, weight="bold", color=INK)
-        for row, picture in enumerate(column.frames):
-            top = title + row * (cell * aspect + gap)
-            box = (left / width, 1 - (top + cell * aspect) / height, cell / width, cell * aspect / height)
-            _show(figure.add_axes(box), picture)
+        _write(figure, left + cell / 2, 0.55 * title, column.title, size=TEXT, weight="bold")
+        for top, picture in zip(tops, column.frames, strict=True):
+            _show(_axes(figure, left, top, cell, tall), picture)
         if column.blocks:
-            axes = figure.add_axes((left / width, notes / height, cell / width, (bars - 0.16) / height))
-            _block_bars(axes, column.blocks, most, _color(column.strategy))
+            _block_bars(_axes(figure, left, below, cell, bars), column.blocks, most, _color(column.strategy))
         else:
-            y = (notes + 0.5 * (bars - 0.16)) / height
-            figure.text(middle, y, "tokens of each\nblock of a clip", ha="center", va="center", size=LABEL, color=QUIET)
+            _write(figure, left + cell / 2, below + bars / 2, "tokens of each\nblock of a clip", color=QUIET)
         for line_number, note in enumerate(column.notes):
-            y = (notes - 0.1 - line * line_number) / height
-            figure.text(middle, y, note, ha="center", va="center", size=LABEL, color=INK)
-    for row, moment in enumerate(moments):
-        y = 1 - (title + row * (cell * aspect + gap) + cell * aspect / 2) / height
-        figure.text(0.5 * margin / width, y, moment, ha="center", va="center", size=LABEL, rotation=90, color=QUIET)
+            _write(figure, left + cell / 2, notes + line * line_number, note)
+    for top, moment in zip(tops, moments, strict=True):
+        _write(figure, margin / 2, top + tall / 2, moment, rotation=90, color=QUIET)
     return figure
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A video in `moments_figure`.
+    """What `moments_figure` shows of a video.
 
     Args:
         seconds: when the pictures are shown; they are marked below the bars.
@@ -110,44 +103,24 @@ class Panel:
     caption: str
     strategy: str = ""
 
-    @property
-    def aspect(self) -> float:
-        """Height of the pictures over their width."""
-        return self.original.shape[-2] / self.original.shape[-1]
 
-
-def moments_figure(panels: Sequence[Panel], *, width: float = 9.0) -> "Figure":
-    """Moments of videos side by side, each original above its reconstruction, and the tokens of every block over time.
-
-    Args:
-        panels: the videos; their bars have one scale.
-        width: in inches; the height follows from the pictures.
-    """
-    margin, right, gap, title, bars, foot = 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
-    own = width / len(panels)
-    cells = [(own - margin - right - gap * (len(panel.original) - 1)) / len(panel.original) for panel in panels]
-    pictures = max(2 * (cell * panel.aspect + gap) for cell, panel in zip(cells, panels, strict=True))
-    height = title + pictures + bars + 0.12 + foot
-    figure = new_figure(width, height)
-    most = max(max(panel.lengths) for panel in panels)
-    for place, (panel, cell) in enumerate(zip(panels, cells, strict=True)):
-        start, tall = place * own, cell * panel.aspect
-        y = 1 - 0.5 * title / height
-        at = ((start + margin) / width, y)
-        # Captions have names of files in them, and "$" may well be in those.
-        figure.text(*at, panel.caption, ha="left", va="center", size=TEXT, color=INK, parse_math=False)
-        for row, (label, frames) in enumerate((("original", panel.original), ("decoded", panel.reconstruction))):
-            top = title + row * (tall + gap)
-            for number, picture in enumerate(frames):
-                left = start + margin + number * (cell + gap)
-                box = (left / width, 1 - (top + tall) / height, cell / width, tall / height)
-                _show(figure.add_axes(box), picture)
-            at = ((start + 0.3 * margin) / width, 1 - (top + tall / 2) / height)
-            figure.text(*at, label, ha="center", va="center", size=LABEL, rotation=90, color=QUIET)
-        box = ((start + margin) / width, foot / height, (own - margin - right) / width, bars / height)
-        axes = figure.add_axes(box)
-        token_bars(axes, panel.lengths, panel.edges, most, panel.strategy)
-        axes.plot(panel.seconds, [0] * len(panel.seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
+def moments_figure(panel: Panel) -> "Figure":
+    """Moments of a video, each original above its reconstruction, and the tokens of every block over time."""
+    width, margin, right, gap, title, bars, foot = 9.0, 0.6, 0.08, 0.05, 0.3, 0.8, 0.42
+    own, count = width - margin - right, len(panel.original)
+    cell = (own - gap * (count - 1)) / count
+    tall = cell * panel.original.shape[-2] / panel.original.shape[-1]
+    below = title + 2 * (tall + gap) + 0.12
+    figure = new_figure(width, below + bars + foot)
+    _write(figure, margin, 0.5 * title, panel.caption, ha="left", size=TEXT)
+    for row, (label, frames) in enumerate((("original", panel.original), ("decoded", panel.reconstruction))):
+        top = title + row * (tall + gap)
+        for number, picture in enumerate(frames):
+            _show(_axes(figure, margin + number * (cell + gap), top, cell, tall), picture)
+        _write(figure, 0.3 * margin, top + tall / 2, label, rotation=90, color=QUIET)
+    axes = _axes(figure, margin, below, own, bars)
+    token_bars(axes, panel.lengths, panel.edges, max(panel.lengths), panel.strategy)
+    axes.plot(panel.seconds, [0] * len(panel.seconds), "^", color=INK, markersize=4, clip_on=False, zorder=3)
     return figure
 
 
@@ -200,25 +173,20 @@ def choices_figure(columns: Sequence[Chosen], *, width: float = 9.0) -> "Figure"
     cell = (own - gap * (len(original) - 1)) / len(original)
     tall = cell * original.shape[-2] / original.shape[-1]
     part = line + tall + 0.06 + bars + foot
-    height = line + tall + 0.08 + part * len(columns[0].choices)
-    figure = new_figure(width, height)
+    figure = new_figure(width, line + tall + 0.08 + part * len(columns[0].choices))
     most = max(max(choice.lengths) for column in columns for choice in column.choices)
 
     def row(left: float, top: float, text: str, frames: Tensor) -> float:
-        at = (left / width, 1 - (top + 0.5 * line) / height)
-        figure.text(*at, text, ha="left", va="center", size=LABEL, color=INK, parse_math=False)
+        _write(figure, left, top + 0.5 * line, text, ha="left")
         for number, picture in enumerate(frames):
-            start = left + number * (cell + gap)
-            box = (start / width, 1 - (top + line + tall) / height, cell / width, tall / height)
-            _show(figure.add_axes(box), picture)
+            _show(_axes(figure, left + number * (cell + gap), top + line, cell, tall), picture)
         return top + line + tall
 
     for number, column in enumerate(columns):
         left = edge + number * (own + between)
         top = row(left, 0, column.title, column.original) + 0.08
         for choice in column.choices:
-            bottom = row(left, top, choice.caption, choice.frames) + 0.06 + bars
-            axes = figure.add_axes((left / width, 1 - bottom / height, own / width, bars / height))
+            axes = _axes(figure, left, row(left, top, choice.caption, choice.frames) + 0.06, own, bars)
             token_bars(axes, choice.lengths, column.edges, most, choice.strategy)
             axes.xaxis.set_major_locator(MultipleLocator(1))
             if number:
@@ -246,6 +214,20 @@ def save_png(figure: "Figure", path: Path) -> None:
 
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def _axes(figure: "Figure", left: float, top: float, wide: float, tall: float) -> "Axes":
+    """Axes of a size at a place of a figure, in inches from its left and its top."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height))
+
+
+def _write(figure: "Figure", left: float, top: float, text: str, **options: Any) -> None:
+    """Writes text around a place, in inches likewise."""
+    width, height = figure.get_size_inches()
+    # Names of files and of classes are in it, and "$" may well be in those.
+    look: dict[str, Any] = {"ha": "center", "va": "center", "size": LABEL, "color": INK, "parse_math": False}
+    figure.text(left / width, 1 - top / height, text, **look | options)
 
 
 def _color(strategy: str) -> str:
