@@ -7,8 +7,6 @@ from pathlib import Path
 
 from evatok.figures.steps import Steps
 
-_VALIDATION = "validation/"
-
 
 @dataclass(frozen=True)
 class RunLog:
@@ -29,14 +27,9 @@ class RunLog:
         return {name.removeprefix(prefix): line for name, line in self.numbers.items() if name.startswith(prefix)}
 
     @property
-    def validation(self) -> dict[str, Steps]:
-        """What validation found on held-out data."""
-        return self.under(_VALIDATION)
-
-    @property
     def others(self) -> dict[str, Steps]:
         """What training logged beside losses, norms of gradients and the rate of clips."""
-        known = ("loss/", "gradient/", "clips/s", _VALIDATION)
+        known = ("loss/", "gradient/", "clips/s", "validation/")
         return {name: line for name, line in self.numbers.items() if not name.startswith(known)}
 
 

@@ -74,7 +74,7 @@ def _evaluation(path: Path, _: Entries) -> Iterator[Part]:
     clips = ", ".join(f"{source.clips} of {source.name}" for source in record.sources)
     rows = {"tokenizer": f"{record.tokenizer} ({record.checksum})", "split": record.split, "clips": clips}
     rows |= {"form": f"{record.frames} frames, {record.frame_step} apart, {height}×{width}", "seed": str(record.seed)}
-    rows |= {"protocol": result.protocol} | _provenance({"versions": record.versions, **vars(record)})
+    rows |= {"protocol": result.protocol} | _provenance(vars(record))
     yield Facts(rows | ({"credits": "; ".join(record.credits)} if record.credits else {}))
     yield Gallery([*_quality(record)])
     yield Cells(scores_table(result))

@@ -202,7 +202,7 @@ def _rates(config: Mapping[str, Any]) -> list[Picture]:
 
 
 def _validation(run: Run) -> Iterator[Part]:
-    found = run.log.validation or _remembered(run.training)
+    found = run.log.under("validation/") or _remembered(run.training)
     if not found:
         yield Text("Nothing has been validated yet, or there is nothing to validate on.", missing=True)
         return
