@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader
 
@@ -14,7 +13,6 @@ from evatok.utils.tables import Table
 class Heading:
     """A heading within a section."""
 
-    kind: ClassVar = "heading"
     text: str
 
 
@@ -22,7 +20,6 @@ class Heading:
 class Text:
     """A paragraph; `missing` for one that says what is not there."""
 
-    kind: ClassVar = "text"
     text: str
     missing: bool = False
 
@@ -31,7 +28,6 @@ class Text:
 class Facts:
     """Names and values."""
 
-    kind: ClassVar = "facts"
     rows: Mapping[str, str]
 
 
@@ -39,7 +35,6 @@ class Facts:
 class Cells:
     """A table, with a line above that says what is in it; folded, the line opens it."""
 
-    kind: ClassVar = "cells"
     table: Table
     about: str = ""
     folded: bool = False
@@ -55,7 +50,6 @@ class Picture:
         wide: whether it is too wide for a phone, where it then scrolls.
     """
 
-    kind: ClassVar = "picture"
     uri: str
     about: str
     wide: bool = False
@@ -65,7 +59,6 @@ class Picture:
 class Gallery:
     """Small pictures, as many beside each other as fit."""
 
-    kind: ClassVar = "gallery"
     pictures: Sequence[Picture]
 
 
@@ -73,7 +66,6 @@ class Gallery:
 class Folded:
     """Preformatted text under a title that opens it."""
 
-    kind: ClassVar = "folded"
     title: str
     text: str
 
@@ -107,5 +99,6 @@ def page(title: str, sections: Sequence[Section], about: str) -> str:
     environment = Environment(
         loader=PackageLoader("evatok.reports.run", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["kind"] = lambda part: type(part).__name__
     template = environment.get_template("page.html")
     return template.render(title=title, sections=sections, about=about, style=style)

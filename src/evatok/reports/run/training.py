@@ -225,32 +225,20 @@ def _remembered(training: TrainingRecord | None) -> dict[str, Steps]:
     return {name: Steps("", *columns) for name, columns in found.items()}
 
 
-@dataclass(frozen=True)
-class _Named:
+def _named(name: str) -> tuple[str, str, str]:
     """The parts of a name such as `film/psnr/8`: source, what it is, at which length or preference."""
-
-    source: str
-    what: str
-    at: str
-
-    @classmethod
-    def of(cls, name: str) -> "_Named":
-        words = name.split("/")
-        at = words.pop() if len(words) > 1 and words[-1].removeprefix("w_q ").replace(".", "", 1).isdigit() else ""
-        return cls("/".join(words[:-1]), words[-1], at)
-
-    @property
-    def title(self) -> str:
-        """What the number is."""
-        return _TITLES.get(f"*/{self.what}" if self.source else self.what, self.what)
+    words = name.split("/")
+    at = words.pop() if len(words) > 1 and words[-1].removeprefix("w_q ").replace(".", "", 1).isdigit() else ""
+    return "/".join(words[:-1]), words[-1], at
 
 
 def _grouped_pictures(found: Mapping[str, Steps], about: str) -> list[Picture]:
     """A picture for each kind of number, with a line for each length; several sources by their mean."""
     kinds: dict[tuple[str, bool], dict[str, list[Steps]]] = {}
     for name, line in found.items():
-        named = _Named.of(name)
-        kinds.setdefault((named.title, bool(named.at)), {}).setdefault(named.at, []).append(line)
+        source, what, at = _named(name)
+        title = _TITLES.get(f"*/{what}" if source else what, what)
+        kinds.setdefault((title, bool(at)), {}).setdefault(at, []).append(line)
     pictures = []
     for (title, _), by_length in kinds.items():
         lines = [_mean(at, lines) for at, lines in by_length.items()]
@@ -271,8 +259,8 @@ def _last(found: Mapping[str, Steps]) -> Iterator[Table]:
     """The last numbers as tables: a row a source and length, a column a kind of number."""
     rows: dict[str, dict[str, str]] = {}
     for name, line in found.items():
-        named = _Named.of(name)
-        rows.setdefault(f"{named.source} {named.at}".strip(), {})[named.what] = f"{line.values[-1]:.4g}"
+        source, what, at = _named(name)
+        rows.setdefault(f"{source} {at}".strip(), {})[what] = f"{line.values[-1]:.4g}"
     by_columns: dict[tuple[str, ...], list[list[str]]] = {}
     for row, numbers in rows.items():
         by_columns.setdefault(tuple(numbers), []).append([row, *numbers.values()])
