@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from evatok.training.checkpoints import CheckpointWriter, checkpoint_step, checkpoints
+from evatok.training.checkpoints import checkpoint_step, checkpoints, making_checkpoint
 
 
 def write(folder: Path) -> None:
@@ -14,10 +14,8 @@ def write(folder: Path) -> None:
 
 
 def write_checkpoint(folder: Path, step: int, keep: int, write: Callable[[Path], None]) -> None:
-    writer = CheckpointWriter(folder, step, keep)
-    writer.open()
-    writer.fill(write)
-    writer.close()
+    with making_checkpoint(folder, step, keep) as temporary:
+        write(temporary)
 
 
 def test_the_last_ones_are_kept_in_order(tmp_path: Path) -> None:

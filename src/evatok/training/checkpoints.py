@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,47 +88,37 @@ def _sha256(path: Path) -> str:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
-class CheckpointWriter:
-    """One checkpoint under way: a temporary folder is filled, takes its name when it is whole, and old ones go.
+@contextmanager
+def making_checkpoint(folder: Path, step: int, keep: int) -> Iterator[Path]:
+    """Gives a temporary folder, which becomes the checkpoint of a step when it is whole; all but the last `keep` go.
+
+    What killed processes left is cleared away.
 
     Args:
         folder: of the run's checkpoints.
         step: that this one is of.
         keep: how many checkpoints are kept, this one included.
+
+    Raises:
+        OSError: it cannot be written; the sentence says why, and which checkpoint is the last one now.
     """
-
-    def __init__(self, folder: Path, step: int, keep: int) -> None:
-        self.folder, self.keep = folder, keep
-        self.final = folder / f"step_{step:08d}"
-        self.temporary = folder / f".{self.final.name}.partial"
-
-    def open(self) -> None:
-        """Makes the temporary folder, and clears away what a killed process left."""
-        for left in self.folder.glob(".step_*"):
-            shutil.rmtree(left)
-        self.temporary.mkdir(parents=True)
-
-    def fill(self, write: Callable[[Path], object]) -> None:
-        """Lets `write` fill the temporary folder.
-
-        Raises:
-            OSError: it cannot be written; the sentence says why, and which checkpoint is the last one now.
-        """
-        try:
-            write(self.temporary)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            # torch and safetensors have errors of their own for a disk that is full.
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            left = checkpoints(self.folder)
-            last = f"the last good one is {left[-1]}" if left else "there is no earlier one"
-            raise OSError(f"cannot write checkpoint {self.final}: {_first_line(error)}; {last}") from error
-
-    def close(self) -> None:
-        """Gives the checkpoint its name and removes all but the last `keep`."""
-        _remove(self.final)
-        os.replace(self.temporary, self.final)
-        for old in checkpoints(self.folder)[: -self.keep]:
-            _remove(old)
+    for left in folder.glob(".step_*"):
+        shutil.rmtree(left)
+    final = folder / f"step_{step:08d}"
+    temporary = folder / f".{final.name}.partial"
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors have errors of their own for a disk that is full.
+        shutil.rmtree(temporary, ignore_errors=True)
+        earlier = checkpoints(folder)
+        last = f"the last good one is {earlier[-1]}" if earlier else "there is no earlier one"
+        raise OSError(f"cannot write checkpoint {final}: {_first_line(error)}; {last}") from error
+    _remove(final)
+    os.replace(temporary, final)
+    for old in checkpoints(folder)[:-keep]:
+        _remove(old)
 
 
 def _remove(folder: Path) -> None:

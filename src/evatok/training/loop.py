@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from evatok.data.loading import loader
 from evatok.nn.transformer import compilations, compile_layers, recompute_layers
-from evatok.training.checkpoints import CheckpointWriter, checkpoints
+from evatok.training.checkpoints import checkpoints, making_checkpoint
 from evatok.training.meter import Meter
 from evatok.training.precision import native_precision
 from evatok.training.preparing import new_accelerator, prepare
@@ -258,19 +258,14 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Writes a checkpoint: all that a resume needs, and in `export` what the stage is for, as it is now."""
-        writer = CheckpointWriter(self.folder / "checkpoints", self.progress.steps, self.loop.keep_checkpoints)
         self.task.gather()
-        if self.accelerator.is_main_process:
-            writer.open()
+        place, main = self.folder / "checkpoints", self.accelerator.is_main_process
+        making = making_checkpoint(place, self.progress.steps, self.loop.keep_checkpoints)
+        # All processes gather what the main one writes.
+        with making if main else nullcontext(place) as folder:
+            write_state(folder, self.task, self.progress)
+            self.export(folder / "export")
         self.accelerator.wait_for_everyone()
-        writer.fill(self._fill)
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            writer.close()
-
-    def _fill(self, folder: Path) -> None:
-        write_state(folder, self.task, self.progress)
-        self.export(folder / "export")
 
     def export(self, folder: Path) -> None:
         """Writes what the stage is for, and `training.json`, which says how it came about."""
