@@ -18,7 +18,7 @@ from evatok.stages.codebook import CodebookConfig, all_items, draw_codes, fit_sk
 from evatok.stages.data import DataConfig
 from evatok.stages.lengths import Assigner
 from evatok.stages.tokenizer_validation import validate
-from evatok.tokenizer.codebook_use import CodebookUse
+from evatok.tokenizer.codebook_use import CodebookUse, sum_over_processes
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.tokenizer.network import Reconstruction
@@ -231,13 +231,9 @@ class TokenizerTask(Task[ClipBatch]):
         if rank_and_world()[0] == 0:
             network.save_pretrained(folder)
 
-    def gather(self) -> None:
-        """Brings the counts of the codebook's use to the main process."""
-        self.use.gather()
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Counts of the codebook's use, of all processes after `gather`, and what adversarial losses remember."""
-        own = {"counts": self.use.counts, "window": self.use.window}
+        """Counts of the codebook's use, and what adversarial losses remember."""
+        own = {"counts": sum_over_processes(self.use.counts), "window": self.use.window}
         return own | {
             f"{name}.{key}": value
             for name, each in self.adversaries.items()

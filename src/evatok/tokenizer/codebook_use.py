@@ -8,7 +8,7 @@ from torch import Tensor
 from evatok.nn.packed import Layout, on_device
 from evatok.tokenizer.network import Reconstruction
 from evatok.tokenizer.picture import token_levels
-from evatok.utils.ranks import gathered, rank_and_world
+from evatok.utils.ranks import gathered
 
 
 class CodebookUse:
@@ -31,11 +31,6 @@ class CodebookUse:
         """Makes the current window, of all processes, the last complete one; all must call it."""
         self.window = sum_over_processes(self.counts)
         self.counts.zero_()
-
-    def gather(self) -> None:
-        """Brings the counts of all processes to the first one; all must call it."""
-        counts = sum_over_processes(self.counts)
-        self.counts = counts if rank_and_world()[0] == 0 else torch.zeros_like(counts)
 
     def report(self, levels: tuple[int, ...]) -> dict[str, float]:
         """Share of codes used and perplexity over the last complete window, in all and by level."""

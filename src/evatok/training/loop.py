@@ -258,7 +258,6 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Writes a checkpoint: all that a resume needs, and in `export` what the stage is for, as it is now."""
-        self.task.gather()
         place, main = self.folder / "checkpoints", self.accelerator.is_main_process
         making = making_checkpoint(place, self.progress.steps, self.loop.keep_checkpoints)
         # All processes gather what the main one writes.

@@ -152,9 +152,6 @@ class Task(ABC, Generic[BatchT]):
         """Numbers and pictures on held-out data, by the averaged weights; every process does its share."""
         return Validation({})
 
-    def gather(self) -> None:
-        """Brings to the main process what processes remember apart from each other; a checkpoint follows."""
-
     def save(self, folder: Path) -> None:
         """Writes what the stage is for, by the averaged weights, into a folder that it makes.
 
@@ -162,7 +159,7 @@ class Task(ABC, Generic[BatchT]):
         """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the task itself remembers from step to step.
+        """What the task itself remembers from step to step, of all processes; all must call it.
 
         Names, shapes and types of the tensors are the same from the first step on; those of whole numbers are counts.
         """
