@@ -103,7 +103,7 @@ def test_a_checkpoint_is_the_same_sharded_or_not(tmp_path: Path, shard_first: bo
         folder.mkdir(parents=True)
     first.update()
     write_state(folders[0], first, Progress(steps=1))
-    take_up(read_state(folders[0], second, 1), second)
+    take_up(read_state(folders[0], second, 1)[1], second)
     write_state(folders[1], second, Progress(steps=1))
     contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
     assert len(contents[0]) == 6 and contents[0] == contents[1]

@@ -125,7 +125,6 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
     record = RunConfig(folder, config, resume)
     if (differing := record.differences(task.fixed)) and accelerator.is_main_process:
         log.warning("the run goes on with other values than before:\n  %s", few(differing, 20, "\n  "))
-    run = _Run(task, config, accelerator)
     for name, trained in task.trained.items():
         log.info("%s: %.2fM weights", name, sum(weight.numel() for weight in trained.network.parameters()) / 1e6)
         if loop.compile:
@@ -133,11 +132,14 @@ def train(task: Task[Any], config: StageConfig, resume: bool = False, *, validat
         if loop.recompute:
             recompute_layers(trained.network)
     prepare(accelerator, task.trained.values())
+    progress = Progress()
     if resume:
-        run.resume()
+        progress, found = read_last(folder / "checkpoints", task, loop.steps)
+        take_up(found, task)
     accelerator.init_trackers("evatok")
     if accelerator.is_main_process:
-        record.write(run.progress.steps)
+        record.write(progress.steps)
+    run = _Run(task, config, accelerator, progress)
     if validate_first and not resume:
         run.validate()
     with StopSignal() as stop:
@@ -164,16 +166,9 @@ def _check_folder(folder: Path, resume: bool) -> None:
 class _Run:
     """A run under way."""
 
-    def __init__(self, task: Task[Any], config: StageConfig, accelerator: Accelerator) -> None:
-        self.task, self.config, self.accelerator = task, config, accelerator
+    def __init__(self, task: Task[Any], config: StageConfig, accelerator: Accelerator, progress: Progress) -> None:
+        self.task, self.config, self.accelerator, self.progress = task, config, accelerator, progress
         self.loop, self.folder = config.loop, Path(config.folder)
-        self.progress = Progress()
-
-    def resume(self) -> None:
-        """Goes on from the last checkpoint."""
-        state = read_last(self.folder / "checkpoints", self.task, self.loop.steps)
-        take_up(state, self.task)
-        self.progress = state.progress
 
     def run(self, stop: StopSignal) -> None:
         """The steps that are left."""

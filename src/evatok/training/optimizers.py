@@ -10,7 +10,6 @@ from torch.optim import AdamW, Optimizer
 
 from evatok.training.muon import Float32Muon
 from evatok.training.precision import native_precision
-from evatok.training.reading import Form
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[Optimize
     return optimizers
 
 
-def remembered(optimizer: Optimizer, weight: Tensor) -> dict[str, Form]:
-    """What an optimiser of `build_optimizers` remembers of a weight from its first update on, by name."""
+def remembered(optimizer: Optimizer, weight: Tensor) -> dict[str, Tensor]:
+    """Tensors like those that an optimiser of `build_optimizers` remembers of a weight from its first update on."""
     if "momentum" in optimizer.defaults:
-        return {"momentum_buffer": Form.of(weight)}
-    return {"step": Form((), torch.float32), "exp_avg": Form.of(weight), "exp_avg_sq": Form.of(weight)}
+        return {"momentum_buffer": weight}
+    return {"step": torch.tensor(0.0), "exp_avg": weight, "exp_avg_sq": weight}
 
 
 def relative_rate(step: int, steps: int, config: OptimizerConfig) -> float:

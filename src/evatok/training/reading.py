@@ -6,25 +6,12 @@ Only JSON and safetensors are read: nothing here can run code.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 _DEEPEST = 32  # levels of objects and lists within each other; a run writes fewer than ten
-
-
-class Form(NamedTuple):
-    """What a tensor is apart from its values."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Self:
-        """A tensor's."""
-        return cls(tuple(tensor.shape), tensor.dtype)
 
 
 def few(texts: Sequence[str], shown: int = 3, between: str = ", ") -> str:
@@ -59,17 +46,17 @@ def _deeper(value: Any, levels: int) -> bool:
     return any(levels == 0 or _deeper(each, levels - 1) for each in inner)
 
 
-def read_tensors(path: Path, must: Mapping[str, Form], may: Sequence[Mapping[str, Form]] = ()) -> dict[str, Tensor]:
+def read_tensors(path: Path, must: Mapping[str, Tensor], may: Sequence[Mapping[str, Tensor]] = ()) -> dict[str, Tensor]:
     """The tensors of a safetensors file, which share its memory.
 
     Args:
         path: of the file.
-        must: the tensors that it has.
+        must: tensors of the names, shapes and types of those that it has.
         may: groups of further ones, each of which it has as a whole or not at all.
 
     Raises:
-        ValueError: it cannot be read, has other tensors or other forms of them, or some that hold numbers that are not
-            finite or, where they are whole, negative: those are counts.
+        ValueError: it cannot be read, has other tensors or other shapes or types of them, or some that hold numbers
+            that are not finite or, where they are whole, negative: those are counts.
     """
     try:
         with safe_open(path, "pt") as file:

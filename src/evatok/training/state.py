@@ -14,17 +14,18 @@ kept: all that a run draws comes from generators that are seeded by its seed and
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from evatok.training.checkpoints import Sealed, checkpoint_step, checkpoints, seal
 from evatok.training.optimizers import remembered
-from evatok.training.reading import Form, few, printable, read_json, read_tensors
+from evatok.training.reading import few, printable, read_json, read_tensors
 from evatok.training.sharding import full_tensor, kept_weights, part
 from evatok.training.task import Progress, Task, Trained
 from evatok.utils.files import write_json
@@ -32,25 +33,7 @@ from evatok.utils.ranks import rank_and_world
 
 _PROGRESS, _TASK = "progress.json", "task.safetensors"
 _MOST = 2**63  # what no count of a run reaches
-
-
-@dataclass(frozen=True)
-class State:
-    """What a checkpoint holds, of which everything fits the task.
-
-    Args:
-        weights: each model's.
-        memories: what each model's optimisers remember, by the weight's name and theirs.
-        averages: those that there are, as `Average.state_dict` gives them.
-        task: what the task remembers.
-        progress: how far the run is.
-    """
-
-    weights: dict[str, dict[str, Tensor]]
-    memories: dict[str, dict[str, Tensor]]
-    averages: dict[str, dict[str, Tensor]]
-    task: dict[str, Tensor]
-    progress: Progress
+Tensors = dict[str, dict[str, Tensor]]  # by the file and their name
 
 
 def write_state(folder: Path, task: Task[Any], progress: Progress) -> None:
@@ -107,8 +90,8 @@ def _updated(trained: Trained[Any]) -> Iterator[tuple[Optimizer, dict[str, Tenso
         yield optimizer, {names[weight]: weight for weight in weights}
 
 
-def read_last(folder: Path, task: Task[Any], steps: int) -> State:
-    """The state in the last checkpoint of a folder of them, for a run of so many `steps`.
+def read_last(folder: Path, task: Task[Any], steps: int) -> tuple[Progress, Tensors]:
+    """What the last checkpoint of a folder of them holds, for a run of so many `steps`, all of which fits the task.
 
     Raises:
         ValueError: it is damaged, or is not of this task; the sentence names the file, and the newest checkpoint that
@@ -133,28 +116,28 @@ def _way_on(last: Path, earlier: list[Path], task: Task[Any], steps: int) -> str
     return "there is no earlier checkpoint to go on from"
 
 
-def read_state(folder: Path, task: Task[Any], steps: int) -> State:
-    """The state in a checkpoint, of which nothing is taken up yet; ValueError, as `read_last` says."""
+def read_state(folder: Path, task: Task[Any], steps: int) -> tuple[Progress, Tensors]:
+    """What a checkpoint holds, of which nothing is taken up yet; ValueError, as `read_last` says."""
     files = Sealed(folder)
     progress = _progress(files.path(_PROGRESS), checkpoint_step(folder), steps)
-    weights, memories, averages = (dict[str, dict[str, Tensor]]() for _ in range(3))
+    found: Tensors = {}
     for name, trained in task.trained.items():
-        own = {key: Form.of(tensor) for key, tensor in trained.network.state_dict().items()}
-        weights[name] = read_tensors(files.path(_weights(name)), own)
-        memories[name] = _read_memory(files.path(_memory(name)), trained, progress.steps)
-        if trained.average and _average(name) in files.files:
-            averages[name] = _read_average(files.path(_average(name)), trained, progress.steps)
-    memory = {key: Form.of(tensor) for key, tensor in task.state_dict().items()}
-    return State(weights, memories, averages, read_tensors(files.path(_TASK), memory), progress)
+        weights, memory, average = _weights(name), _memory(name), _average(name)
+        found[weights] = read_tensors(files.path(weights), trained.network.state_dict())
+        found[memory] = _read_memory(files.path(memory), trained, progress.steps)
+        if trained.average and average in files.files:
+            found[average] = _read_average(files.path(average), trained, progress.steps)
+    found[_TASK] = read_tensors(files.path(_TASK), task.state_dict())
+    return progress, found
 
 
 def _read_memory(path: Path, trained: Trained[Any], steps: int) -> dict[str, Tensor]:
-    forms = [
-        {f"{name}.{what}": form for what, form in remembered(optimizer, weight).items()}
+    groups = [
+        {f"{name}.{what}": value for what, value in remembered(optimizer, weight).items()}
         for optimizer, weights in _updated(trained)
         for name, weight in weights.items()
     ]
-    found = read_tensors(path, {}, forms)
+    found = read_tensors(path, {}, groups)
     for name, value in found.items():
         if name.endswith(".step") and not 1 <= value.item() <= steps:
             raise ValueError(f"{path} has {name} {value.item():g} in a run of {steps} steps")
@@ -162,9 +145,8 @@ def _read_memory(path: Path, trained: Trained[Any], steps: int) -> dict[str, Ten
 
 
 def _read_average(path: Path, trained: Trained[Any], steps: int) -> dict[str, Tensor]:
-    assert trained.average is not None
-    weights = {f"module.{name}": Form.of(weight) for name, weight in kept_weights(trained.network).items()}
-    found = read_tensors(path, {"n_averaged": Form.of(trained.average.state_dict()["n_averaged"])}, [weights])
+    weights = {f"module.{name}": weight for name, weight in kept_weights(trained.network).items()}
+    found = read_tensors(path, {"n_averaged": torch.tensor(steps)}, [weights])
     averaged = int(found["n_averaged"])
     if averaged > steps or (averaged > 0) != (len(found) > 1):
         raise ValueError(f"{path} has {len(found) - 1} averages of {averaged} steps in a run of {steps}")
@@ -204,19 +186,19 @@ def _counts(value: Any, whole: bool) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < _MOST
 
 
-def take_up(state: State, task: Task[Any]) -> None:
-    """Gives a task's models, optimisers, averages and its own memory what a checkpoint held.
+def take_up(found: Tensors, task: Task[Any]) -> None:
+    """Gives a task's models, optimisers, averages and its own memory what `read_state` found.
 
     Learning rates and the like stay the config's of now; an average that there was not yet begins with the next step.
     """
     for name, trained in task.trained.items():
         network = trained.network
         own = network.state_dict()
-        network.load_state_dict({key: part(value, own[key]) for key, value in state.weights[name].items()})
-        _take_up_memory(state.memories[name], trained)
-        if trained.average and name in state.averages:
-            trained.average.load_state_dict(state.averages[name], network)
-    task.load_state_dict({name: value.clone() for name, value in state.task.items()})
+        network.load_state_dict({key: part(value, own[key]) for key, value in found[_weights(name)].items()})
+        _take_up_memory(found[_memory(name)], trained)
+        if trained.average and _average(name) in found:
+            trained.average.load_state_dict(found[_average(name)], network)
+    task.load_state_dict({name: value.clone() for name, value in found[_TASK].items()})
 
 
 def _take_up_memory(memory: Mapping[str, Tensor], trained: Trained[Any]) -> None:
