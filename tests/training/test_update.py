@@ -157,7 +157,7 @@ def test_a_model_without_losses_in_a_step_stays_as_it_is() -> None:
 def test_norms_of_gradients_are_told_before_they_are_cut() -> None:
     task, item = Rivals(), Item(Rivals().batches[2], 0)
     judge = deepcopy(task.trained["judge"].network)
-    told = update(task, Accelerator(cpu=True), 0, 2, [item]).numbers
+    told, _ = update(task, Accelerator(cpu=True), 0, 2, [item])
     (-judge(torch.tensor([[2.0]])).mean()).backward()
     norm = torch.stack([weight.grad.square().sum() for weight in judge.parameters() if weight.grad is not None])
     assert told["gradient/judge"] == pytest.approx(norm.sum().sqrt().item()) and told["gradient/judge"] > 0.1
@@ -222,5 +222,5 @@ def test_a_step_reads_from_the_device_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_any_process_may_be_told_to_stop() -> None:
     task, accelerator = Rivals(), Accelerator(cpu=True)
     items = [Item(task.batches[0], 0)]
-    assert not update(task, accelerator, 0, 2, items).stopped
-    assert update(task, accelerator, 1, 2, items, stop=True).stopped
+    assert not update(task, accelerator, 0, 2, items)[1]
+    assert update(task, accelerator, 1, 2, items, stop=True)[1]

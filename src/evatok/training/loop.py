@@ -25,7 +25,7 @@ from evatok.training.state import read_last, take_up, write_state
 from evatok.training.stopping import Stopped, StopSignal
 from evatok.training.task import Item, Progress, Task
 from evatok.training.tracking import check_name, installed, log_pictures
-from evatok.training.update import NotFinite, Updated, drop_gradients, rehearse, update
+from evatok.training.update import NotFinite, drop_gradients, rehearse, update
 from evatok.utils.configs import check_least
 from evatok.utils.files import write_json
 from evatok.utils.saving import WEIGHTS
@@ -191,26 +191,28 @@ class _Run:
                 with accelerator.autocast():
                     task.before_step(step, chunk, torch.Generator().manual_seed(_seed(loop.seed, 0, step)))
                 try:
-                    updated, skips = update(task, accelerator, step, loop.steps, chunk, stop.received), 0
+                    losses, stopped = update(task, accelerator, step, loop.steps, chunk, stop.received)
+                    skips = 0
                 except NotFinite as error:
-                    skips = self._skip(error, skips)
-                    updated, progress.skipped = Updated({}, stopped=False), progress.skipped + 1
-                meter.add(updated.numbers, sum(len(item.batch) for item in chunk) * accelerator.num_processes)
+                    skips += 1
+                    self._skip(error, skips)
+                    losses, stopped = {}, False
+                meter.add(losses, sum(len(item.batch) for item in chunk) * accelerator.num_processes)
                 done = progress.steps
-                last = updated.stopped or done == loop.steps
+                last = stopped or done == loop.steps
                 bar.update()
                 if done % loop.log_every == 0 or last:
                     numbers = meter.read() | ({"compiled": compilations()} if loop.compile else {})
                     shown = {name: value for name, value in numbers.items() if not name.startswith("gradient/")}
                     bar.set_postfix({name.removeprefix("loss/"): f"{value:.4g}" for name, value in shown.items()})
                     accelerator.log(numbers | task.report(step), step=done)
-                if not updated.stopped and (done % loop.validate_every == 0 or last):
+                if not stopped and (done % loop.validate_every == 0 or last):
                     self.validate()
                     meter.restart()
                 if done % loop.checkpoint_every == 0 or last:
                     self.checkpoint()
                     meter.restart()
-                if updated.stopped:
+                if stopped:
                     raise Stopped(f"stopped at step {done} of {loop.steps}; everything is saved in {self.folder}")
 
     def _items(self, first: int) -> Generator[Item[Any], None, None]:
@@ -226,15 +228,15 @@ class _Run:
         each = self.loop.accumulate * stride
         return range(first * each + self.accelerator.process_index, self.loop.steps * each, stride)
 
-    def _skip(self, error: NotFinite, skips: int) -> int:
-        """Leaves a step out, if the config lets it; returns how many that makes in a row."""
+    def _skip(self, error: NotFinite, skips: int) -> None:
+        """Leaves a step out, the last of so many in a row, if the config lets it."""
         if self.loop.nonfinite == "stop":
             raise error
-        if skips + 1 == SKIPS_IN_A_ROW:
+        if skips == SKIPS_IN_A_ROW:
             raise NotFinite(f"{SKIPS_IN_A_ROW} steps in a row are not finite; the last: {error}") from error
         log.warning("skipped: %s", error)
         drop_gradients(self.task)
-        return skips + 1
+        self.progress.skipped += 1
 
     def validate(self) -> None:
         """Logs and remembers what validation finds."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -23,24 +22,14 @@ class NotFinite(FloatingPointError):
     """A loss or a gradient of a step is not finite; the step has not reached the weights."""
 
 
-@dataclass(frozen=True)
-class Updated:
-    """What an update tells.
-
-    Args:
-        numbers: losses, means over those of this process's items that had them, by `loss/{model}/{term}`; and the norm
-            of each model's gradient by `gradient/{model}`, 0 where it had no losses.
-        stopped: whether any process has been told to stop.
-    """
-
-    numbers: dict[str, float]
-    stopped: bool
-
-
 def update(
     task: Task[BatchT], accelerator: Accelerator, step: int, steps: int, items: list[Item[BatchT]], stop: bool = False
-) -> Updated:
+) -> tuple[dict[str, float], bool]:
     """One update of all models, of whose `steps` this is the one numbered `step`; `stop`: told to stop after it.
+
+    Returns:
+        Losses, means over those of this process's items that had them, by `loss/{model}/{term}`, and the norm of each
+        model's gradient by `gradient/{model}`, 0 where it had no losses; and whether any process is told to stop.
 
     Raises:
         NotFinite: on every process, with the weights, optimisers and averages as they were before.
@@ -62,7 +51,7 @@ def update(
         raise NotFinite(_complaint(found, step, items))
     for trained in task.trained.values():
         _apply(trained, step, steps)
-    return Updated(found, stopped)
+    return found, stopped
 
 
 def rehearse(task: Task[BatchT], accelerator: Accelerator, step: int, item: Item[BatchT]) -> None:
