@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from evatok.training.versions import commit_of
+from evatok.training.versions import commit
 
 
 def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
@@ -15,11 +15,11 @@ def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    assert commit_of(package) is None
+    assert commit(package) is None
     git("init", "-q")
-    assert commit_of(package) is None  # inside a checkout, and no part of it
+    assert commit(package) is None  # inside a checkout, and no part of it
     git("add", ".")
     git("commit", "-q", "-m", "first")
-    assert commit_of(package) == git("rev-parse", "HEAD")
+    assert commit(package) == git("rev-parse", "HEAD")
     (package / "__init__.py").write_text("changed")
-    assert commit_of(package) == git("rev-parse", "HEAD") + "-dirty"
+    assert commit(package) == git("rev-parse", "HEAD") + "-dirty"

@@ -15,16 +15,13 @@ from evatok.training.reading import few, printable, read_json
 from evatok.utils.files import write_json
 
 FORMAT = 1
-_NAME = re.compile(r"step_([0-9]+)")
+_NAME = re.compile(r"step_[0-9]+")
 _SEAL = "checkpoint.json"
 
 
 def checkpoint_step(folder: Path) -> int:
     """The step of a checkpoint's folder."""
-    match = _NAME.fullmatch(folder.name)
-    if match is None:
-        raise ValueError(f"a checkpoint's folder is named step_N, got {folder}")
-    return int(match.group(1))
+    return int(folder.name.removeprefix("step_"))
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -4,10 +4,8 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["bf16", "no"]
 
-
-def native_precision() -> Precision:
+def native_precision() -> Literal["bf16", "no"]:
     """`bf16` where the device computes in it natively, else `no`: emulated, it takes CPUs a hundred times as long."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"

@@ -54,10 +54,10 @@ def write_state(folder: Path, task: Task[Any], progress: Progress) -> None:
 
 def _files(task: Task[Any]) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     for name, trained in task.trained.items():
-        yield _weights(name), trained.network.state_dict()
-        yield _memory(name), _remembered(trained)
+        yield _file(name, "weights"), trained.network.state_dict()
+        yield _file(name, "optimizers"), _remembered(trained)
         if trained.average:
-            yield _average(name), trained.average.state_dict()
+            yield _file(name, "average"), trained.average.state_dict()
     yield _TASK, task.state_dict()
 
 
@@ -70,16 +70,8 @@ def _remembered(trained: Trained[Any]) -> dict[str, Tensor]:
     }
 
 
-def _weights(name: str) -> str:
-    return f"{name}.weights.safetensors"
-
-
-def _memory(name: str) -> str:
-    return f"{name}.optimizers.safetensors"
-
-
-def _average(name: str) -> str:
-    return f"{name}.average.safetensors"
+def _file(name: str, what: str) -> str:
+    return f"{name}.{what}.safetensors"
 
 
 def _updated(trained: Trained[Any]) -> Iterator[tuple[Optimizer, dict[str, Tensor]]]:
@@ -122,7 +114,7 @@ def read_state(folder: Path, task: Task[Any], steps: int) -> tuple[Progress, Ten
     progress = _progress(files.path(_PROGRESS), checkpoint_step(folder), steps)
     found: Tensors = {}
     for name, trained in task.trained.items():
-        weights, memory, average = _weights(name), _memory(name), _average(name)
+        weights, memory, average = (_file(name, what) for what in ("weights", "optimizers", "average"))
         found[weights] = read_tensors(files.path(weights), trained.network.state_dict())
         found[memory] = _read_memory(files.path(memory), trained, progress.steps)
         if trained.average and average in files.files:
@@ -194,10 +186,10 @@ def take_up(found: Tensors, task: Task[Any]) -> None:
     for name, trained in task.trained.items():
         network = trained.network
         own = network.state_dict()
-        network.load_state_dict({key: part(value, own[key]) for key, value in found[_weights(name)].items()})
-        _take_up_memory(found[_memory(name)], trained)
-        if trained.average and _average(name) in found:
-            trained.average.load_state_dict(found[_average(name)], network)
+        network.load_state_dict({key: part(value, own[key]) for key, value in found[_file(name, "weights")].items()})
+        _take_up_memory(found[_file(name, "optimizers")], trained)
+        if trained.average and _file(name, "average") in found:
+            trained.average.load_state_dict(found[_file(name, "average")], network)
     task.load_state_dict({name: value.clone() for name, value in found[_TASK].items()})
 
 

@@ -20,12 +20,7 @@ def python() -> str:
     return f"{platform.python_version()} on {sys.platform}"
 
 
-def commit() -> str | None:
-    """The commit of evatok's sources, as `commit_of` says."""
-    return commit_of(Path(evatok.__file__).parent)
-
-
-def commit_of(package: Path) -> str | None:
+def commit(package: str | Path = evatok.__path__[0]) -> str | None:
     """The commit of a package's sources, "-dirty" added where they differ; None outside a git checkout."""
     # An installed package may lie inside somebody else's checkout: only files that git knows count.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
@@ -33,7 +28,7 @@ def commit_of(package: Path) -> str | None:
     return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: str | Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
