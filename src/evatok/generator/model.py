@@ -195,8 +195,10 @@ class VideoGenerator:
         requests = requested(self, classes, frames, assignment, first)
         if min(seed, first) < 0 or rows < 1:
             raise ValueError(f"seed and first must be at least 0 and rows 1, got {seed}, {first} and {rows}")
-        sampler = Sampler(self.grammar, self.config.tokens.clip_blocks, drawing, min(rows, len(requests)), self.device)
-        sampler.check(requests)
+        clip_blocks = self.config.tokens.clip_blocks
+        for request in requests:
+            request.check(self.grammar, clip_blocks, most_tokens)
+        sampler = Sampler(self.grammar, clip_blocks, drawing, min(rows, len(requests)), self.device)
         cached = CachedLlama(self.model, sampler.read_rows, self.grammar.longest)
         bar = tqdm(
             sampler.sample(requests, cached, seed),

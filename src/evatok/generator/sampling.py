@@ -101,13 +101,8 @@ class Sampler:
         """Rows that a reader must have."""
         return self._copies * len(self._tokens)
 
-    def check(self, requests: Sequence[Request]) -> None:
-        """ValueError where a request asks for what cannot be."""
-        for request in requests:
-            request.check(self._grammar, self._clip_blocks, self._drawing.most_tokens)
-
     def sample(self, requests: Sequence[Request], reader: Reader, seed: int) -> Iterator[tuple[int, Tensor]]:
-        """The numbers of requests, which `check` found good, and their sequences, as they are done."""
+        """The numbers of requests, which `Request.check` found good, and their sequences, as they are done."""
         waiting, running = deque(requests), list[Request]()
         while waiting or running:
             while waiting and len(running) < self._rows:

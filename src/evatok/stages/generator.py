@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,10 @@ class GeneratorTask(Task[PackedBatch]):
 
     def __init__(self, config: GeneratorTrainingConfig) -> None:
         self.config = config
-        training, held_out = (_opened(folders) for folders in (config.data.train, config.data.validation))
-        _check_agree([*training, *held_out], [*config.data.train, *config.data.validation])
+        folders = [*config.data.train, *config.data.validation]
+        sets = [TokenSet.open(folder) for folder in folders]
+        _check_agree(sets, folders)
+        training, held_out = sets[: len(config.data.train)], sets[len(config.data.train) :]
         _check_apart(training, held_out)
         one = training[0]
         self.model = GeneratorConfig(config.size, one.format, one.picture, one.fps, one.classes, config.clips)
@@ -166,34 +169,26 @@ class GeneratorTask(Task[PackedBatch]):
         """What held-out sequences are to the averaged weights."""
         if self.held_out is None:
             return Validation({})
-        found, (rank, world) = Likelihood(self.model), rank_and_world()
-        network = self.trained["generator"].averaged()
-        for number, batch in enumerate(
-            held_out_batches(self.held_out, self.config.data.validation_sequences, self.config.batch)
-        ):
-            if number % world == rank:
-                found.add(network, batch)
-        return Validation(found.scalars())
-
-    def save(self, folder: Path) -> None:
-        """Writes the averaged generator, and its tokenizer."""
-        network = self.trained["generator"].averaged()
-        if rank_and_world()[0] == 0:
-            VideoGenerator(self.model, network.llama, self.tokenizer).save_pretrained(folder)
-
-
-class Likelihood:
-    """What sequences are to a generator: sums over batches, of this process."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        self.vocabulary = config.grammar.vocabulary
-        # Codes, nats of them; length tokens, nats of them, those that were the likeliest; clips.
-        self.sums = torch.zeros(6, dtype=torch.float64)
+        network, (rank, world) = self.trained["generator"].averaged(), rank_and_world()
+        sums = torch.zeros(6, dtype=torch.float64)
+        batches = held_out_batches(self.held_out, self.config.data.validation_sequences, self.config.batch)
+        for batch in islice(batches, rank, None, world):
+            sums += self._likelihood(network, batch)
+        codes, code_nats, lengths, length_nats, likeliest, clips = torch.stack(gathered(sums)).sum(0).tolist()
+        return Validation(
+            {
+                "codes": code_nats / codes,
+                "perplexity": math.exp(code_nats / codes),
+                "lengths": length_nats / lengths,
+                "length_accuracy": likeliest / lengths,
+                "bits_per_clip": (code_nats + length_nats) / math.log(2) / clips,
+            }
+        )
 
     @torch.no_grad()
-    def add(self, network: PackedLlama, batch: PackedBatch) -> None:
-        """Takes in a batch."""
-        words = self.vocabulary
+    def _likelihood(self, network: PackedLlama, batch: PackedBatch) -> Tensor:
+        """Codes, nats of them; length tokens, nats of them, those that were the likeliest; clips: float64 `(6,)`."""
+        words = self.model.grammar.vocabulary
         tokens, following, places = on_device(batch.tokens, network.device)
         logits = network(tokens, places, batch.layout).float()
         nats = F.cross_entropy(logits, following, reduction="none")
@@ -201,22 +196,13 @@ class Likelihood:
         length = ~code & (following < words.first_class)
         likeliest = logits[:, words.first_length : words.first_class].argmax(1) + words.first_length == following
         counted = torch.stack([code, nats * code, length, nats * length, likeliest & length]).double().sum(1)
-        self.sums += torch.cat((counted.cpu(), torch.tensor([batch.clips])))
+        return torch.cat((counted.cpu(), torch.tensor([batch.clips])))
 
-    def scalars(self) -> dict[str, float]:
-        """Means over all that any process took in; all must call it."""
-        codes, code_nats, lengths, length_nats, likeliest, clips = torch.stack(gathered(self.sums)).sum(0).tolist()
-        return {
-            "codes": code_nats / codes,
-            "perplexity": math.exp(code_nats / codes),
-            "lengths": length_nats / lengths,
-            "length_accuracy": likeliest / lengths,
-            "bits_per_clip": (code_nats + length_nats) / math.log(2) / clips,
-        }
-
-
-def _opened(folders: Sequence[str]) -> list[TokenSet]:
-    return [TokenSet.open(folder) for folder in folders]
+    def save(self, folder: Path) -> None:
+        """Writes the averaged generator, and its tokenizer."""
+        network = self.trained["generator"].averaged()
+        if rank_and_world()[0] == 0:
+            VideoGenerator(self.model, network.llama, self.tokenizer).save_pretrained(folder)
 
 
 def _check_agree(sets: Sequence[TokenSet], folders: Sequence[str]) -> None:
