@@ -20,7 +20,6 @@ from evatok.router.config import BlockwiseConfig, RouterConfig
 from evatok.router.model import Router
 from evatok.stages.router import RouterTask, RouterTrainingConfig, train_router
 from evatok.stages.search.dataset import SearchedClips, augmented
-from evatok.stages.search.folder import searched_by
 from evatok.stages.search.parts import SearchConfig, open_clips
 from evatok.stages.search.run import search
 from evatok.tokenizer.model import VideoTokenizer
@@ -31,10 +30,10 @@ from tests.runs import differing_files
 
 
 @pytest.fixture
-def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTrainingConfig:
-    """A run of 8 steps on 6 searched clips; 3 of another video are held out."""
+def searched(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> SearchConfig:
+    """A search of 6 clips."""
     mini.save_pretrained(tmp_path / "mini")
-    searched = SearchConfig(
+    return SearchConfig(
         tokenizer=str(tmp_path / "mini"),
         sources=[FolderConfig(str(video_folder))],
         folder=str(tmp_path / "search"),
@@ -42,6 +41,11 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTr
         size=(32, 32),
         part=4,
     )
+
+
+@pytest.fixture
+def config(tmp_path: Path, searched: SearchConfig) -> RouterTrainingConfig:
+    """A run of 8 steps on 6 searched clips; 3 of another video are held out."""
     search(searched)
     held_out: list = [FileConfig(str(tmp_path / "held_out.mkv"))]
     search(replace(searched, sources=held_out, folder=str(tmp_path / "held_out"), drawn="held_out", clips=3))
@@ -59,10 +63,10 @@ def config(tmp_path: Path, video_folder: Path, mini: VideoTokenizer) -> RouterTr
     )
 
 
-def test_frames_are_those_that_were_searched(config: RouterTrainingConfig) -> None:
-    folder = Path(config.train)
-    clips = SearchedClips(folder)
-    again: list[ClipBatch] = [open_clips(searched_by(folder), 16)[place] for place in clips.table.places]
+def test_frames_are_those_that_were_searched(searched: SearchConfig) -> None:
+    search(searched)
+    clips = SearchedClips(Path(searched.folder))
+    again: list[ClipBatch] = [open_clips(searched, 16)[place] for place in clips.table.places]
     assert [batch.keys[0] for batch in again] == list(clips.table.keys)
     assert all(torch.equal(clips.frames(row), batch.video[0]) for row, batch in enumerate(again))
     assert [len(video) for video in clips.batches(4)] == [4, 2]

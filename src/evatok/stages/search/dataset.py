@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evatok.stages.search.folder import frame_files, read_table
+from evatok.stages.search.folder import read_plan, read_table
+from evatok.stages.search.parts import frames_file
 
 
 class SearchedClips:
@@ -27,7 +28,7 @@ class SearchedClips:
 
     def __init__(self, folder: Path) -> None:
         self.table = read_table(folder)
-        self._frames = [np.load(path, mmap_mode="r") for path in frame_files(folder)]
+        self._frames = [np.load(frames_file(part), mmap_mode="r") for part in read_plan(folder).parts(folder)]
         self._starts = [0, *accumulate(map(len, self._frames))]
         self._rows: Sequence[int] = range(len(self.table))
 

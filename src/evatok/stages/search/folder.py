@@ -1,14 +1,13 @@
 """What a search's folder holds: its plan, the table in parts, the clips' frames beside them. Reading writes nothing."""
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evatok.data.overlap import refuse_overlap
 from evatok.data.sources import open_source, source_config
 from evatok.search.table import SearchTable, with_new_names
-from evatok.stages.search.parts import SearchConfig, frames_file
 from evatok.utils.files import reason, write_json
 from evatok.utils.parts import Part, differing, parts_in, undone
 
@@ -67,21 +66,6 @@ def read_table(folder: Path) -> SearchTable:
     return SearchTable.joined([SearchTable.read(Path(part.path)) for part in parts])
 
 
-def frame_files(folder: Path) -> list[Path]:
-    """Files of the frames of each part's clips."""
-    return [frames_file(part) for part in read_plan(folder).parts(folder)]
-
-
-def searched_by(folder: Path) -> SearchConfig:
-    """The config of the search in a folder; of its tokenizer, the name alone. ValueError if there is none."""
-    plan = read_plan(folder)
-    entries = {each.name: plan.made_by[each.name] for each in fields(SearchConfig) if each.name in plan.made_by}
-    sources = [source_config(source) for source in entries.pop("sources")]
-    height, width = entries.pop("size")
-    clips = entries.pop("clips", plan.clips)
-    return SearchConfig(**entries, sources=sources, clips=clips, size=(height, width), folder=str(folder))
-
-
 def check_held_out(training: Path, held_out: Path) -> None:
     """ValueError unless two folders' searches are by the same tokenizer and network, and share no video."""
     plans = [read_plan(folder) for folder in (training, held_out)]
@@ -89,4 +73,4 @@ def check_held_out(training: Path, held_out: Path) -> None:
         a, b = (plan.made_by[what] for plan in plans)
         if a != b:
             raise ValueError(f"the searches in {training} and {held_out} differ in {what}: {a} and {b}")
-    refuse_overlap(*[[open_source(each) for each in searched_by(folder).sources] for folder in (training, held_out)])
+    refuse_overlap(*[[open_source(source_config(each)) for each in plan.made_by["sources"]] for plan in plans])

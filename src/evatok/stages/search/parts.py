@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from evatok.search.walk import search_clips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.utils.configs import check_least
 from evatok.utils.files import replacing
-from evatok.utils.parts import Part, Runner, Work
+from evatok.utils.parts import Part, Runner
 from evatok.video.reading import VideoError
 
 
@@ -76,21 +76,13 @@ class SearchConfig:
             raise ValueError(f"whole must be at least {FEWEST_WHOLE} for a thinned search, got {self.whole}")
 
 
-class ClipList(Protocol):
-    """Numbered single clips, which may turn out to be unreadable."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: int) -> ClipBatch: ...
-
-
 def frames_file(part: Part) -> Path:
     """File of the frames of a part's clips, uint8 `(clips, F, 3, H, W)`, in the order of its table."""
     return Path(part.path).with_suffix(".npy")
 
 
-def open_clips(config: SearchConfig, frames: int) -> ClipList:
-    """The clips of a search, in order; they are read when they are asked for."""
+def open_clips(config: SearchConfig, frames: int) -> ConcatDataset[ClipBatch] | Subset[ClipBatch]:
+    """The clips of a search, in order; they are read when they are asked for, and may turn out to be unreadable."""
     sources = [open_source(source) for source in config.sources]
     if config.drawn == "held_out":
         return ConcatDataset(
@@ -101,13 +93,8 @@ def open_clips(config: SearchConfig, frames: int) -> ClipList:
     return Subset(TrainingClips(sources, weights, sampler, 1, config.seed), range(config.clips))
 
 
-def part_searcher(config: SearchConfig, made_by: dict[str, Any]) -> Work:
-    """What searches parts, for `run_parts`."""
-    return PartSearcher(config, made_by).search
-
-
 class PartSearcher:
-    """Everything that a process needs to search parts; on the GPU that it sees, if any.
+    """What searches parts, for `run_parts`, in one process: on the GPU that it sees, if any.
 
     Args:
         config: of the search.
@@ -121,9 +108,14 @@ class PartSearcher:
         self.lpips = LPIPS.from_pretrained(config.lpips_net).to(device)
         self.clips = open_clips(config, self.tokenizer.config.clip_frames)
 
-    def search(self, part: Part, done: Callable[[int], object]) -> None:
+    def __call__(self, part: Part, done: Callable[[int], object]) -> None:
         """Searches a part and writes its files, whole or not at all; `done` is told how many more clips are done."""
-        read, skipped = _read(self.clips, part.places)
+        read, skipped = dict[int, ClipBatch](), dict[int, str]()
+        for place in part.places:
+            try:
+                read[place] = self.clips[place]
+            except VideoError as error:
+                skipped[place] = str(error)
         # Before the table, which says that the part is done.
         self._keep_frames(part, read.values())
         space, empty = self.tokenizer.config.space, torch.empty(0, self.tokenizer.config.space.prefix_starts[-1])
@@ -158,14 +150,3 @@ class PartSearcher:
         moved = motion(clips.video, config.block_frames)
         keys = tuple(clips.keys)
         return SearchTable(config.space, tuple(places), keys, values.mse.cpu(), values.lpips.cpu(), moved, self.made_by)
-
-
-def _read(clips: ClipList, places: range) -> tuple[dict[int, ClipBatch], dict[int, str]]:
-    """Clips by their places, and why others cannot be read."""
-    read, skipped = {}, {}
-    for place in places:
-        try:
-            read[place] = clips[place]
-        except VideoError as error:
-            skipped[place] = str(error)
-    return read, skipped

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from evatok.search.cheap import CheapPredictors
 from evatok.search.table import SearchTable
 from evatok.stages.search.folder import PREDICTORS, Plan, read_table
-from evatok.stages.search.parts import SearchConfig, open_clips, part_searcher
+from evatok.stages.search.parts import PartSearcher, SearchConfig, open_clips
 from evatok.tokenizer.model import VideoTokenizer
 from evatok.training.precision import native_precision
 from evatok.training.versions import versions
@@ -46,7 +46,7 @@ def search(config: SearchConfig) -> SearchTable:
     plan.claim(folder)
     missing = undone(plan.parts(folder))
     with tqdm(total=len(clips), initial=len(clips) - sum(len(part.places) for part in missing), unit="clip") as bar:
-        run_parts(partial(part_searcher, config, plan.made_by), missing, config.runner, config.actors, bar.update)
+        run_parts(partial(PartSearcher, config, plan.made_by), missing, config.runner, config.actors, bar.update)
     table = read_table(folder)
     if table.skipped:
         lines = "".join(f"\n  {place}: {reason}" for place, reason in table.skipped.items())
