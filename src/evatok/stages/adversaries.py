@@ -71,10 +71,6 @@ class Adversary:
         """First step in which it takes part."""
         return self.loss.config.start
 
-    def joined(self, step: int) -> bool:
-        """Whether it takes part in a step."""
-        return step >= self.start
-
     def of_tokenizer(self, step: int, reconstruction: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         """The tokenizer's weighted loss; `others` is the sum of its losses of reconstruction."""
         seen = self._view(reconstruction[None], generator)[0]

@@ -1,8 +1,8 @@
 """Who gives training clips their lengths: chance (stage 1), or what a router knows (stage 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,12 +12,8 @@ from evatok.assignment import AssignmentSpace
 from evatok.nn.packed import Layout
 from evatok.router.model import Router
 
-
-class Assigner(Protocol):
-    """Gives the clips of a batch their lengths."""
-
-    def __call__(self, video: Tensor, generator: torch.Generator) -> Layout:
-        """The lengths of clips `(B, F, 3, H, W)` in [-1, 1], by what `generator` draws."""
+# Gives the clips of a batch `(B, F, 3, H, W)` in [-1, 1] their lengths, by what the generator draws.
+Assigner = Callable[[Tensor, torch.Generator], Layout]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig, train
 from evatok.training.optimizers import OptimizerConfig
 from evatok.training.task import Item, Task, Trained, Validation
+from evatok.utils.configs import check_least
 from evatok.utils.ranks import meet, rank_and_world
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ class RouterTrainingConfig:
             raise ValueError("model.calibration must be None: it is what training finds")
         if not 0 < self.w_q <= 2:
             raise ValueError(f"w_q must be above 0 and at most 2, got {self.w_q}")
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1, got {self.batch}")
+        check_least(self, 1, "batch")
         if not 0 < self.keep_patches <= 1:
             raise ValueError(f"keep_patches must be above 0 and at most 1, got {self.keep_patches}")
         if self.model.blockwise and self.keep_patches != 1:

@@ -187,7 +187,7 @@ class TokenizerTask(Task[ClipBatch]):
         generator, video = item.generator(), self._video(item.batch)
         output = self._reconstruction(step, video, generator)
         terms = self.loss.to(video.device)(output.video, video, generator, output.sketch, step)
-        joined = {name: each for name, each in self.adversaries.items() if each.joined(step)}
+        joined = {name: each for name, each in self.adversaries.items() if step >= each.start}
         others = torch.stack(list(terms.values())).sum()
         for name, each in joined.items():
             terms[name] = each.of_tokenizer(step, output.video, others, generator)
