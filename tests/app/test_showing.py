@@ -25,7 +25,9 @@ def test_first_clips_then_all_then_others(shows: Showing, visit: Visit, tmp_path
     assert "Reading mine.mp4" in str(views[0].told)
     first, whole = (view for view in views if view.video)
     assert isinstance(whole.video, Path) and isinstance(whole.tokens, Path) and isinstance(first.video, Path)
-    assert len(read_video(first.video).frames) == 64 and len(read_video(whole.video).frames) == 80
+    both = read_video(whole.video)
+    assert len(read_video(first.video).frames) == 64 and len(both.frames) == 80
+    assert both.fps == 16 and both.frames.shape[3] > 2 * 200  # original and reconstruction
     assert Tokens.load(whole.tokens).videos[0].frames == 80
     assert str(whole.bars).count("<rect") == 20
     assert [str(view.scores).count("<tr>") for view in views if view.scores] == [2, 2, 3, 4]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evatok.codec.beside import apart
-from evatok.codec.moments import Moments, block_edges, evenly
+from evatok.codec.moments import Moments, block_edges, block_lengths, evenly
 from evatok.codec.reconstruct import reconstruct_file
 from evatok.codec.scored import Scored, measured, scores_table
 from evatok.evaluation.metrics import ReconstructionMetrics
@@ -131,9 +131,9 @@ def test_pictures_too_small_to_measure(mini: VideoTokenizer, metrics: Reconstruc
     assert cells(scores_table([Scored.of(tokens, metrics)]).splitlines()[2])[4:] == ["-", "-", "-"]
 
 
-def test_edges_of_blocks(mini: VideoTokenizer) -> None:
-    tokens = mini.encode(torch.zeros(1, 10, 3, 32, 32, dtype=torch.uint8), fps=4)
-    assert block_edges(tokens) == [0.0, 1.0, 2.0, 2.5]
+def test_lengths_and_edges_of_blocks(mini: VideoTokenizer) -> None:
+    tokens = mini.encode(torch.zeros(1, 10, 3, 32, 32, dtype=torch.uint8), (8, 4, 4, 8), fps=4)
+    assert block_lengths(tokens) == [8, 4, 4] and block_edges(tokens) == [0.0, 1.0, 2.0, 2.5]
 
 
 def test_evenly() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,17 +9,11 @@ from torch import Tensor
 from evatok.allocation.predictors import table_of
 from evatok.app.reading import KeptClips
 from evatok.assignment import Assignment
-from evatok.codec.beside import write_beside
-from evatok.codec.moments import block_edges
-from evatok.codec.scored import Scored, reconstructed
+from evatok.codec.scored import Reconstruction, Scored, reconstructed
 from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokens.tokens import Tokens
-
-# Pixels of the pictures' height in a video of two side by side: enough for small models, and quick to write.
-HIGHEST = 360
 
 
 class AppModelError(ValueError):
@@ -64,42 +57,12 @@ class Models:
         return values
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A video at some lengths.
-
-    Args:
-        tokens: of the video.
-        scored: what they cost and bring.
-        made: the frames `(F, 3, h, w)` uint8 as the model made them.
-    """
-
-    tokens: Tokens
-    scored: Scored
-    made: Tensor
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each block."""
-        return self.tokens.lengths[self.tokens.lengths > 0].tolist()
-
-    @property
-    def edges(self) -> list[float]:
-        """Seconds at which the blocks begin, and the end of the last one."""
-        return block_edges(self.tokens)
-
-
-def compare(models: Models, clips: KeptClips, request: LengthRequest) -> Compared:
+def compare(models: Models, clips: KeptClips, request: LengthRequest) -> Reconstruction:
     """A video at the lengths that are asked for."""
-    return Compared(*reconstructed(models.tokenizer, clips, request, models.lpips))
+    return reconstructed(models.tokenizer, clips, request, models.lpips)
 
 
-def write_comparison(path: Path, source: Path, clips: KeptClips, compared: Compared) -> None:
-    """Writes the source's frames beside what became of them."""
-    write_beside(path, source, clips.fit, [(compared.made, clips.times)], highest=HIGHEST)
-
-
-def at_the_same_cost(models: Models, clips: KeptClips, router: Compared) -> Iterator[tuple[str, Scored]]:
+def at_the_same_cost(models: Models, clips: KeptClips, router: Reconstruction) -> Iterator[tuple[str, Scored]]:
     """What others make of a video with as many tokens as its router has spent, by name, as soon as it is known.
 
     The best fixed lengths are those of a clip with the least mean LPIPS that cost no more. Uniform lengths are few: of

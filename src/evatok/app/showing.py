@@ -7,12 +7,14 @@ from pathlib import Path
 
 from evatok.app.charts import curve_chart, token_bars
 from evatok.app.clip_curve import ClipCurve
-from evatok.app.comparing import Compared, Models, at_the_same_cost, compare, write_comparison
+from evatok.app.comparing import Models, at_the_same_cost, compare
 from evatok.app.limits import AppLimits
 from evatok.app.reading import KeptClips, read_clips
 from evatok.app.visit import Opened, Visit
 from evatok.app.words import picks, scores, told, wrong
-from evatok.codec.scored import SMALLEST
+from evatok.codec.beside import write_beside
+from evatok.codec.moments import block_edges, block_lengths
+from evatok.codec.scored import SMALLEST, Reconstruction
 from evatok.data.toy.film import sample_path
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.utils.packages import PackageError
@@ -22,6 +24,8 @@ from evatok.video.reading import VideoError
 log = logging.getLogger(__name__)
 
 SAMPLES = ("carphone", "bikes")
+# Pixels of the pictures' height in a video of two side by side: enough for small models, and quick to write.
+HIGHEST = 360
 
 
 @dataclass(frozen=True)
@@ -117,17 +121,18 @@ class Showing:
             for _ in curve.measure():
                 yield View(curve=_curve(curve, w_q))
 
-    def _shown(self, visit: Visit, opened: Opened, clips: KeptClips, w_q: float) -> tuple[Compared, View]:
+    def _shown(self, visit: Visit, opened: Opened, clips: KeptClips, w_q: float) -> tuple[Reconstruction, View]:
         compared = compare(self.models, clips, LengthRequest(w_q=w_q))
         folder, stem = visit.new_folder(), Path(opened.name).stem
         video, tokens = folder / f"{stem}-comparison.mp4", folder / f"{stem}.tokens"
-        write_comparison(video, opened.source, clips, compared)
+        write_beside(video, opened.source, clips.fit, [(compared.frames, clips.times)], highest=HIGHEST)
         compared.tokens.save(tokens)
-        bars = token_bars(compared.lengths, compared.edges, self.models.tokenizer.config.levels)
+        lengths, edges = block_lengths(compared.tokens), block_edges(compared.tokens)
+        bars = token_bars(lengths, edges, self.models.tokenizer.config.levels)
         sentence = told(f"{opened.name}: the first {clips.record.frames} frames …")
         return compared, View(sentence, video, tokens, bars, scores({"router": compared.scored}))
 
-    def _beside_others(self, opened: Opened, compared: Compared) -> Iterator[View]:
+    def _beside_others(self, opened: Opened, compared: Reconstruction) -> Iterator[View]:
         rows = {"router": compared.scored}
         for name, scored in at_the_same_cost(self.models, opened.parts[-1], compared):
             rows[name] = scored

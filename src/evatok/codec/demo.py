@@ -14,8 +14,8 @@ from torch import Tensor
 
 from evatok.allocation.predictors import table_of
 from evatok.allocation.rules import Price
-from evatok.codec.moments import block_edges, evenly
-from evatok.codec.scored import SMALLEST, Scored, reconstructed, scores_table
+from evatok.codec.moments import block_edges, block_lengths, evenly
+from evatok.codec.scored import SMALLEST, Reconstruction, Scored, reconstructed, scores_table
 from evatok.codec.targets import filled_together
 from evatok.data.clips import centre_box
 from evatok.data.toy.film import sample_path
@@ -25,7 +25,6 @@ from evatok.pretrained.lpips import LPIPS
 from evatok.router.model import Router
 from evatok.tokenizer.lengths import LengthRequest
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokens.tokens import Tokens
 from evatok.utils.tables import Table
 from evatok.video.fit import crop
 from evatok.video.reading import Video, read_video, write_video
@@ -93,13 +92,11 @@ def demo(folder: Path, tokenizer: str, video: Path | None = None) -> str:
     return "\n".join([*text, f"{folder} holds {names}"])
 
 
-def _reconstructed(
-    model: VideoTokenizer, clip: Video, request: LengthRequest, lpips: LPIPS
-) -> tuple[Tokens, Scored, Tensor]:
-    """A clip's tokens, their scores, and its reconstruction `(F, 3, H, W)` uint8."""
+def _reconstructed(model: VideoTokenizer, clip: Video, request: LengthRequest, lpips: LPIPS) -> Reconstruction:
+    """A clip at the lengths that are asked for, its frames as large as they were."""
     clips = model.tensor_clips(clip.frames[None], fps=clip.fps)
-    tokens, score, frames = reconstructed(model, clips, request, lpips)
-    return tokens, score, clips.fit.undo(frames)
+    made = reconstructed(model, clips, request, lpips)
+    return made._replace(frames=clips.fit.undo(made.frames))
 
 
 def _held(clip: Video) -> Video:
@@ -183,8 +180,8 @@ def compared(
             seconds = (time.process_time() - started) / score.seconds
             rate = f"{score.tokens_per_second:.0f} tokens/s"
             quality = "" if score.lpips is None else f", LPIPS {score.lpips:.3f}"
-            lengths = tokens.lengths[tokens.lengths > 0].tolist()
-            chosen.append(Choice(choice, f"{choice}: {rate}{quality}", _middle(frames[moments]), lengths))
+            caption = f"{choice}: {rate}{quality}"
+            chosen.append(Choice(choice, caption, _middle(frames[moments]), block_lengths(tokens)))
             rows.append(
                 (name, choice, f"{score.tokens}", rate, _shown(score.psnr, 2), _shown(score.lpips, 3), f"{seconds:.2f}")
             )

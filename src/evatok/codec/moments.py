@@ -38,6 +38,11 @@ def evenly(frames: int, count: int) -> list[int]:
     return [(2 * i + 1) * frames // (2 * count) for i in range(count)]
 
 
+def block_lengths(tokens: Tokens) -> list[int]:
+    """Tokens of each block of a video."""
+    return tokens.lengths[tokens.lengths > 0].tolist()
+
+
 def block_edges(tokens: Tokens) -> list[float]:
     """Seconds at which the blocks of a video begin, and its end."""
     record = tokens.videos[0]

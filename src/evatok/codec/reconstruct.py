@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evatok.codec.beside import can_draw, write_beside, write_made
-from evatok.codec.moments import Moments, block_edges, frame_seconds
+from evatok.codec.moments import Moments, block_edges, block_lengths, frame_seconds
 from evatok.codec.scored import Scored, measured
 from evatok.codec.targets import filled_together
 from evatok.evaluation.metrics import ReconstructionMetrics
@@ -84,9 +84,8 @@ def panel(
 ) -> Panel:
     """A video for `moments_figure`: the frames at some moments, and all of its blocks, by who chose their lengths."""
     original, reconstruction = (torch.stack(list(frames)) for frames in zip(*chosen, strict=True))
-    lengths = tokens.lengths[tokens.lengths > 0].tolist()
     seconds = frame_seconds(tokens.videos[0], moments)
-    return Panel(seconds, original, reconstruction, lengths, block_edges(tokens), caption, strategy)
+    return Panel(seconds, original, reconstruction, block_lengths(tokens), block_edges(tokens), caption, strategy)
 
 
 def _strategy(request: LengthRequest, model: VideoTokenizer) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -98,17 +98,23 @@ class FittedClips(ClipReader, Protocol):
         """Of all of them."""
 
 
-def reconstructed(
-    model: VideoTokenizer, clips: FittedClips, request: LengthRequest, lpips: LPIPS
-) -> tuple[Tokens, Scored, Tensor]:
-    """A video's tokens, their scores, and all frames `(F, 3, h, w)` uint8 as the model made them."""
+class Reconstruction(NamedTuple):
+    """A video at some lengths: its tokens, what they cost and bring, the frames `(F, 3, h, w)` uint8 made of them."""
+
+    tokens: Tokens
+    scored: Scored
+    frames: Tensor
+
+
+def reconstructed(model: VideoTokenizer, clips: FittedClips, request: LengthRequest, lpips: LPIPS) -> Reconstruction:
+    """A video at the lengths that are asked for, its frames as the model made them."""
     metrics, frames = ReconstructionMetrics(lpips), []
 
     def watch(encoded: EncodedClips) -> None:
         frames.append(measured(model, encoded, clips.fit, metrics).flatten(0, 1))
 
     tokens = model.encode_clips(clips, request, watch)
-    return tokens, Scored.of(tokens, metrics), torch.cat(frames)
+    return Reconstruction(tokens, Scored.of(tokens, metrics), torch.cat(frames))
 
 
 def scores_table(rows: Sequence[Scored]) -> str:
