@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path, PurePath
 
-import torch
 from torch import Tensor
 
+from evatok.app.showing import View
 from evatok.app.visit import Visit
 from evatok.app.words import told, wrong
-from evatok.figures.frames import side_by_side
+from evatok.codec.generate import in_a_square
 from evatok.figures.style import look_of
 from evatok.generator.model import VideoGenerator
 from evatok.tokens.tokens import Tokens
@@ -20,24 +20,6 @@ from evatok.utils.texts import shortened
 from evatok.video.reading import write_video
 
 NO_CLASS = "(any)"
-HEIGHT = 128  # of pictures in the video of all
-
-
-@dataclass(frozen=True)
-class Made:
-    """What has changed in the page, as in `View`.
-
-    Args:
-        told: what is going on, as HTML.
-        videos: all that are ready, as HTML.
-        video: all side by side, a file.
-        tokens: of all, a file.
-    """
-
-    told: str | None = None
-    videos: str | None = None
-    video: Path | str | None = None
-    tokens: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +32,9 @@ class Generating:
 
     generator: VideoGenerator
 
-    def generate(self, visit: Visit, label: str, guidance: float, seed: int, count: int) -> Iterator[Made]:
+    def generate(self, visit: Visit, label: str, guidance: float, seed: int, count: int) -> Iterator[View]:
         """Generates videos of a class one by one; a video is the same however many there are."""
-        yield Made(told(f"Writing {count} videos …"), "", "", "")
+        yield View(told(f"Writing {count} videos …"), video="", tokens="", videos="")
         folder = visit.new_folder()
         made: list[tuple[Tensor, Tokens]] = []
         cells: list[str] = []
@@ -62,18 +44,18 @@ class Generating:
                     [None if label == NO_CLASS else label], guidance=guidance, seed=seed, first=number, progress=False
                 )
             except ValueError as error:
-                yield Made(wrong(f"Nothing can be generated so: {shortened(str(error), 300)}."))
+                yield View(wrong(f"Nothing can be generated so: {shortened(str(error), 300)}."))
                 return
             made.append((one.videos[0], one.tokens))
             cells.append(self._cell(folder / f"{number + 1}.mp4", label, *made[-1]))
-            yield Made(told(f"{number + 1} of {count} …"), _grid(cells, count))
+            yield View(told(f"{number + 1} of {count} …"), videos=_grid(cells, count))
         name = PurePath(self.generator.name).name
         video, tokens = folder / f"{name}.mp4", folder / f"{name}.tokens"
-        write_video(video, _beside([each for each, _ in made], label), fps=self.generator.config.fps)
+        write_video(video, in_a_square([each for each, _ in made], [label] * count), fps=self.generator.config.fps)
         whole = Tokens.cat([each for _, each in made])
         whole.save(tokens)
         mean = whole.num_tokens / whole.num_clips
-        yield Made(told(f"{count} videos, {mean:.0f} tokens each on average, written by {name}."), None, video, tokens)
+        yield View(told(f"{count} videos, {mean:.0f} tokens each on average, written by {name}."), video, tokens)
 
     def _cell(self, path: Path, label: str, video: Tensor, tokens: Tokens) -> str:
         write_video(path, video, fps=self.generator.config.fps)
@@ -99,11 +81,3 @@ def _bars(lengths: Sequence[int], most: int) -> str:
 def _grid(cells: Sequence[str], count: int) -> str:
     waiting = ['<figure class="waiting"></figure>'] * (count - len(cells))
     return f'<div class="made">{"".join([*cells, *waiting])}</div>'
-
-
-def _beside(videos: Sequence[Tensor], label: str) -> Tensor:
-    """Videos side by side: uint8 `(F, 3, H, W)`."""
-    columns = math.ceil(math.sqrt(len(videos)))
-    pictures = zip(*videos, strict=True)
-    sheets = [side_by_side(each, [label] * len(each), height=HEIGHT, columns=columns) for each in pictures]
-    return torch.stack(sheets)

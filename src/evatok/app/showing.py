@@ -39,6 +39,7 @@ class View:
         bars: the tokens of each block, as HTML.
         scores: what they cost and bring, as HTML.
         curve: of the first clip, as HTML.
+        videos: those that a generator has written, as HTML.
     """
 
     told: str | None = None
@@ -47,6 +48,7 @@ class View:
     bars: str | None = None
     scores: str | None = None
     curve: str | None = None
+    videos: str | None = None
 
 
 def failed(sentence: str) -> View:

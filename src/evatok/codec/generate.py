@@ -1,7 +1,7 @@
 """Videos that a generator makes, as files: each on its own or all side by side, a picture of them, a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -100,7 +100,7 @@ def generate_files(
     given = frames.read(generator.config).expand(len(names), -1, -1, -1, -1) if frames else None
     made = generator.generate(labels, given, **options)
     if together:
-        write_video(target, _beside(made.videos, names), fps=generator.config.fps)
+        write_video(target, in_a_square(list(made.videos), names), fps=generator.config.fps)
     else:
         for path, video in zip(paths, made.videos, strict=True):
             write_video(path, video, fps=generator.config.fps)
@@ -116,11 +116,11 @@ def _label(name: str, classes: Sequence[str]) -> str | int | None:
     return int(name) if name not in classes and name.isdecimal() else name
 
 
-def _beside(videos: Tensor, names: Sequence[str]) -> Tensor:
-    """Videos side by side, each under its class: uint8 `(F, 3, H, W)`."""
-    columns, height = math.ceil(math.sqrt(len(videos))), max(HEIGHT, videos.shape[-2])
-    pictures = (side_by_side(list(each), names, height=height, columns=columns) for each in videos.transpose(0, 1))
-    return torch.stack(list(pictures))
+def in_a_square(videos: Sequence[Tensor], names: Sequence[str]) -> Iterator[Tensor]:
+    """The frames `(3, H, W)` uint8 of videos side by side, in about as many rows as columns, each under its class."""
+    columns, height = math.ceil(math.sqrt(len(videos))), max(HEIGHT, videos[0].shape[-2])
+    for pictures in zip(*videos, strict=True):
+        yield side_by_side(pictures, names, height=height, columns=columns)
 
 
 def moments_of(made: Generated, names: Sequence[str]) -> tuple[list[str], list[Column]]:
