@@ -1,6 +1,7 @@
 """The page as it is served: files of visitors, what is not served, a full queue, an address that is taken."""
 
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -12,7 +13,7 @@ from gradio_client import Client, handle_file
 from evatok.app.comparing import Models
 from evatok.app.generating import Generating
 from evatok.app.limits import AppLimits
-from evatok.app.serving import Served, serving
+from evatok.app.serving import serving
 from evatok.app.showing import Showing, View
 from evatok.generator.model import VideoGenerator
 from evatok.tokens.tokens import Tokens
@@ -25,14 +26,23 @@ def generating() -> Generating:
 
 
 @pytest.fixture(scope="module")
-def served(models: Models, generating: Generating) -> Iterator[Served]:
-    with serving(models, generating, port=0, limits=AppLimits(megabytes=1)) as served:
-        yield served
-    assert not served.folder.exists()
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder is with all that visitors bring and get."""
+    return tmp_path_factory.mktemp("parent")
 
 
-def client(served: Served, folder: Path) -> Client:
-    return Client(served.url, verbose=False, analytics_enabled=False, download_files=str(folder))
+@pytest.fixture(scope="module")
+def served(models: Models, generating: Generating, parent: Path) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(parent))
+        with serving(models, generating, port=0, limits=AppLimits(megabytes=1)) as url:
+            patch.undo()
+            yield url
+    assert not list(parent.iterdir())
+
+
+def client(served: str, folder: Path) -> Client:
+    return Client(served, verbose=False, analytics_enabled=False, download_files=str(folder))
 
 
 def answers(one: Client, *given: object, to: str) -> list[str]:
@@ -47,7 +57,7 @@ def _plain(part: object) -> str:
     return str(part or "")
 
 
-def test_a_video_from_upload_to_tokens(served: Served, models: Models, tmp_path: Path) -> None:
+def test_a_video_from_upload_to_tokens(served: str, models: Models, tmp_path: Path) -> None:
     path = video_file(tmp_path, 20)
     shown = answers(client(served, tmp_path), handle_file(path), 1.9, to="/video")
     assert any("20 frames, 1.2 s" in each for each in shown)
@@ -55,7 +65,7 @@ def test_a_video_from_upload_to_tokens(served: Served, models: Models, tmp_path:
     assert Tokens.load(file) == models.tokenizer.encode(path, w_q=1.9)
 
 
-def test_a_broken_file_and_one_that_is_too_large(served: Served, tmp_path: Path) -> None:
+def test_a_broken_file_and_one_that_is_too_large(served: str, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 999)
     shown = answers(client(served, tmp_path), handle_file(tmp_path / "broken.mp4"), 1.2, to="/video")
     assert any("broken.mp4 cannot be shown" in each for each in shown)
@@ -64,21 +74,21 @@ def test_a_broken_file_and_one_that_is_too_large(served: Served, tmp_path: Path)
         client(served, tmp_path).predict(handle_file(tmp_path / "large.mp4"), 1.2, api_name="/video")
 
 
-def test_no_file_elsewhere_is_served_or_read(served: Served, tmp_path: Path) -> None:
+def test_no_file_elsewhere_is_served_or_read(served: str, parent: Path, tmp_path: Path) -> None:
     one = client(served, tmp_path)
     answers(one, handle_file(video_file(tmp_path, 5, "secret.mp4")), 1.2, to="/video")
-    (theirs,) = served.folder.glob("visitors/*/*/secret.tokens")
-    for path in (theirs, "/etc/passwd", Path(__file__), served.folder / "visitors", "https://example.com/"):
-        assert httpx.get(f"{served.url}gradio_api/file={path}").status_code == 403
+    (theirs,) = parent.glob("*/visitors/*/*/secret.tokens")
+    for path in (theirs, "/etc/passwd", Path(__file__), theirs.parents[2], "https://example.com/"):
+        assert httpx.get(f"{served}gradio_api/file={path}").status_code == 403
     (tmp_path / "local.mp4").write_bytes(b"\0")
     for path in (theirs, tmp_path / "local.mp4", "https://example.com/video.mp4"):
         given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-        event = httpx.post(f"{served.url}gradio_api/call/video", json={"data": [given, 1.2]}).json()["event_id"]
-        answer = httpx.get(f"{served.url}gradio_api/call/video/{event}", timeout=30).text
+        event = httpx.post(f"{served}gradio_api/call/video", json={"data": [given, 1.2]}).json()["event_id"]
+        answer = httpx.get(f"{served}gradio_api/call/video/{event}", timeout=30).text
         assert "event: error" in answer and "frames" not in answer and "cannot be shown" not in answer
 
 
-def test_visitors_do_not_share(served: Served, tmp_path: Path) -> None:
+def test_visitors_do_not_share(served: str, tmp_path: Path) -> None:
     first, second = client(served, tmp_path), client(served, tmp_path)
     answers(first, handle_file(video_file(tmp_path, 8)), 1.2, to="/video")
     assert any("8 frames" in each for each in answers(first, 1.0, to="/preference"))

@@ -23,8 +23,8 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     generating = Generating(VideoGenerator.from_pretrained("evatok-tiny-ale"))
-    with serving(small_models(), generating, port=0) as served:
-        yield served.url
+    with serving(small_models(), generating, port=0) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

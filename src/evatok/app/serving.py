@@ -6,7 +6,6 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,6 @@ GENERATOR = "evatok-tiny-ale"
 _FOLDER = "GRADIO_TEMP_DIR"
 
 
-@dataclass(frozen=True)
-class Served:
-    """A page that is being served.
-
-    Args:
-        url: where.
-        folder: with all that visitors bring and get.
-    """
-
-    url: str
-    folder: Path
-
-
 def serve(tokenizer: str, host: str, port: int) -> None:
     """Serves the page until the process is told to end.
 
@@ -52,8 +38,8 @@ def serve(tokenizer: str, host: str, port: int) -> None:
     """
     _check_free(host, port)  # before models are loaded
     generating = Generating(VideoGenerator.from_pretrained(GENERATOR))
-    with serving(Models.load(tokenizer), generating, host=host, port=port) as served:
-        print(f"{served.url} shows what {tokenizer} makes of your video; Ctrl-C ends it", flush=True)
+    with serving(Models.load(tokenizer), generating, host=host, port=port) as url:
+        print(f"{url} shows what {tokenizer} makes of your video; Ctrl-C ends it", flush=True)
         threading.Event().wait()
 
 
@@ -65,8 +51,8 @@ def serving(
     host: str = "127.0.0.1",
     port: int = 7860,
     limits: AppLimits | None = None,
-) -> Iterator[Served]:
-    """Serves the page as long as the block lasts.
+) -> Iterator[str]:
+    """Serves the page as long as the block lasts; gives its address.
 
     Args:
         models: what videos are tokenized and measured with.
@@ -100,7 +86,7 @@ def serving(
                 theme=THEME,
                 css=(ASSETS / "style.css").read_text(),
             )
-            yield Served(url, Path(folder))
+            yield url
         finally:
             page.close(verbose=False)
             if before is None:
