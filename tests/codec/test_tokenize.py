@@ -143,14 +143,14 @@ def test_a_run_that_was_killed_goes_on_to_the_same_set(
     config: TokenizeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenize(config, tmp_path / "whole")
-    write = PartTokenizer.write
+    write = PartTokenizer.__call__
 
     def killed(self: PartTokenizer, part: Part, done: Callable[[int], object]) -> None:
         if part.path.endswith("1.parquet"):
             raise KeyboardInterrupt
         write(self, part, done)
 
-    monkeypatch.setattr(PartTokenizer, "write", killed)
+    monkeypatch.setattr(PartTokenizer, "__call__", killed)
     with pytest.raises(KeyboardInterrupt):
         tokenize(config, tmp_path / "again")
     monkeypatch.undo()

@@ -20,7 +20,7 @@ from evatok.tokenizer.model import EncodedClips, VideoTokenizer
 from evatok.tokens.token_set import ClipTokens, TokenSetHeader, write_part
 from evatok.tokens.tokens import Tokens, VideoRecord
 from evatok.utils.configs import check_least
-from evatok.utils.parts import Part, Runner, Work
+from evatok.utils.parts import Part, Runner
 from evatok.video.fit import plan_fit
 from evatok.video.rate import checked_fps
 from evatok.video.reading import VideoError
@@ -155,13 +155,8 @@ class SetVideos:
         return [range(*each) for each in pairwise(cuts)]
 
 
-def part_tokenizer(config: TokenizeConfig, header: TokenSetHeader) -> Work:
-    """What writes parts, for `run_parts`."""
-    return PartTokenizer(config, header).write
-
-
 class PartTokenizer:
-    """Everything that a process needs to tokenize parts; on the GPU that it sees, if any.
+    """Everything that a process needs to tokenize parts, as `run_parts` has them done; on the GPU that it sees, if any.
 
     Args:
         config: what is tokenized, and how.
@@ -175,7 +170,7 @@ class PartTokenizer:
         sources = [open_source(source) for source in config.data]
         self._videos = SetVideos(sources, self._tokenizer.config.clip_frames, config.frame_stride)
 
-    def write(self, part: Part, done: Callable[[int], object]) -> None:
+    def __call__(self, part: Part, done: Callable[[int], object]) -> None:
         """Writes a part, whole or not at all; `done` is told how many more clips are done."""
         reader = PartClips(self._videos, part.places, self._config, self._header)
 

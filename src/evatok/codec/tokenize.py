@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from evatok.codec.token_parts import SetVideos, TokenizeConfig, part_tokenizer
+from evatok.codec.token_parts import PartTokenizer, SetVideos, TokenizeConfig
 from evatok.data.sources import ClipSource, open_source
 from evatok.generator.vocabulary import Vocabulary
 from evatok.tokenizer.clips import TENSOR_FPS
@@ -46,8 +47,8 @@ def tokenize(config: TokenizeConfig, folder: Path) -> TokenSet:
     _claim(folder, header)
     parts = parts_in(folder, places)
     missing = undone(parts)
-    with _Progress(videos, missing, 1 + config.mirrored) as progress:
-        run_parts(partial(part_tokenizer, config, header), missing, config.runner, config.actors, progress)
+    with _progress(videos, missing, 1 + config.mirrored) as progress:
+        run_parts(partial(PartTokenizer, config, header), missing, config.runner, config.actors, progress)
     made = TokenSet.open(folder)
     if skipped := made.how["skipped"]:
         if not len(made):
@@ -106,43 +107,36 @@ def _claim(folder: Path, header: TokenSetHeader) -> None:
     header.write(folder)
 
 
-class _Progress:
-    """Says how large the set will be, and how far it is.
+@contextmanager
+def _progress(videos: SetVideos, missing: Sequence[Part], copies: int) -> Iterator[Callable[[int], None]]:
+    """Says how large the set will be, and how far it is; gives what is told of further clips.
 
     Args:
         videos: of the set.
         missing: parts that are to be written.
         copies: of each clip.
     """
+    clips = [int(videos.clips[part.places.start : part.places.stop].sum()) * copies for part in missing]
+    total, left = int(videos.clips.sum()) * copies, sum(clips)
+    log.info(
+        "%d clips of %d videos, %d of them in %d parts to be written; %d last clips are not full and left out",
+        total,
+        len(videos),
+        left,
+        len(missing),
+        videos.incomplete,
+    )
+    foretold, since = False, time.monotonic()
 
-    def __init__(self, videos: SetVideos, missing: Sequence[Part], copies: int) -> None:
-        self._missing = missing
-        self._clips = [int(videos.clips[part.places.start : part.places.stop].sum()) * copies for part in missing]
-        self._total, self._left = int(videos.clips.sum()) * copies, sum(self._clips)
-        self._said, self._done = False, 0
-        log.info(
-            "%d clips of %d videos, %d of them in %d parts to be written; %d last clips are not full and left out",
-            self._total,
-            len(videos),
-            self._left,
-            len(missing),
-            videos.incomplete,
-        )
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._bar = tqdm(total=self._total, initial=self._total - self._left, unit="clip")
-        self._since = time.monotonic()
-        return self._more
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def _more(self, done: int) -> None:
-        self._done += done
-        self._bar.update(done)
-        if not self._said and len(self._missing) > 1 and Path(self._missing[0].path).exists():
-            self._said = True
-            size = Path(self._missing[0].path).stat().st_size / max(self._clips[0], 1) * self._total
-            hours = (time.monotonic() - self._since) / self._done * (self._left - self._done) / 3600
+    def more(done: int) -> None:
+        nonlocal foretold
+        bar.update(done)
+        if not foretold and len(missing) > 1 and (first := Path(missing[0].path)).exists():
+            foretold = True
+            size = first.stat().st_size / max(clips[0], 1) * total
+            hours = (time.monotonic() - since) / (bar.n - bar.initial) * (total - bar.n) / 3600
             with tqdm.external_write_mode():
                 log.info("the set will take about %.3g MB, and %.2g hours more", size / 1e6, hours)
+
+    with tqdm(total=total, initial=total - left, unit="clip") as bar:
+        yield more
