@@ -50,8 +50,7 @@ def timing_arguments(about: str | None) -> argparse.ArgumentParser:
 
 def read_config(kind: type[ConfigT], words: list[str]) -> ConfigT:
     """A training's config, from its file and single values, as `evatok train` takes them."""
-    parser = ArgumentParser()
-    return parse_config(parser, lambda: parser.parse_args(words), kind)[0]
+    return parse_config(ArgumentParser(), words, kind)[0]
 
 
 def environment() -> dict[str, Any]:

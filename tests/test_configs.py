@@ -37,8 +37,7 @@ ConfigT = TypeVar("ConfigT")
 
 def read(kind: type[ConfigT], *paths: Path) -> ConfigT:
     """A config as a command reads it from files, the later ones over the earlier."""
-    parser = ArgumentParser(exit_on_error=False)
-    return parse_config(parser, lambda: parser.parse_args([f"--config={path}" for path in paths]), kind)[0]
+    return parse_config(ArgumentParser(exit_on_error=False), [f"--config={path}" for path in paths], kind)[0]
 
 
 @pytest.mark.parametrize("path", PROXIES, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -1,6 +1,6 @@
 """What a command line says, to the real parser and to its config's own checks, without the work that it asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -32,18 +32,22 @@ def parsed(words: Sequence[str]) -> Any:
     name = command_of(words)
     parser, rest = cli._parser(name), cli._spelled(words[len(name.split()) :])
 
-    def end(*_: Any) -> Any:
-        raise Parsed(parser.parse_args(rest))
+    parse_args = parser.parse_args
 
-    def end_with_config(parser: ArgumentParser, parse: Callable[[], Any], kind: type[Any]) -> Any:
-        raise Parsed(arguments.parse_config(parser, lambda: parser.parse_args(rest), kind)[0])
+    def end(words: Sequence[str]) -> Any:
+        raise Parsed(parse_args(words))
+
+    def end_with_config(parser: ArgumentParser, words: Sequence[str], kind: type[Any]) -> Any:
+        with patch.object(parser, "parse_args", parse_args):
+            raise Parsed(arguments.parse_config(parser, words, kind)[0])
 
     with ExitStack() as patches:
+        patches.enter_context(patch.object(parser, "parse_args", end))
         for module in vars(cli).values():
             if getattr(module, "parse_config", None) is arguments.parse_config and module is not arguments:
                 patches.enter_context(patch.object(module, "parse_config", end_with_config))
         try:
-            COMMANDS[name].run(parser, end)
+            COMMANDS[name].run(parser, rest)
         except Parsed as what:
             return what.args[0]
         except SystemExit as end_of_help:

@@ -166,9 +166,8 @@ def test_wrong_values(wrong: dict[str, int], message: str) -> None:
 
 
 def test_shipped_config() -> None:
-    parser = ArgumentParser(exit_on_error=False)
     words = ["--config", str(CONFIGS / "tiny" / "evaluation.yaml")]
-    given, _ = parse_config(parser, lambda: parser.parse_args(words), EvaluationConfig)
+    given, _ = parse_config(ArgumentParser(exit_on_error=False), words, EvaluationConfig)
     film, games, *scenes, doom = given.sources
     assert isinstance(film, FolderConfig) and isinstance(games, GamesConfig) and isinstance(doom, DoomConfig)
     assert CREDIT in given.credits and given.assignments

@@ -25,8 +25,7 @@ ConfigT = TypeVar("ConfigT")
 
 def read(kind: type[ConfigT], name: str) -> ConfigT:
     """A config as a command reads it."""
-    parser = ArgumentParser(exit_on_error=False)
-    return parse_config(parser, lambda: parser.parse_args([f"--config={FOLDER / name}.yaml"]), kind)[0]
+    return parse_config(ArgumentParser(exit_on_error=False), [f"--config={FOLDER / name}.yaml"], kind)[0]
 
 
 def test_every_config_is_read_by_the_command_that_its_name_ends_with() -> None:

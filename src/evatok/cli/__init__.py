@@ -1,7 +1,7 @@
 """The command line: `main` and the table of the commands, which stand in files by group.
 
-A command adds its arguments to a parser, has them parsed and does its work. It is called, and imports what it needs,
-only when a command line names it: `evatok --help` is quick.
+A command adds its arguments to a parser, has it parse the words after its name and does its work. It is called, and
+imports what it needs, only when a command line names it: `evatok --help` is quick.
 """
 
 import logging
@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from inspect import getdoc
 from typing import NamedTuple
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from evatok import __version__
 from evatok.cli import codec, data, generation, reports, training
-from evatok.cli.arguments import Parse
 from evatok.cli.errors import FAILED, INTERRUPTED, STOPPED, WRONG_USE, told
 from evatok.cli.process import by_signal, complain, flushed, raised_signals, ready_streams
 
@@ -24,7 +23,7 @@ __all__ = ["COMMANDS", "FAILED", "GROUPS", "INTERRUPTED", "STOPPED", "WRONG_USE"
 class Command(NamedTuple):
     """What a command does, by its docstring too, and the package's extra that it needs ("": none)."""
 
-    run: Callable[[ArgumentParser, Parse], None]
+    run: Callable[[ArgumentParser, Sequence[str]], None]
     extra: str = ""
 
 
@@ -86,14 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, words: Sequence[str]) -> None:
     """Runs a command; of no name, what its parser says: help, or an error."""
     parser = _parser(name)
-
-    def parse() -> Namespace:
-        return parser.parse_args(words)
-
     if name:
-        COMMANDS[name].run(parser, parse)
+        COMMANDS[name].run(parser, words)
     else:
-        parse()
+        parser.parse_args(words)
 
 
 def _spelled(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 from argparse import ArgumentError, ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
@@ -15,8 +15,6 @@ from evatok.cli.config_text import MOST_BYTES, check_config, guard_parsing
 from evatok.utils.texts import shortened
 
 ConfigT = TypeVar("ConfigT")
-# Parses the command line, after a command has added its arguments; returns what was given for them.
-Parse = Callable[[], Namespace]
 # How lines begin that jsonargparse puts around what it says of each type that a value could have had, None among them.
 _AROUND = (
     *("Does not validate against any", "Subtypes: ", "Errors:", "Given value type: ", "Given value: Namespace("),
@@ -87,8 +85,8 @@ class ConfigFile(ActionConfigFile):
             raise WrongUse(f"config {shortened(value, 200)}: {error}") from error
 
 
-def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> tuple[ConfigT, Namespace]:
-    """Adds a config's values as arguments, parses, and returns the config and all that was given.
+def parse_config(parser: ArgumentParser, words: Sequence[str], kind: type[ConfigT]) -> tuple[ConfigT, Namespace]:
+    """Adds a config's values as arguments, parses words, and returns the config and all that was given.
 
     Raises:
         WrongUse: the values do not go together.
@@ -99,7 +97,7 @@ def parse_config(parser: ArgumentParser, parse: Parse, kind: type[ConfigT]) -> t
     register_type(SourceConfig, asdict, _source, (ValueError, TypeError, ArgumentError), isinstance)
     parser.add_argument("--config", action=ConfigFile, help="YAML file with any of the values below; may be repeated.")
     parser.add_class_arguments(kind, None)
-    given = parse()
+    given = parser.parse_args(words)
     try:
         return _instantiated(parser, given, kind), given
     except ValueError as error:

@@ -1,24 +1,25 @@
 """Commands that turn videos into tokens and back."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from evatok.cli.arguments import OR_FOLDER, Parse, any_path, numbers, parse_config
+from evatok.cli.arguments import OR_FOLDER, any_path, numbers, parse_config
 from evatok.tokens.limits import TokenLimits
 
 DEFAULT_TOKENIZER = "evatok-tiny"
 _TOKENIZER = "a shipped tokenizer's name, a folder that holds one, or a hub's repository."
 
 
-def demo(parser: ArgumentParser, parse: Parse) -> None:
+def demo(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Reconstruct a real video at several lengths: table, picture, video."""
     parser.add_argument("-o", "--output", type=any_path, default=Path("demo"), help="folder for what it writes.")
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=_TOKENIZER)
     parser.add_argument("--video", type=any_path, help="a video of your own, of which the first 4 seconds are taken.")
-    given = parse()
+    given = parser.parse_args(words)
     import matplotlib.figure  # noqa: F401  # if it is missing, that is said before the work is done
 
     from evatok.codec.demo import demo
@@ -26,12 +27,12 @@ def demo(parser: ArgumentParser, parse: Parse) -> None:
     print(demo(given.output, given.tokenizer, given.video))
 
 
-def app(parser: ArgumentParser, parse: Parse) -> None:
+def app(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Show one's own video as tokens in a browser, and videos that a generator writes."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all of this machine's.")
     parser.add_argument("--port", type=int, default=7860, help="to listen at; 0 for any that is free.")
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER, help=f"with a router; {_TOKENIZER}")
-    given = parse()
+    given = parser.parse_args(words)
     import gradio  # noqa: F401  # if one is missing, that is said before the models are loaded
     import matplotlib.figure  # noqa: F401
     import transformers  # noqa: F401
@@ -41,11 +42,11 @@ def app(parser: ArgumentParser, parse: Parse) -> None:
     serve(given.tokenizer, given.host, given.port)
 
 
-def encode(parser: ArgumentParser, parse: Parse) -> None:
+def encode(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Turn a video into a token file."""
     _add_video(parser)
     parser.add_argument("-o", "--output", required=True, help=f"the token file, {OR_FOLDER}")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.codec.files import bits_per_pixel, encode_file
     from evatok.codec.targets import named
 
@@ -54,14 +55,14 @@ def encode(parser: ArgumentParser, parse: Parse) -> None:
     print(f"{target}: {tokens!r}, {bits_per_pixel(tokens):.4f} bits/pixel, {target.stat().st_size} bytes")
 
 
-def decode(parser: ArgumentParser, parse: Parse) -> None:
+def decode(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Turn a token file back into a video."""
     parser.add_argument("tokens", type=any_path, help="a token file.")
     what = f"video: .mp4, .m4v, .mov, .mkv or .webm, {OR_FOLDER}"
     parser.add_argument("-o", "--output", required=True, help=what)
     parser.add_argument("--tokenizer", help=f"{_TOKENIZER} Without it, the one named in the tokens.")
     parser.add_class_arguments(TokenLimits, "limits")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.codec.files import decode_file
     from evatok.codec.targets import named
 
@@ -71,11 +72,11 @@ def decode(parser: ArgumentParser, parse: Parse) -> None:
     print(f"{target}: {record.frames} frames, {record.seconds:.2f} s, {record.fps:.6g} frames/s")
 
 
-def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
+def reconstruct(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Write a video's reconstruction, the two side by side, a picture and numbers."""
     _add_video(parser)
     parser.add_argument("-o", "--output", type=any_path, required=True, help="folder for what it writes.")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.codec.reconstruct import FILES, reconstruct_file
     from evatok.codec.scored import scores_table
 
@@ -83,21 +84,21 @@ def reconstruct(parser: ArgumentParser, parse: Parse) -> None:
     print(f"{given.output} holds {', '.join(name for name in FILES if (given.output / name).exists())}")
 
 
-def tokenize(parser: ArgumentParser, parse: Parse) -> None:
+def tokenize(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Write the tokens of whole data sets, for generators; the same command again goes on."""
     from evatok.codec.token_parts import TokenizeConfig
     from evatok.codec.tokenize import tokenize
 
     parser.add_argument("-o", "--output", required=True, help="folder of the token set; made if missing.")
-    config, given = parse_config(parser, parse, TokenizeConfig)
+    config, given = parse_config(parser, words, TokenizeConfig)
     made = tokenize(config, Path(given.output))
     mean = len(made.ids) / max(len(made), 1)
     print(f"{given.output}: {len(made)} clips of {len(made.classes)} classes, {mean:.1f} tokens a clip")
 
 
-def weights(parser: ArgumentParser, parse: Parse) -> None:
+def weights(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Fetch the frozen networks now rather than on first need."""
-    parse()
+    parser.parse_args(words)
     from evatok.pretrained.weights import prepare_weights
 
     for name, path in prepare_weights().items():

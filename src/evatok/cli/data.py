@@ -1,27 +1,27 @@
 """Commands that prepare training data."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from evatok.cli.arguments import OR_FOLDER, Parse, any_path
+from evatok.cli.arguments import OR_FOLDER, any_path
 
 
-def scan(parser: ArgumentParser, parse: Parse) -> None:
+def scan(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Decode every video of a folder completely: which are good, and why others are not."""
     parser.add_argument("source", type=any_path, help="a folder, whose subfolders are classes, or a video.")
     parser.add_argument("-o", "--output", required=True, help=f"the manifest, a Parquet file, {OR_FOLDER}")
-    given = _parse_scan(parser, parse)
+    given, config = _parse_scan(parser, words)
     from evatok.codec.targets import named
     from evatok.data.manifest import summary
     from evatok.data.prepare.scanning import scan_to
 
     with named(given.output, given.source.resolve(), ".parquet") as target:
-        manifest = scan_to(given.source, _place_of_manifest(target), _scan_config(given))
+        manifest = scan_to(given.source, _place_of_manifest(target), config)
     print(f"{target}: {summary(manifest)}")
 
 
@@ -43,29 +43,29 @@ def _place_of_manifest(target: Path) -> Path:
     return place
 
 
-def shards(parser: ArgumentParser, parse: Parse) -> None:
+def shards(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Pack the good videos of a folder into tar files that training reads, here or in an object store."""
     parser.add_argument(
         "source", type=any_path, help="a folder of videos, which is scanned first, or a scan's manifest."
     )
     parser.add_argument("destination", help="folder for the shards, or its URL, such as s3://bucket/shards.")
     parser.add_argument("--shard_size", type=PositiveInt, default=2**30, help="bytes of a shard at most.")
-    given = _parse_scan(parser, parse)
+    given, config = _parse_scan(parser, words)
     from evatok.data.prepare.sharding import plan_shards, write_shards
 
-    plan = plan_shards(given.source, given.destination, given.shard_size, _scan_config(given))
+    plan = plan_shards(given.source, given.destination, given.shard_size, config)
     print(plan)
     write_shards(plan)
     print(f"{plan.place} is complete")
 
 
-def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
+def big_buck_bunny(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Fetch the film and cut it into shots, for training and for validation."""
     parser.add_argument(
         "folder", type=any_path, help="gets train/ and validation/, shots in each; it must not exist yet."
     )
     parser.add_argument("--height", type=PositiveInt, default=270, help="of the shots in pixels.")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.data.toy.film import CREDIT, prepare_big_buck_bunny
 
     made = prepare_big_buck_bunny(given.folder, given.height)
@@ -73,11 +73,11 @@ def big_buck_bunny(parser: ArgumentParser, parse: Parse) -> None:
     print(CREDIT)
 
 
-def photographs(parser: ArgumentParser, parse: Parse) -> None:
+def photographs(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Make a folder of photographs and of cut-outs with alpha, out of Debian packages and scikit-image's."""
     parser.add_argument("folder", type=any_path, help="gets train/, validation/ and cutouts/; it must not exist yet.")
     parser.add_argument("--from", type=any_path, help="folder with the .deb files; without it, apt-get fetches them.")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.data.toy.photographs import prepare_photographs
 
     counts = prepare_photographs(given.folder, given["from"])
@@ -88,14 +88,14 @@ def photographs(parser: ArgumentParser, parse: Parse) -> None:
     print(f"{given.folder}/CREDITS.md says whose they are")
 
 
-def footage(parser: ArgumentParser, parse: Parse) -> None:
+def footage(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Make a folder of a camera's short recordings, for training and for validation."""
     parser.add_argument("folder", type=any_path, help="gets train/ and validation/; it must not exist yet.")
     parser.add_argument(
         "--from", type=any_path, help="folder with the repository's files; without it, they are fetched."
     )
     parser.add_argument("--height", type=PositiveInt, default=180, help="of the videos in pixels.")
-    given = parse()
+    given = parser.parse_args(words)
     from evatok.data.toy.footage import CREDIT, prepare_footage
 
     made = prepare_footage(given.folder, given["from"], given.height)
@@ -110,17 +110,14 @@ def _print_made(folder: Path, what: str, made: Mapping[str, tuple[int, int]]) ->
         print(f"{folder}/{part}: {videos} {what}, {frames} frames")
 
 
-def _parse_scan(parser: ArgumentParser, parse: Parse) -> Namespace:
-    """What is given to a command that scans."""
+def _parse_scan(parser: ArgumentParser, words: Sequence[str]) -> tuple[Namespace, Any]:
+    """What is given to a command that scans, and the `ScanConfig` in it."""
     parser.add_argument("--processes", type=PositiveInt, help="videos decoded at a time; without it, as many as CPUs.")
     parser.add_argument("--memory", type=PositiveFloat, default=4.0, help="GiB that decoding a video may take.")
     parser.add_argument(
         "--seconds", type=PositiveFloat, default=60.0, help="that any video may take; larger ones get more."
     )
-    return parse()
-
-
-def _scan_config(given: Namespace) -> Any:
+    given = parser.parse_args(words)
     from evatok.data.prepare.scanning import ScanConfig
 
-    return ScanConfig(given.processes, int(min(given.memory, 2**32) * 2**30), given.seconds)
+    return given, ScanConfig(given.processes, int(min(given.memory, 2**32) * 2**30), given.seconds)

@@ -1,13 +1,14 @@
 """Commands of generators."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from evatok.cli.arguments import Parse, any_path, numbers
+from evatok.cli.arguments import any_path, numbers
 
 
-def generate(parser: ArgumentParser, parse: Parse) -> None:
+def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Make videos of classes, or that go on from first frames, and a picture of them with the tokens of each block."""
     parser.add_argument("model", help="a shipped generator's name, a folder that holds one, or a hub's repository.")
     what = "name or number of a class, may be repeated; without it videos are of no class."
@@ -33,7 +34,7 @@ def generate(parser: ArgumentParser, parse: Parse) -> None:
     parser.add_argument("--assignment", type=numbers, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of chance.")
     parser.add_argument("--rows", type=int, default=16, help="videos that are written side by side.")
-    given = parse()
+    given = parser.parse_args(words)
     import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done
     import transformers  # noqa: F401
 
