@@ -1,6 +1,7 @@
 """Commands of generators."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -10,6 +11,8 @@ from evatok.cli.arguments import any_path, numbers
 
 def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Make videos of classes, or that go on from first frames, and a picture of them with the tokens of each block."""
+    from evatok.generator.drawing import Drawing
+
     parser.add_argument("model", help="a shipped generator's name, a folder that holds one, or a hub's repository.")
     what = "name or number of a class, may be repeated; without it videos are of no class."
     parser.add_argument("--class", dest="classes", action="append", metavar="CLASS", help=what)
@@ -20,16 +23,7 @@ def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     what = "video: .mp4, .m4v, .mov, .mkv or .webm; several are numbered. The picture has its name, with .png."
     parser.add_argument("-o", "--output", type=any_path, default=Path("generated.mp4"), help=what)
     parser.add_argument("--grid", action="store_true", help="all videos side by side in one.")
-    what = "what a class changes is multiplied by it; 1 is the model as it is."
-    parser.add_argument("--guidance", type=float, default=1.0, help=what)
-    what = "above 1 for more variety, below for less; 0 takes the likeliest token."
-    parser.add_argument("--temperature", type=float, default=1.0, help=what)
-    parser.add_argument("--top_k", type=int, default=0, help="only so many of the likeliest tokens; 0 for all.")
-    what = "only the likeliest tokens that have this probability together."
-    parser.add_argument("--top_p", type=float, default=1.0, help=what)
-    parser.add_argument("--most_tokens", type=int, help="that a clip may have at most.")
-    what = "above 0 for more tokens than the model would write, below for fewer."
-    parser.add_argument("--length_bias", type=float, default=0.0, help=what)
+    parser.add_class_arguments(Drawing, None)
     what = "tokens of each block, such as 32,8,8,16; 0 for a block whose tokens the model chooses."
     parser.add_argument("--assignment", type=numbers, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of chance.")
@@ -40,7 +34,7 @@ def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
 
     from evatok.codec.generate import FirstFrames, generate_files
 
-    names = ("guidance", "temperature", "top_k", "top_p", "most_tokens", "length_bias", "assignment", "seed", "rows")
+    names = (*(field.name for field in fields(Drawing)), "assignment", "seed", "rows")
     options = {name: given[name] for name in names}
     frames = FirstFrames(given.frames, given.given) if given.frames else None
     made = generate_files(
