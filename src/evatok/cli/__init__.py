@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("evatok").setLevel(logging.INFO)
     with raised_signals() as came:
         try:
-            _run(name, words[len(name.split()) :])
+            parser, given = _parser(name), words[len(name.split()) :]
+            if name:
+                COMMANDS[name].run(parser, given)
+            else:
+                parser.parse_args(given)  # ends with help, or an error
             code = 0
         except BaseException as error:
             extra = COMMANDS[name].extra if name else ""
@@ -80,15 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sentence:
                 complain(sentence)
     return flushed(code)
-
-
-def _run(name: str, words: Sequence[str]) -> None:
-    """Runs a command; of no name, what its parser says: help, or an error."""
-    parser = _parser(name)
-    if name:
-        COMMANDS[name].run(parser, words)
-    else:
-        parser.parse_args(words)
 
 
 def _spelled(words: Sequence[str]) -> list[str]:
