@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evatok.cli import main
-from evatok.codec.generate import FirstFrames
+from evatok.codec.generate import first_frames
 from evatok.generator.model import VideoGenerator
 from evatok.video.reading import read_video, write_video
 from tests.generator.conftest import random_generator
@@ -60,7 +60,7 @@ def test_videos_go_on_from_the_first_frames_of_a_file(
     given = torch.full((5, 3, 32, 32), 0, dtype=torch.uint8)
     given[:4, 1:], given[4:, :2] = 255, 255
     generator = VideoGenerator.from_pretrained(model)
-    shown = FirstFrames(tmp_path / "in.mp4", 5).read(generator.config)
+    shown = first_frames(tmp_path / "in.mp4", 5, generator.config)
     assert (shown.int() - given).abs().max() < 12
     made = generator.generate(["pong", "boxing"], shown.expand(2, -1, -1, -1, -1), assignment=(0, 0, 4, 4))
     out = " ".join(capsys.readouterr().out.split())

@@ -32,12 +32,18 @@ def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done
     import transformers  # noqa: F401
 
-    from evatok.codec.generate import FirstFrames, generate_files
+    from evatok.codec.generate import generate_files
 
     names = (*(field.name for field in fields(Drawing)), "assignment", "seed", "rows")
     options = {name: given[name] for name in names}
-    frames = FirstFrames(given.frames, given.given) if given.frames else None
     made = generate_files(
-        given.model, given.classes or [], given.count, given.output, frames=frames, together=given.grid, options=options
+        given.model,
+        given.classes or [],
+        given.count,
+        given.output,
+        frames=given.frames,
+        given=given.given,
+        together=given.grid,
+        options=options,
     )
     print(made)

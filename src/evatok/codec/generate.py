@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,43 +26,14 @@ SHOWN = 16  # videos in the picture, at most
 HEIGHT = 128  # of pictures side by side, at least
 
 
-@dataclass(frozen=True)
-class FirstFrames:
-    """The frames that videos begin with.
-
-    Args:
-        path: of the video file whose first frames they are.
-        count: how many.
-    """
-
-    path: Path
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"at least 1 frame can be given, not {self.count}")
-
-    def read(self, config: GeneratorConfig) -> Tensor:
-        """Them as a generator sees them, at its frame rate, the largest centre crop: uint8 `(count, 3, H, W)`.
-
-        Raises VideoError if the video cannot be read, or has fewer.
-        """
-        with VideoReader(self.path, fps=config.fps) as reader:
-            frames = [frame for frame, _ in islice(reader, self.count)]
-        if len(frames) < self.count:
-            many = f"{len(frames)} frames at the generator's {config.fps:g} a second"
-            raise VideoError(f"'{self.path}' has {many}; {self.count} are to be given")
-        video = torch.stack(frames)
-        return crop_and_resize(video, centre_box((video.shape[-2], video.shape[-1]), config.picture), config.picture)
-
-
 def generate_files(
     model: str,
     classes: Sequence[str],
     count: int,
     target: Path,
     *,
-    frames: FirstFrames | None = None,
+    frames: Path | None = None,
+    given: int = 1,
     together: bool = False,
     options: Mapping[str, Any],
 ) -> str:
@@ -74,7 +44,8 @@ def generate_files(
         classes: by name or number; none of them: videos of no class.
         count: videos of each class.
         target: the video's file; several are numbered, `name-1.mp4` and so on, unless they are to be together.
-        frames: that every video begins with; None: none.
+        frames: video file whose first frames every video begins with; None: none.
+        given: how many of them.
         together: whether all are put side by side into one.
         options: of `VideoGenerator.sample`.
 
@@ -88,17 +59,19 @@ def generate_files(
     """
     if count < 1:
         raise ValueError(f"at least 1 video of a class can be made, not {count}")
+    if frames and given < 1:
+        raise ValueError(f"at least 1 frame can be given, not {given}")
     names = [name for name in classes or [""] for _ in range(count)]
     numbered = [target.with_stem(f"{target.stem}-{number + 1}") for number in range(len(names))]
     paths = [target] if together or len(names) == 1 else numbered
     sheet = target.with_suffix(".png")
     encoder_of(target)
     for path in (*paths, sheet):
-        check_target(path, frames.path, None) if frames else destination(path)
+        check_target(path, frames, None) if frames else destination(path)
     generator = VideoGenerator.from_pretrained(model, device="cuda" if torch.cuda.is_available() else "cpu")
     labels = [_label(name, generator.config.classes) for name in names]
-    given = frames.read(generator.config).expand(len(names), -1, -1, -1, -1) if frames else None
-    made = generator.generate(labels, given, **options)
+    first = first_frames(frames, given, generator.config).expand(len(names), -1, -1, -1, -1) if frames else None
+    made = generator.generate(labels, first, **options)
     if together:
         write_video(target, in_a_square(list(made.videos), names), fps=generator.config.fps)
     else:
@@ -107,6 +80,20 @@ def generate_files(
     save_png(lengths_figure(*moments_of(made, names), width=max(4.5, 0.9 * min(len(names), SHOWN))), sheet)
     written = ", ".join(map(str, (*paths, sheet)))
     return f"{_table(made, names)}\n\n{_shares(made)}\nwritten: {written}"
+
+
+def first_frames(path: Path, count: int, config: GeneratorConfig) -> Tensor:
+    """A video's first frames as a generator sees them: at its rate, the largest centre crop, uint8 `(count, 3, H, W)`.
+
+    Raises VideoError if the video cannot be read, or has fewer.
+    """
+    with VideoReader(path, fps=config.fps) as reader:
+        frames = [frame for frame, _ in islice(reader, count)]
+    if len(frames) < count:
+        many = f"{len(frames)} frames at the generator's {config.fps:g} a second"
+        raise VideoError(f"'{path}' has {many}; {count} are to be given")
+    video = torch.stack(frames)
+    return crop_and_resize(video, centre_box((video.shape[-2], video.shape[-1]), config.picture), config.picture)
 
 
 def _label(name: str, classes: Sequence[str]) -> str | int | None:
