@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from evatok.app.comparing import Models
 from evatok.app.generating import Generating
 from evatok.app.limits import AppLimits
-from evatok.app.serving import serving
+from evatok.app.serving import serve, serving
 from evatok.app.showing import Showing, View
 from evatok.generator.model import VideoGenerator
 from evatok.tokens.tokens import Tokens
@@ -119,13 +119,10 @@ def test_a_full_queue_says_so(
             go_on.set()
 
 
-def test_an_address_that_is_taken(models: Models, generating: Generating) -> None:
+def test_an_address_that_is_taken_is_told_before_models_are_loaded() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with (
-            pytest.raises(OSError, match=f"nothing can listen at 127.0.0.1:{port}"),
-            serving(models, generating, port=port),
-        ):
-            pass
+        with pytest.raises(OSError, match=f"nothing can listen at 127.0.0.1:{port}"):
+            serve("nowhere", "127.0.0.1", port)

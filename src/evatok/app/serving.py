@@ -65,7 +65,6 @@ def serving(
         OSError: nothing can listen there.
     """
     limits = limits or AppLimits()
-    _check_free(host, port)
     with tempfile.TemporaryDirectory(prefix="evatok-app-", ignore_cleanup_errors=True) as folder:
         root = Path(folder, "visitors")
         root.mkdir()
