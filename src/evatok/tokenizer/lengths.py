@@ -167,30 +167,28 @@ class LengthsByPrice:
 
 
 @dataclass(frozen=True)
-class LengthsByTables:
-    """Every clip has what is picked from its table, which is used up, at its video's price."""
+class LengthsInOrder:
+    """Every clip has what was found for it before, one after the other of each video."""
 
-    router: Router
-    tables: list[list[Tensor]]
-    prices: list[float]
+    found: list[list[Tensor]]
 
     def lengths(self, chunk: ClipChunk) -> Tensor:
         """As `LengthPolicy.lengths` says."""
-        rows = [self.router.pick_from(self.tables[video].pop(0)[None], self.prices[video])[0] for video in chunk.videos]
-        return torch.stack(rows)
+        return torch.stack([self.found[video].pop(0) for video in chunk.videos])
 
 
-def _at_rate(rate: float, router: Router, clips: ClipReader) -> LengthsByTables:
-    """Reads the clips once for its tables, and finds each video's price."""
+def _at_rate(rate: float, router: Router, clips: ClipReader) -> LengthsInOrder:
+    """Reads the clips once for their tables, and picks from these at each video's price."""
     router.check_budgets()
     tables: dict[int, list[Tensor]] = {}
     for chunk in clips.chunks():
         for video, table in zip(chunk.videos, router.table(chunk.clips), strict=True):
             tables.setdefault(video, []).append(table)
-    records = clips.records()
-    found = [tables[number] for number in range(len(records))]
-    prices = [_price(rate, router, each, record.seconds) for each, record in zip(found, records, strict=True)]
-    return LengthsByTables(router, found, prices)
+    found = []
+    for video, record in enumerate(clips.records()):
+        price = _price(rate, router, tables[video], record.seconds)
+        found.append([router.pick_from(table[None], price)[0] for table in tables[video]])
+    return LengthsInOrder(found)
 
 
 def _price(rate: float, router: Router, tables: list[Tensor], seconds: float) -> float:
@@ -207,17 +205,6 @@ def _price(rate: float, router: Router, tables: list[Tensor], seconds: float) ->
         shortest = f"{least / seconds:.1f}, which the shortest assignments take"
         raise ValueError(f"tokens_per_second must be at least {shortest}, got {rate:g}")
     return lowest_price(lambda price: spent(price) <= rate * seconds)
-
-
-@dataclass(frozen=True)
-class LengthsInOrder:
-    """Every clip has what was found for it before, one after the other of each video."""
-
-    found: list[list[Tensor]]
-
-    def lengths(self, chunk: ClipChunk) -> Tensor:
-        """As `LengthPolicy.lengths` says."""
-        return torch.stack([self.found[video].pop(0) for video in chunk.videos])
 
 
 def _measured_at_rate(
