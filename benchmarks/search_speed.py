@@ -73,8 +73,8 @@ def measure(
 
 def one_by_one(model: VideoTokenizer, clips: Tensor, lpips: LPIPS, assignments: list[int]) -> Tensor:
     """LPIPS `(clips, assignments)` of some assignments; only the features of the originals are shared."""
-    original = Original.of(clips, lpips)
     signed, size = to_signed(clips), (clips.shape[-2], clips.shape[-1])
+    original = Original.of(signed, lpips)
     found = []
     for lengths in model.config.space.lengths[assignments].tolist():
         layout = Layout.of([lengths] * len(clips))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from evatok.evaluation.scores import BlockScores, CodeUse, ReconstructionResult,
 from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.config import TokenizerConfig
+from evatok.tokenizer.measuring import Original
 from evatok.tokenizer.network import TokenizerNetwork
 from evatok.utils.ranks import gathered, rank_and_world
 from evatok.video.fit import to_bytes, to_signed
@@ -63,10 +64,10 @@ def evaluate_reconstruction(
     ):
         for name, video in shares.items():
             for clips in _chunks(video):
-                originals = _Originals.of(clips.to(device), lpips)
+                originals = Original.of(to_signed(clips.to(device)), lpips)
                 for assignment, tally in zip(chosen, tallies[name], strict=True):
                     layout = Layout.of([assignment] * len(clips))
-                    tally.add(originals, reconstruct(network, originals.video, layout), lpips)
+                    tally.add(originals, reconstruct(network, originals.frames, layout), lpips)
                     bar.update(len(clips))
     return _result(_protocol(lpips, sources), chosen, _of_all_processes(tallies))
 
@@ -125,17 +126,6 @@ def _wrong_steps(source: SourceScores) -> list[WrongStep]:
     return found
 
 
-class _Originals(NamedTuple):
-    """A batch of clips with their features, which every assignment is compared to."""
-
-    video: Tensor
-    features: list[Tensor]
-
-    @classmethod
-    def of(cls, clips: Tensor, lpips: LPIPS) -> Self:
-        return cls(clips, lpips.features(to_signed(clips).flatten(0, 1)))
-
-
 class _Tally:
     """Means over the clips of a source at one assignment so far, and how often each code occurred."""
 
@@ -145,15 +135,15 @@ class _Tally:
         self.means = Means()
         self.counts = torch.zeros(codes, dtype=torch.int64)
 
-    def add(self, originals: _Originals, output: Reconstructed, lpips: LPIPS) -> None:
-        x, y = originals.video, output.video
+    def add(self, originals: Original, output: Reconstructed, lpips: LPIPS) -> None:
+        x, y = originals.frames, output.video
         distances = lpips.distance(originals.features, lpips.features(to_signed(y).flatten(0, 1))).view(x.shape[:2])
         self.clips += len(x)
         self.means.add(
             psnr=clip_psnr(x, y),
             ssim=ssim(x, y).mean(1),
             lpips=distances.mean(1),
-            l1=(to_signed(y) - to_signed(x)).abs().flatten(1).mean(1),
+            l1=(to_signed(y) - originals.signed).abs().flatten(1).mean(1),
             block_psnr=clip_psnr(self._blocks(x), self._blocks(y)),
             block_lpips=self._blocks(distances).mean(2),
         )

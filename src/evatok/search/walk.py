@@ -8,7 +8,6 @@ batch along that want a prefix: every call has one shape, and memory grows with 
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from evatok.nn.packed import Layout
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.measuring import Original
 from evatok.tokenizer.network import Memory, TokenizerNetwork, pick_memory
+from evatok.video.fit import to_signed
 
 # The prefixes under which each clip is measured; None: all.
 Wanted = Sequence[Collection[Assignment] | None]
@@ -56,13 +56,14 @@ def search_clips(
     if wanted is not None and len(wanted) != len(clips):
         raise ValueError(f"wanted must be given for each of the {len(clips)} clips, got {len(wanted)}")
     with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
-        originals = [Original.of(block, lpips) for block in clips.split(network.config.block_frames, 1)]
+        originals = [Original.of(block, lpips) for block in to_signed(clips).split(network.config.block_frames, 1)]
         space = network.config.space
         shape = len(clips), space.prefix_starts[len(originals)]
         mse = torch.full(shape, torch.nan, device=clips.device)
         values = BlockValues(mse, mse.clone())
         wishes = [_with_beginnings(prefixes) for prefixes in wanted or [None] * len(clips)]
-        for prefix, rows, original, decoded in _walk(network, originals, _Reached.all_of(len(clips)), (), wishes):
+        start = _Reached(list(range(len(clips))), None, None)
+        for prefix, rows, original, decoded in _walk(network, originals, start, (), wishes):
             place = space.prefix(prefix)
             values.mse[rows, place], values.lpips[rows, place] = original.errors(decoded, lpips)
     return values
@@ -76,17 +77,13 @@ class _Reached:
     encoded: Memory | None
     decoded: Memory | None
 
-    @classmethod
-    def all_of(cls, count: int) -> Self:
-        return cls(list(range(count)), None, None)
-
-    def some(self, places: list[int]) -> Self:
+    def some(self, places: list[int]) -> "_Reached":
         """Those at some places, in order."""
         if len(places) == len(self.rows):
             return self
         picked = [(0, place) for place in places]
         memories = [memory and pick_memory([memory], picked) for memory in (self.encoded, self.decoded)]
-        return type(self)([self.rows[place] for place in places], *memories)
+        return _Reached([self.rows[place] for place in places], *memories)
 
 
 def _walk(

@@ -1,6 +1,6 @@
 """Blocks measured by the tokenizer itself: encoded, decoded and compared with the original."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,10 +16,10 @@ from evatok.video.fit import to_bytes, to_signed
 
 @dataclass(frozen=True)
 class Original:
-    """A block of the original clips.
+    """Original clips, or a block of them, with what is needed to compare others with them.
 
     Args:
-        frames: uint8 `(B, 4, 3, H, W)`.
+        frames: uint8 `(B, F, 3, H, W)`.
         signed: the same in [-1, 1], as the tokenizer sees it.
         features: the frames' LPIPS features; none where LPIPS is not wanted.
     """
@@ -29,19 +29,13 @@ class Original:
     features: list[Tensor]
 
     @classmethod
-    def of(cls, frames: Tensor, lpips: LPIPS) -> Self:
-        """A block `(B, 4, 3, H, W)` uint8 with what is needed to compare it."""
-        signed = to_signed(frames)
-        return cls(frames, signed, lpips.features(signed.flatten(0, 1)))
-
-    @classmethod
-    def of_signed(cls, signed: Tensor, lpips: LPIPS | None) -> Self:
-        """A block `(B, 4, 3, H, W)` float32 in [-1, 1], compared in whole grey levels."""
+    def of(cls, signed: Tensor, lpips: LPIPS | None) -> Self:
+        """Clips `(B, F, 3, H, W)` float32 in [-1, 1], compared in whole grey levels."""
         frames = to_bytes(signed)
         return cls(frames, signed, lpips.features(to_signed(frames).flatten(0, 1)) if lpips else [])
 
     def repeated(self, clips: Sequence[int]) -> Self:
-        """The block of some of the clips, which may occur more than once."""
+        """Some of the clips, which may occur more than once."""
         places, every = list(clips), range(self.frames.shape[1])
         if places == list(range(len(self.frames))):
             return self
@@ -76,23 +70,17 @@ class OfNetwork:
 
     def __init__(self, network: TokenizerNetwork, clip: Tensor, lpips: LPIPS | None, unit: float = 1.0) -> None:
         self._network, self._lpips, self._unit = network, lpips, unit
-        self._originals = self._blocks(clip)
+        self._originals = (Original.of(block, lpips) for block in clip.split(network.config.block_frames, 1))
         self._number = 0
         self._kept: tuple[Memory, Memory] | None = None
         self._grown: list[tuple[Memory, Memory]] = []
         self._places: list[tuple[int, int]] = []
-        self.blocks = 0  # measured so far
-
-    def _blocks(self, clip: Tensor) -> Iterator[Original]:
-        for block in clip.split(self._network.config.block_frames, 1):
-            yield Original.of_signed(block, self._lpips)
 
     @torch.no_grad()
     def measure(self, growths: Sequence[Growth]) -> list[float]:
         """As `Measurer.measure` says."""
         original, number = next(self._originals), self._number
         self._number, self._grown, self._places = number + 1, [], [(0, 0)] * len(growths)
-        self.blocks += len(growths)
         frames, order = [], list[int]()
         for part, level in enumerate(sorted({growth.level for growth in growths})):
             places = [place for place, growth in enumerate(growths) if growth.level == level]
@@ -100,11 +88,10 @@ class OfNetwork:
             for row, place in enumerate(places):
                 self._places[place] = part, row
             order += places
-        errors = self._unit * self._errors(original.repeated([0] * len(growths)), torch.cat(frames))
+        repeated, decoded = original.repeated([0] * len(growths)), torch.cat(frames)
+        errors = repeated.mse(decoded) if self._lpips is None else repeated.lpips(decoded, self._lpips)
+        errors = self._unit * errors
         return [float(errors[order.index(place)]) for place in range(len(growths))]
-
-    def _errors(self, original: Original, frames: Tensor) -> Tensor:
-        return original.mse(frames) if self._lpips is None else original.lpips(frames, self._lpips)
 
     def _extended(self, signed: Tensor, number: int, growths: Sequence[Growth]) -> Tensor:
         """The block by continuations of one level, whose memories are added to those that were grown."""
