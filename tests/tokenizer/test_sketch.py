@@ -9,6 +9,7 @@ from torch import Tensor
 from evatok.nn.packed import Layout, Packed
 from evatok.tokenizer.config import FSQConfig, SketchConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
+from evatok.tokenizer.network import books_of
 from evatok.tokenizer.picture import Picture
 from evatok.tokenizer.start import start
 from evatok.video.fit import to_signed
@@ -137,7 +138,7 @@ def test_a_second_pass_codes_what_the_first_one_lacks() -> None:
     model, video = started(IN_PASSES), clips(6, seed=99)
     layout = Layout.of([[8] * 4] * 6)
     output = model(video, layout)
-    second = model.books(layout, (32, 32)) % 2 == 1
+    second = books_of(model.config, layout, (32, 32)) % 2 == 1
     without = output.quantized.values.masked_fill(second[:, None], 0)
     assert model.sketch is not None and output.sketch is not None
     alone = model.sketch.draw(Packed(without, layout), (32, 32), None).video
@@ -148,7 +149,7 @@ def test_a_second_pass_codes_what_the_first_one_lacks() -> None:
 def test_each_pass_takes_its_own_codes_under_the_same_ids() -> None:
     model, video = started(IN_PASSES), clips(3)
     layout = Layout.of([[8, 4, 8, 4]] * 3)
-    books = model.books(layout, (32, 32)).view(3, 24)
+    books = books_of(model.config, layout, (32, 32)).view(3, 24)
     assert books[1].tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [2] * 4 + [3] * 4 + [2] * 4
     output, (ids, _) = model(video, layout), model.encode_blocks(video, layout)
     assert ids.min() >= 0 and ids.max() < 64 < model.config.codes

@@ -21,7 +21,7 @@ from evatok.stages.tokenizer_validation import validate
 from evatok.tokenizer.codebook_use import CodebookUse, sum_over_processes
 from evatok.tokenizer.config import QuantizerConfig, TokenizerConfig
 from evatok.tokenizer.model import VideoTokenizer
-from evatok.tokenizer.network import Reconstruction
+from evatok.tokenizer.network import Reconstruction, books_of
 from evatok.training.averaging import check_ema_decay
 from evatok.training.loop import LoopConfig
 from evatok.training.optimizers import OptimizerConfig
@@ -178,8 +178,9 @@ class TokenizerTask(Task[ClipBatch]):
         """Tokens' codebooks `(N,)`, and what the encoder gives before quantization `(N, dim)` float32, on the CPU."""
         video = self._video(item.batch)
         layout = self.assign(video, item.generator())
-        output: Reconstruction = self.trained["tokenizer"].model(video, layout, False)
-        books = self.trained["tokenizer"].network.books(layout, (video.shape[-2], video.shape[-1]))
+        tokenizer = self.trained["tokenizer"]
+        output: Reconstruction = tokenizer.model(video, layout, False)
+        books = books_of(tokenizer.network.config, layout, (video.shape[-2], video.shape[-1]))
         return books, output.quantized.features.cpu()
 
     def losses(self, step: int, item: Item[ClipBatch]) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -133,13 +133,9 @@ class TokenizerNetwork(nn.Module):
             return code(features.values, 0), None
         return self.sketch.encode(video, features, code, last)
 
-    def books(self, layout: Layout, size: tuple[int, int]) -> Tensor:
-        """Each token's codebook, `(N,)` int64 on the CPU, for pictures of a size."""
-        return books_of(self.config, layout, size)
-
     def _first_codes(self, layout: Layout, size: tuple[int, int]) -> Tensor:
         """Number of the first code of each token's codebook, `(N,)` int64."""
-        return on_device(self.config.quantizer.codebook_size * self.books(layout, size), self.device)
+        return on_device(self.config.quantizer.codebook_size * books_of(self.config, layout, size), self.device)
 
     def encode_blocks(self, video: Tensor, layout: Layout, earlier: Memory | None = None) -> tuple[Tensor, Memory]:
         """Ids `(N,)` int64 of the tokens of a layout's blocks; `earlier` is what a call on those before returned."""
