@@ -1,7 +1,6 @@
 """How well a tokenizer reconstructs clips at given assignments, by source, and how it uses its codes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -95,26 +94,8 @@ class WrongStep(NamedTuple):
     values: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Order:
-    """Whether more tokens are better; true where no step is wrong.
-
-    Args:
-        wrong: for every source its wrong steps, none where LPIPS falls and PSNR rises with every step.
-    """
-
-    wrong: dict[str, tuple[WrongStep, ...]]
-
-    def __bool__(self) -> bool:
-        return not any(self.wrong.values())
-
-
-def strictly_ordered(result: ReconstructionResult) -> Order:
-    """Whether LPIPS falls and PSNR rises with every step of uniform length, in every source."""
-    return Order({source.name: tuple(_wrong_steps(source)) for source in result.sources})
-
-
-def _wrong_steps(source: SourceScores) -> list[WrongStep]:
+def wrong_steps(source: SourceScores) -> list[WrongStep]:
+    """Those of a source, none where LPIPS falls and PSNR rises with every step of uniform length."""
     uniform = {scores.uniform: scores for scores in source.scores if scores.uniform is not None}
     found = []
     for shorter, longer in pairwise(sorted(uniform)):

@@ -1,7 +1,7 @@
 """An evaluation's numbers as tables and sentences that read well as text and as Markdown."""
 
 from evatok.evaluation.equal_bits import CodecResult, CodecScores
-from evatok.evaluation.reconstruction import strictly_ordered
+from evatok.evaluation.reconstruction import wrong_steps
 from evatok.evaluation.scores import CodeUse, ReconstructionResult, Scores
 from evatok.utils.tables import Table
 
@@ -62,15 +62,14 @@ def codes_sentence(result: ReconstructionResult) -> str:
 
 def order_sentence(result: ReconstructionResult) -> str:
     """Whether more tokens are better everywhere, and where they are not."""
-    order = strictly_ordered(result)
-    if order:
-        return "LPIPS falls and PSNR rises with every step of uniform length, in every source."
     wrong = [
-        f"{source}, {step.lengths[0]} to {step.lengths[1]}: {step.metric.upper()} "
+        f"{source.name}, {step.lengths[0]} to {step.lengths[1]}: {step.metric.upper()} "
         f"{step.values[0]:.4f} to {step.values[1]:.4f}"
-        for source, steps in order.wrong.items()
-        for step in steps
+        for source in result.sources
+        for step in wrong_steps(source)
     ]
+    if not wrong:
+        return "LPIPS falls and PSNR rises with every step of uniform length, in every source."
     return f"More tokens are not better here: {'; '.join(wrong)}."
 
 
