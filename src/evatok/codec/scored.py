@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evatok.codec.files import bits_per_pixel
-from evatok.evaluation.metrics import ReconstructionMetrics
+from evatok.evaluation.metrics import ReconstructionMetrics, protocol_of
 from evatok.pretrained.lpips import LPIPS
 from evatok.tokenizer.clips import ClipReader
 from evatok.tokenizer.lengths import LengthRequest
@@ -52,11 +52,10 @@ class Scored:
     @classmethod
     def of(cls, tokens: Tokens, metrics: ReconstructionMetrics) -> "Scored":
         """The scores of one video's tokens after `measured` has seen all of its clips."""
-        means: dict[str, float] = {}
-        protocol = "the pictures are too small for SSIM and LPIPS"
-        if metrics.resolutions:
-            means = metrics.compute()
-            protocol = f"{metrics.protocol}; at the tokenizer's resolution, before any file is written"
+        means, protocol = metrics.compute(), "the pictures are too small for SSIM and LPIPS"
+        if means:
+            how = protocol_of(metrics.lpips, metrics.resolutions)
+            protocol = f"{how}; at the tokenizer's resolution, before any file is written"
         return cls(
             assignment=_assignment(tokens),
             frames=tokens.videos[0].frames,

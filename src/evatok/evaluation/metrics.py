@@ -96,9 +96,9 @@ def clip_scores(original: Tensor, reconstruction: Tensor, lpips: LPIPS) -> ClipS
 
 
 class ReconstructionMetrics:
-    """Means over clips of PSNR, SSIM and LPIPS, accumulated over batches.
+    """Means over clips of PSNR, SSIM and LPIPS, accumulated over batches, and the sizes of the clips.
 
-    The same clips give the same means however they are batched. :attr:`protocol` says what was measured.
+    The same clips give the same means however they are batched.
     """
 
     def __init__(self, lpips: LPIPS) -> None:
@@ -106,31 +106,20 @@ class ReconstructionMetrics:
         self.lpips = lpips
         self.resolutions: set[tuple[int, int]] = set()
         self._means = Means()
-        self._clips = self._frames = 0
 
     def update(self, original: Tensor, reconstruction: Tensor) -> None:
         """Add clips ``(B, F, 3, H, W)``, uint8 or float in [-1, 1]."""
         self._means.add(**clip_scores(original, reconstruction, self.lpips)._asdict())
-        self._clips += original.shape[0]
-        self._frames += original.shape[0] * original.shape[1]
         self.resolutions.add((original.shape[-2], original.shape[-1]))
 
     def compute(self) -> dict[str, float]:
-        """Return the means over clips, and how many ``clips`` and ``frames`` there were (``ValueError`` if none)."""
-        if not self._clips:
-            raise ValueError("no clip has been measured")
-        means = {name: mean.item() for name, mean in self._means.compute().items()}
-        return means | {"clips": self._clips, "frames": self._frames}
-
-    @property
-    def protocol(self) -> str:
-        """What was measured and how, in one line to print beside the numbers."""
-        return protocol_of(self.lpips, self.resolutions)
+        """Return the means over clips by name; nothing if there was no clip."""
+        return {name: mean.item() for name, mean in self._means.compute().items()}
 
 
 def protocol_of(lpips: LPIPS, resolutions: Set[tuple[int, int]]) -> str:
     """What was measured and how, in one line: clips of these heights and widths, LPIPS by this network."""
-    sizes = ", ".join(f"{h}x{w}" for h, w in sorted(resolutions)) or "no size yet"
+    sizes = ", ".join(f"{h}x{w}" for h, w in sorted(resolutions))
     return (
         f"uint8 RGB at {sizes}; PSNR of a clip's mean squared error (at most {HIGHEST_PSNR:.0f} dB), "
         f"SSIM (Gaussian 11, sigma 1.5, RGB, per frame), "
