@@ -1,6 +1,5 @@
 """Comparison of curves over the same clips, with paired bootstrap intervals: clips are drawn anew, for both alike."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -99,6 +98,6 @@ def _savings(points: list[tuple[Floats, ...]]) -> Floats:
 
 def _estimate(draws: Floats) -> Estimate:
     finite = draws[1:][np.isfinite(draws[1:])]
-    some: Callable[[float], float | None] = lambda q: float(np.percentile(finite, q)) if len(finite) else None  # noqa: E731
+    low, high = np.percentile(finite, _INTERVAL).tolist() if len(finite) else (None, None)
     value = float(draws[0]) if np.isfinite(draws[0]) else None
-    return Estimate(value, some(_INTERVAL[0]), some(_INTERVAL[1]), len(finite) / max(len(draws) - 1, 1))
+    return Estimate(value, low, high, len(finite) / max(len(draws) - 1, 1))

@@ -1,6 +1,5 @@
 """How good the picks of a predictor are, by the tables that a search has measured (paper, section 3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,5 +121,5 @@ def confusion(space: AssignmentSpace, picks: Tensor, best: Tensor) -> list[list[
 
 def _in_first(rewards: Tensor, ranking: Tensor, count: int) -> float:
     """Share of clips one of whose best assignments is among the `count` that are ranked first."""
-    first: Sequence[int] | Tensor = ranking.topk(min(count, ranking.shape[1]), 1).indices
-    return (rewards.gather(1, first).amax(1) == rewards.amax(1)).double().mean().item()  # type: ignore[arg-type]
+    first = ranking.topk(min(count, ranking.shape[1]), 1).indices
+    return (rewards.gather(1, first).amax(1) == rewards.amax(1)).double().mean().item()

@@ -34,14 +34,13 @@ class CodebookUse:
 
     def report(self, levels: tuple[int, ...]) -> dict[str, float]:
         """Share of codes used and perplexity over the last complete window, in all and by level."""
-        if not self.window.any():
-            return {}
-        numbers = {"codes/used": (self.window.sum(0) > 0).float().mean().item()}
-        numbers["codes/perplexity"] = perplexity(self.window.sum(0))
-        for level, counts in zip(levels, self.window, strict=True):
+        parts = {"": self.window.sum(0)}
+        parts |= {f"/{level}": counts for level, counts in zip(levels, self.window, strict=True)}
+        numbers = {}
+        for part, counts in parts.items():
             if counts.any():
-                numbers[f"codes/used/{level}"] = (counts > 0).float().mean().item()
-                numbers[f"codes/perplexity/{level}"] = perplexity(counts)
+                numbers[f"codes/used{part}"] = (counts > 0).float().mean().item()
+                numbers[f"codes/perplexity{part}"] = perplexity(counts)
         return numbers
 
 
