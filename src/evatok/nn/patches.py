@@ -27,6 +27,13 @@ def cut_patches(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
     return cut.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(2, 3)
 
 
+def join_patches(patches: Tensor, patch: tuple[int, int, int], grid: tuple[int, int]) -> Tensor:
+    """The reverse of `cut_patches`: `(B, blocks, h * w, size)` on a grid of `(h, w)` to video `(B, F, 3, H, W)`."""
+    frames, height, width = patch
+    cut = patches.unflatten(3, (frames, 3, height, width)).unflatten(2, grid)
+    return cut.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+
+
 class Patches(nn.Module):
     """3D patches through one linear layer (paper, section 3).
 

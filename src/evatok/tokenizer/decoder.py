@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from evatok.nn.overlap import Margins, Surroundings
 from evatok.nn.packed import Layout, Packed, on_device
-from evatok.nn.patches import Patches
+from evatok.nn.patches import Patches, join_patches
 from evatok.nn.positions import PositionEmbedding, Rotary
 from evatok.nn.transformer import LayerMemory, Located, Transformer
 from evatok.tokenizer.config import TokenizerConfig
@@ -27,9 +27,7 @@ class Frames(nn.Module):
 
     def forward(self, features: Tensor, grid: tuple[int, int]) -> Tensor:
         """Features `(B, blocks, h * w, width)` to video `(B, F, 3, H, W)`, about [-1, 1] but not clamped."""
-        frames, height, width = self.patch
-        cut = self.linear(features).unflatten(2, grid).unflatten(4, (frames, 3, height, width))
-        video = cut.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+        video = join_patches(self.linear(features), self.patch, grid)
         return video if self.margins is None else video + self.margins(features, grid)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evatok.nn.packed import Layout, on_device
+from evatok.nn.patches import cut_patches, join_patches
 from evatok.nn.positions import cell_centres, like, nearest_grid, resizing_matrix
 from evatok.tokenizer.config import TokenizerConfig
 
@@ -75,15 +76,14 @@ class Picture:
         """
         grid = self.token_grid(count)
         resized = self._resized(frames, (grid[0] * self.patch[0], grid[1] * self.patch[1]))
-        cut = resized.unflatten(3, (grid[0], -1)).unflatten(5, (grid[1], -1))
-        return cut.permute(0, 3, 5, 1, 2, 4, 6).flatten(3).flatten(1, 2)
+        return cut_patches(resized, (frames.shape[1], *self.patch))[:, 0]
 
     def frames(self, cells: Tensor) -> Tensor:
         """The reverse of `cells`, but for what resizing loses: frames `(B, f, 3, H, W)`."""
-        grid, patch = self.token_grid(cells.shape[1]), self.patch
-        cut = cells.unflatten(2, (-1, 3, *patch)).unflatten(1, grid)
-        joined = cut.permute(0, 3, 4, 1, 5, 2, 6).flatten(5, 6).flatten(3, 4)
-        return self._resized(joined, (self.grid[0] * patch[0], self.grid[1] * patch[1]))
+        height, width = self.patch
+        patch = cells.shape[2] // (3 * height * width), height, width
+        joined = join_patches(cells[:, None], patch, self.token_grid(cells.shape[1]))
+        return self._resized(joined, (self.grid[0] * height, self.grid[1] * width))
 
     @staticmethod
     def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
