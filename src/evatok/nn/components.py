@@ -23,9 +23,6 @@ class Components(nn.Module):
         if not 1 <= count <= size:
             raise ValueError(f"count must be between 1 and the vectors' {size}, got {count}")
         self.weight = nn.Parameter(torch.empty(count, size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
         nn.init.normal_(self.weight)
 
     @property

@@ -245,10 +245,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, bias=False)
         self.recompute = False
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Matrices keep the variance of their input; those that write to the residual stream start small."""
+        # Matrices keep the variance of their input; those that write to the residual stream start small.
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 scale = RESIDUAL_START if name.endswith(("out.weight", "down.weight")) else 1.0

@@ -48,9 +48,6 @@ class VectorQuantizer(nn.Module):
         self.config = config
         self.books = books
         self.codebook = nn.Parameter(torch.empty(books * config.codebook_size, config.dim))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
         nn.init.normal_(self.codebook)
 
     def codes(self) -> Tensor:
