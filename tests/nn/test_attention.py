@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from evatok.nn import attention
 from evatok.nn.attention import Segments, VarlenTables, attend, varlen_tables
-from evatok.nn.packed import Layout, Packed, append_blocks, groups_of, in_order, rows_of, runs_of
+from evatok.nn.packed import Layout, Packed, append_blocks, groups_of, in_order, rows_of, runs_of, shares_of
 
 Lengths = list[tuple[int, ...]]
 Backend = Callable[[Tensor, Tensor, Tensor, Segments], Tensor]
@@ -145,7 +145,7 @@ def test_append_blocks_keeps_each_clip_together() -> None:
 
 def test_layout_says_where_elements_belong() -> None:
     layout = Layout(((2, 1), (2, 1), (3,)))
-    torch.testing.assert_close(layout.shares, torch.full((9,), 1 / 9))
+    torch.testing.assert_close(shares_of(layout, torch.device("cpu")), torch.full((9,), 1 / 9))
     assert layout.block.tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert layout.first_of_block.tolist() == [0, 2, 3, 5, 6]
     assert runs_of(layout) == [(0, 2, (slice(0, 6),)), (2, 1, (slice(6, 9),))]

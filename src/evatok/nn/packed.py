@@ -50,12 +50,6 @@ class Layout:
         return tuple(accumulate(map(sum, self.lengths), initial=0))
 
     @cached_property
-    def shares(self) -> Tensor:
-        """Weight of each element in a mean over clips of means over a clip's elements, `(size,)` float32."""
-        counts = torch.tensor([sum(lengths) for lengths in self.lengths])
-        return torch.repeat_interleave(1 / (len(counts) * counts), counts)
-
-    @cached_property
     def block(self) -> Tensor:
         """Number of the block of each element, `(size,)` int64, counted from the clip's start."""
         flat = [(self.first_block + t, n) for lengths in self.lengths for t, n in enumerate(lengths)]
@@ -137,8 +131,9 @@ def in_order(parts: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def shares_of(layout: Layout, device: torch.device) -> Tensor:
-    """A layout's shares on a device, `(size,)` float32."""
-    return on_device(layout.shares, device)
+    """Weight of each element in a mean over clips of means over a clip's elements, `(size,)` float32 on a device."""
+    counts = torch.tensor([sum(lengths) for lengths in layout.lengths])
+    return on_device(torch.repeat_interleave(1 / (len(counts) * counts), counts), device)
 
 
 def on_device(table: Tensor, device: torch.device) -> Tensor:
