@@ -81,10 +81,7 @@ class AssignmentSpace:
         """Place of a full assignment in the enumeration, 0 to `len(self) - 1`."""
         if len(assignment) != self.blocks:
             raise AssignmentError(f"a full assignment has {self.blocks} blocks, got {len(assignment)}: {assignment}")
-        index = 0
-        for k in self.check(assignment):
-            index = index * len(self.levels) + self.levels.index(k)
-        return index
+        return self.with_prefix(assignment).start
 
     def assignment(self, index: int) -> Assignment:
         """The assignment at a place of the enumeration; the inverse of `index`."""

@@ -61,21 +61,11 @@ def allocate(table: Tensor, space: AssignmentSpace, tokens: float, prefix: Seque
     if not len(table):
         raise ValueError("the table has no clip to spend tokens on")
     table = table.double()
-    price = _price(table, space, tokens, prefix)
-    picks = Price(price).pick(table, space, prefix)
-    picks = _fill(table, costs, picks, tokens, range(indices.start, indices.stop))
+    price = lowest_price(lambda price: costs[Price(price).pick(table, space, prefix)].mean().item() <= tokens)
+    picks = _fill(table, costs, Price(price).pick(table, space, prefix), tokens, indices)
     chosen = table.gather(1, picks[:, None])[:, 0]
     bound = (table + price * costs)[:, indices.start : indices.stop].amin(1).mean() - price * tokens
     return Allocation(picks, costs[picks].mean().item(), chosen.mean().item(), bound.item(), price)
-
-
-def _price(table: Tensor, space: AssignmentSpace, tokens: float, prefix: Sequence[int]) -> float:
-    """The lowest price at which what the clips pick fits the budget."""
-
-    def fits(price: float) -> bool:
-        return space.costs[Price(price).pick(table, space, prefix)].double().mean().item() <= tokens
-
-    return lowest_price(fits)
 
 
 def lowest_price(fits: Callable[[float], bool]) -> float:
