@@ -40,5 +40,6 @@ def test_senseless_weights_and_tables_are_refused() -> None:
         ProxyReward.fit(torch.full((2, 3), 0.5), TOKENS)
     with pytest.raises(ValueError, match="not finite"):
         ProxyReward.fit(torch.tensor([[torch.nan]]), TOKENS[:1])
-    with pytest.raises(ValueError, match="w_q must be positive"):
-        reward.price(0.0)
+    for w_q in (0.0, 2.1, torch.nan):
+        with pytest.raises(ValueError, match="w_q must be above 0"):
+            reward.price(w_q)

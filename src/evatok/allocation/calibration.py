@@ -97,11 +97,8 @@ class Calibration:
         return tuple(accumulate(means, min))
 
     def price(self, w_q: float | None = None) -> float:
-        """What a token costs in LPIPS at a preference; ValueError for one that is not above 0 and at most 2."""
-        w_q = self.w_q if w_q is None else w_q
-        if not 0 < w_q <= 2:
-            raise ValueError(f"w_q must be above 0 (fewest tokens) and at most 2 (best quality), got {w_q}")
-        return self.reward.price(w_q)
+        """What a token costs in LPIPS at a preference, the calibration's own if None, as `ProxyReward.price` says."""
+        return self.reward.price(self.w_q if w_q is None else w_q)
 
     def price_for(self, tokens: float, beam: int = 0) -> float:
         """The price at which clips like the calibration clips take `tokens` tokens each, on average.

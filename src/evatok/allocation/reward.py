@@ -65,8 +65,8 @@ class ProxyReward:
         """What a token costs in LPIPS: the reward picks what has the least LPIPS + price · tokens.
 
         Raises:
-            ValueError: quality has no weight, so that no price is high enough.
+            ValueError: quality has no weight, so that no price is high enough, or more than there is.
         """
-        if not w_q > 0:
-            raise ValueError(f"w_q must be positive to have a price, got {w_q}")
+        if not 0 < w_q <= 2:
+            raise ValueError(f"w_q must be above 0 (fewest tokens) and at most 2 (best quality), got {w_q}")
         return (2 - w_q) / w_q * self.lpips_std / self.tokens_std
