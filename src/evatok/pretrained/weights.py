@@ -1,6 +1,6 @@
 """The frozen networks whose weights are fetched, converted once, and kept in the user's cache."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +14,9 @@ WEIGHTS: dict[str, Callable[[], Path]] = {
 }
 
 
-def prepare_weights(names: Iterable[str] | None = None) -> dict[str, Path]:
-    """Return the file of each named network, fetching those that are missing; all of :data:`WEIGHTS` if None.
+def prepare_weights() -> dict[str, Path]:
+    """Return the file of each of :data:`WEIGHTS`, fetching those that are missing.
 
-    Raises ``ValueError`` for an unknown name, and :class:`~evatok.utils.packages.PackageError` when a package
-    cannot be fetched.
+    Raises :class:`~evatok.utils.packages.PackageError` when a package cannot be fetched.
     """
-    wanted = list(WEIGHTS if names is None else names)
-    for name in wanted:
-        if name not in WEIGHTS:
-            raise ValueError(f"weights must be among {sorted(WEIGHTS)}, got {name!r}")
-    return {name: WEIGHTS[name]() for name in wanted}
+    return {name: file() for name, file in WEIGHTS.items()}
