@@ -146,16 +146,13 @@ class SearchTable:
         if metadata["format"] != FORMAT:
             raise TableError(f"{path} has format {metadata['format']}; this version of evatok reads format {FORMAT}")
         space = AssignmentSpace(tuple(metadata["levels"]), metadata["blocks"])
-        values = {
-            name: torch.from_numpy(table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy())
-            for name in VALUES
-        }
-        shaped = {
-            name: value.view(len(table), table.schema.field(name).type.list_size) for name, value in values.items()
-        }
+        values = {}
+        for name in VALUES:
+            flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy()
+            values[name] = torch.from_numpy(flat).view(len(table), table.schema.field(name).type.list_size)
         places, keys = (tuple(table[name].to_pylist()) for name in ("place", "key"))
         skipped = {int(place): reason for place, reason in metadata["skipped"].items()}
-        return cls(space, places, keys, made_by=with_new_names(metadata["made_by"]), skipped=skipped, **shaped)
+        return cls(space, places, keys, made_by=with_new_names(metadata["made_by"]), skipped=skipped, **values)
 
 
 def with_new_names(made_by: Mapping[str, Any]) -> dict[str, Any]:
