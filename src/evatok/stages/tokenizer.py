@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -52,6 +52,8 @@ class TokenizerTrainingConfig:
         init_from: tokenizer whose weights training starts with (a shipped name, a folder, a hub's repository), codebook
             included, so that there is no warm-up without quantization; `model` becomes its config, but for `overlap`,
             which it may have besides. None: from scratch.
+        trainable: `all` weights, or those of the `decoder` alone: then clips have the ids that they had by `init_from`,
+            whose tokens the result decodes too, and what was made of them (token sets, generators) stays good.
         ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; it
             starts lower. None: no average, the weights themselves are.
     """
@@ -66,10 +68,13 @@ class TokenizerTrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     init_from: str | None = None
+    trainable: Literal["all", "decoder"] = "all"
     ema_decay: float | None = 0.999
 
     def __post_init__(self) -> None:
         check_ema_decay(self.ema_decay)
+        if self.trainable == "decoder" and self.init_from is None:
+            raise ValueError("trainable is decoder, whose encoder is that of init_from; got none")
         if self.data.clips.frames != self.model.clip_frames:
             raise ValueError(
                 f"data.clips.frames must be the model's {self.model.clip_frames}, got {self.data.clips.frames}"
@@ -98,12 +103,15 @@ def with_model_of_start(config: ConfigT) -> ConfigT:
     """A config whose `model` is that of `init_from`, where there is one, which needs no warm-up."""
     if config.init_from is None:
         return config
-    found, asked = VideoTokenizer.from_pretrained(config.init_from).config, asdict(config.model)
+    start, asked = VideoTokenizer.from_pretrained(config.init_from), asdict(config.model)
+    found = start.config
     if not found.overlap:  # its layers begin with zeros, as if they were not there
         found = replace(found, overlap=config.model.overlap)
     differing = [f"{key} is {value}, not {asked[key]}" for key, value in asdict(found).items() if value != asked[key]]
     if differing:
         log.warning("the model is that of %s, whatever `model` says: %s", config.init_from, "; ".join(differing))
+    if config.trainable == "decoder":
+        found = replace(found, decodes=(*found.decodes, start.checksum))
     return replace(config, model=found, codebook=replace(config.codebook, warmup=0))
 
 
@@ -112,6 +120,9 @@ def _network(config: TokenizerTrainingConfig) -> VideoTokenizer:
     network = VideoTokenizer(config.model)
     if config.init_from is not None:
         network.load_state_dict(network.state_dict() | VideoTokenizer.from_pretrained(config.init_from).state_dict())
+    if config.trainable == "decoder":
+        network.requires_grad_(False)
+        network.decoder.requires_grad_(True)
     return network
 
 
@@ -125,7 +136,7 @@ class TokenizerTask(Task[ClipBatch]):
     """
 
     # Of the first two it depends whether the codebook has been drawn.
-    fixed = (*Task.fixed, "codebook.warmup", "init_from", *_OF_PARTS)
+    fixed = (*Task.fixed, "codebook.warmup", "init_from", "trainable", *_OF_PARTS)
 
     def __init__(
         self, config: TokenizerTrainingConfig, assign: Assigner, adversaries: Mapping[str, Adversary] | None = None
@@ -160,7 +171,8 @@ class TokenizerTask(Task[ClipBatch]):
             fit_sketch(self.trained["tokenizer"], videos, generator)
             return
         # Only a codebook is drawn; the codes of finite scalar quantization are fixed.
-        if isinstance(self.config.model.quantizer, QuantizerConfig) and (first or since):
+        learned = isinstance(self.config.model.quantizer, QuantizerConfig) and self.config.trainable == "all"
+        if learned and (first or since):
             self._draw_codes(step, items, generator, first)
         if first:
             self.trained["tokenizer"].restart_average()

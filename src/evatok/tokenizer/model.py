@@ -95,6 +95,10 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             checksum=self.checksum,
         )
 
+    def decodes(self, tokens: TokenFormat) -> bool:
+        """Whether tokens of a format are its own, or those of a tokenizer that differs from it by the decoder alone."""
+        return tokens.checksum in (self.checksum, *self.config.decodes)
+
     @property
     def router(self) -> Router | None:
         """What chooses lengths where a caller does not; None if there is none."""
@@ -290,7 +294,7 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
     def _fit(self, tokens: Tokens, limits: TokenLimits) -> Fit:
         """The fit of the first video of tokens that this model made and that ask for no more than the limits."""
         ours, theirs = self.token_format, tokens.format
-        if theirs.checksum != ours.checksum:
+        if not self.decodes(theirs):
             raise TokenMismatch(
                 f"tokens were made by {theirs.model} ({theirs.checksum}), this is {ours.model} ({ours.checksum})"
             )

@@ -1,0 +1,91 @@
+"""The training of a decoder alone: what was made of a tokenizer's ids goes on with it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from evatok.generator.config import GeneratorConfig, GeneratorSize
+from evatok.generator.model import VideoGenerator
+from evatok.stages.proxy import ProxyConfig, train_proxy
+from evatok.tokenizer.model import TokenMismatch, VideoTokenizer
+from evatok.training.checkpoints import checkpoints
+from tests.conftest import IN_PASSES, random_tokenizer
+from tests.runs import differing_files, mini_config
+from tests.stages.parts import PATCHES
+
+
+def decoder_config(folder: Path, videos: Path, start: Path, **loop: int) -> ProxyConfig:
+    mini = mini_config(folder, videos, **loop)
+    # Against a discriminator, as it is meant; unused codes would be drawn anew at step 2.
+    codebook, model = replace(mini.codebook, warmup=0, window=2), IN_PASSES
+    beside = {"discriminator": PATCHES, "trainable": "decoder"}
+    return replace(mini, init_from=str(start), model=model, codebook=codebook, **beside)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> VideoTokenizer:
+    tokenizer = random_tokenizer(IN_PASSES)
+    tokenizer.save_pretrained(tmp_path / "start")
+    return VideoTokenizer.from_pretrained(tmp_path / "start")
+
+
+@pytest.fixture
+def trained(tmp_path: Path, video_folder: Path, start: VideoTokenizer) -> VideoTokenizer:
+    config = decoder_config(tmp_path / "run", video_folder, tmp_path / "start", steps=4)
+    return VideoTokenizer.from_pretrained(train_proxy(config))
+
+
+def test_only_the_decoder_learns(start: VideoTokenizer, trained: VideoTokenizer) -> None:
+    before, after = start.state_dict(), trained.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder"}
+
+
+def test_it_gives_the_same_ids_and_decodes_those_of_its_start(
+    start: VideoTokenizer, trained: VideoTokenizer, video_folder: Path
+) -> None:
+    theirs, own = (each.encode(video_folder / "1.mp4") for each in (start, trained))
+    assert torch.equal(theirs.ids, own.ids) and torch.equal(theirs.lengths, own.lengths)
+    assert torch.equal(trained.decode(theirs), trained.decode(own))
+    assert not torch.equal(start.decode(theirs), trained.decode(theirs))
+    with pytest.raises(TokenMismatch, match=f"made by final .{trained.checksum}.*this is start .{start.checksum}"):
+        start.decode(own)
+
+
+def test_what_it_decodes_outlives_further_training(
+    start: VideoTokenizer, trained: VideoTokenizer, tmp_path: Path, video_folder: Path
+) -> None:
+    config = decoder_config(tmp_path / "further", video_folder, tmp_path / "run" / "final", steps=4)
+    further = VideoTokenizer.from_pretrained(train_proxy(config))
+    assert further.config.decodes == (start.checksum, trained.checksum)
+    further.decode(start.encode(video_folder / "1.mp4"))
+
+
+def test_a_generator_of_its_starts_tokens_takes_it(start: VideoTokenizer, trained: VideoTokenizer) -> None:
+    config = GeneratorConfig(GeneratorSize(16, 1, 2), start.token_format, (32, 32), 12.0)
+    videos, tokens = VideoGenerator(config, tokenizer=trained).generate([None], progress=False)
+    assert torch.equal(videos, trained.decode(tokens))
+    of_trained = replace(config, tokens=trained.token_format)
+    with pytest.raises(ValueError, match="writes tokens of final"):
+        VideoGenerator(of_trained, tokenizer=start)
+
+
+def test_a_decoder_alone_needs_a_start(tmp_path: Path, video_folder: Path) -> None:
+    with pytest.raises(ValueError, match="trainable is decoder, whose encoder is that of init_from; got none"):
+        replace(mini_config(tmp_path, video_folder), trainable="decoder")
+
+
+def test_a_resume_ends_where_an_undisturbed_run_does(tmp_path: Path, video_folder: Path, start: VideoTokenizer) -> None:
+    whole, parted = (
+        decoder_config(tmp_path / name, video_folder, tmp_path / "start", steps=4, checkpoint_every=2)
+        for name in ("whole", "parted")
+    )
+    train_proxy(whole)
+    train_proxy(parted)
+    shutil.rmtree(tmp_path / "parted" / "final")
+    shutil.rmtree(checkpoints(tmp_path / "parted" / "checkpoints")[-1])
+    train_proxy(parted, resume=True)
+    assert not differing_files(tmp_path / "whole", tmp_path / "parted")
