@@ -1,5 +1,6 @@
 """Small things that many tests use."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,13 @@ MINI = TokenizerConfig(
 SKETCHED = replace(MINI, quantizer=QuantizerConfig(codebook_size=64, unit=False), sketch=SketchConfig())
 IN_PASSES = replace(SKETCHED, sketch=SketchConfig(passes=(1, 1), own_codebooks=True))
 OVERLAPPING = replace(IN_PASSES, overlap=2)
+
+# Processes that run tests beside each other share the cores, and so do the programs that tests start.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _WORKERS > 1:
+    _THREADS = max(1, len(os.sched_getaffinity(0)) // _WORKERS)
+    torch.set_num_threads(_THREADS)
+    os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))
 
 
 def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:
