@@ -20,9 +20,9 @@ from tests.stages.parts import PATCHES
 def decoder_config(folder: Path, videos: Path, start: Path, **loop: int) -> ProxyConfig:
     mini = mini_config(folder, videos, **loop)
     # Against a discriminator, as it is meant; unused codes would be drawn anew at step 2.
-    codebook, model = replace(mini.codebook, warmup=0, window=2), IN_PASSES
-    beside = {"discriminator": PATCHES, "trainable": "decoder"}
-    return replace(mini, init_from=str(start), model=model, codebook=codebook, **beside)
+    codebook = replace(mini.codebook, warmup=0, window=2)
+    start_of = replace(mini, init_from=str(start), model=IN_PASSES, codebook=codebook)
+    return replace(start_of, trainable="decoder", discriminator=PATCHES)
 
 
 @pytest.fixture

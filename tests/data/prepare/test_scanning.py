@@ -194,7 +194,7 @@ def test_limits_are_checked() -> None:
         ScanConfig(processes=0)
     for wrong in ({"memory": 0}, {"seconds": -1.0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be greater than 0"):
-            ScanConfig(**wrong)  # type: ignore[arg-type]
+            ScanConfig(**wrong)
 
 
 def test_a_name_that_no_text_can_hold_is_a_reason(tmp_path: Path) -> None:
