@@ -38,10 +38,14 @@ class ClipSource(ABC):
     Args:
         name: short, for logs, keys and tables; differs between the sources of a run.
         classes: names of the classes that `VideoEntry.label` counts; empty where there are none.
+        fps: frames per second of the videos, their median where they differ; None where they have none of their own.
+        quarantines: where videos are noted that cannot be read after all; none where every one can.
     """
 
     name: str
     classes: tuple[str, ...]
+    fps: float | None = None
+    quarantines: Sequence[Quarantine] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -54,16 +58,6 @@ class ClipSource(ABC):
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each video."""
         return np.array([self.describe(index).frames for index in range(len(self))], np.int64)
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second of the videos, their median where they differ; None where they have none of their own."""
-        return None
-
-    @property
-    def quarantines(self) -> Sequence[Quarantine]:
-        """Where videos are noted that cannot be read after all; none where every one can."""
-        return ()
 
     @abstractmethod
     def identities(self, index: int) -> tuple[str, ...]:

@@ -120,13 +120,8 @@ class FileSource(ClipSource):
         self.name = Path(config.file).stem
         self._path = Path(config.file)
         info = look_at(self._path)
-        self._fps = info.fps
+        self.fps = info.fps
         self._entry = VideoEntry(key=self._path.name, label=-1, frames=info.frames or 0, size=info.size)
-
-    @property
-    def fps(self) -> float:
-        """As `ClipSource.fps` says."""
-        return self._fps
 
     def __len__(self) -> int:
         return 1

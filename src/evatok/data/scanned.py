@@ -1,7 +1,7 @@
 """Videos by what a manifest's columns say of them: what folders and shards have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,8 @@ class ScannedSource(ClipSource):
         left_out = manifest.table.select(["path", "reason", "frames"]).filter(pyarrow.array(~usable)).to_pylist()
         skipped = (SkippedVideo(row["path"], row["reason"] or too_short(row["frames"], min_frames)) for row in left_out)
         self.bad = Quarantine(name, place, len(manifest), tuple(skipped), max_bad)
-
-    @property
-    def quarantines(self) -> Sequence[Quarantine]:
-        """The one of its videos."""
-        return (self.bad,)
-
-    @property
-    def fps(self) -> float:
-        """As `ClipSource.fps` says."""
-        return float(np.median(np.asarray(self._manifest.table["fps"])[self._rows]))
+        self.quarantines = (self.bad,)
+        self.fps = float(np.median(np.asarray(manifest.table["fps"])[self._rows]))
 
     def __len__(self) -> int:
         return len(self._rows)

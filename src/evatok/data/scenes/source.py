@@ -6,7 +6,6 @@ may move over it. Only frames that are asked for are rendered.
 """
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -97,16 +96,11 @@ class ScenesSource(ClipSource):
         self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds.files]
         self._identities = [file_identities(ground.path) for ground in self._grounds.files]
         self._cutouts: list[Path] = []
-        self._bad = [self._grounds.bad]
+        self.quarantines = (self._grounds.bad,)
         if config.cutouts is not None:
             self._cutouts, bad = _usable_cutouts(Path(config.cutouts), self.name, config.max_bad)
-            self._bad.append(bad)
+            self.quarantines = (self._grounds.bad, bad)
         self._cutout_pixels = Recent(read_cutout, CACHE_BYTES)
-
-    @property
-    def quarantines(self) -> Sequence[Quarantine]:
-        """That of the files, and that of the cut-outs if there are any."""
-        return self._bad
 
     def __len__(self) -> int:
         return len(self._grounds.files) * self._number
@@ -180,7 +174,7 @@ class ScenesSource(ClipSource):
         try:
             return self._cutout_pixels[path]
         except VideoError as error:
-            self._bad[-1].add(path.name, error.reason)
+            self.quarantines[-1].add(path.name, error.reason)
             raise
 
 
