@@ -64,6 +64,12 @@ def test_what_it_decodes_outlives_further_training(
     further.decode(start.encode(video_folder / "1.mp4"))
 
 
+def test_training_of_all_weights_ends_it(trained: VideoTokenizer, tmp_path: Path, video_folder: Path) -> None:
+    config = decoder_config(tmp_path / "further", video_folder, tmp_path / "run" / "final", steps=4)
+    assert trained.config.decodes
+    assert VideoTokenizer.from_pretrained(train_proxy(replace(config, trainable="all"))).config.decodes == ()
+
+
 def test_a_generator_of_its_starts_tokens_takes_it(start: VideoTokenizer, trained: VideoTokenizer) -> None:
     config = GeneratorConfig(GeneratorSize(16, 1, 2), start.token_format, (32, 32), 12.0)
     videos, tokens = VideoGenerator(config, tokenizer=trained).generate([None], progress=False)

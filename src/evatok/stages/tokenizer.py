@@ -104,15 +104,14 @@ def with_model_of_start(config: ConfigT) -> ConfigT:
     if config.init_from is None:
         return config
     start, asked = VideoTokenizer.from_pretrained(config.init_from), asdict(config.model)
-    found = start.config
+    decodes = (*start.config.decodes, start.checksum) if config.trainable == "decoder" else ()
+    found = replace(start.config, decodes=config.model.decodes)  # the start's own are those of its weights
     if not found.overlap:  # its layers begin with zeros, as if they were not there
         found = replace(found, overlap=config.model.overlap)
     differing = [f"{key} is {value}, not {asked[key]}" for key, value in asdict(found).items() if value != asked[key]]
     if differing:
         log.warning("the model is that of %s, whatever `model` says: %s", config.init_from, "; ".join(differing))
-    if config.trainable == "decoder":
-        found = replace(found, decodes=(*found.decodes, start.checksum))
-    return replace(config, model=found, codebook=replace(config.codebook, warmup=0))
+    return replace(config, model=replace(found, decodes=decodes), codebook=replace(config.codebook, warmup=0))
 
 
 def _network(config: TokenizerTrainingConfig) -> VideoTokenizer:
