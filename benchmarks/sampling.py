@@ -3,7 +3,8 @@
 All write as many videos with the same model: of lengths that differ from video to video and come to some mean, of one
 length of that mean, and of the longest. Lengths are forced, so that nothing depends on what a model has learned. What
 is written in batches that wait for their longest is transformers' `generate` with the grammar's processor. The limit is
-what reading weights, keys and values takes at the machine's own rate of copying memory.
+what reading weights, keys and values takes at the machine's own rate of copying memory. A saved model's tokenizer
+decodes what was written, too.
 
     python -m benchmarks.sampling --out docs/results/sampling.json
 """
@@ -112,18 +113,23 @@ def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeat
         labels = [None] * videos
         ways["evatok", kind] = partial(generator.sample, labels, assignment=lengths, rows=rows, progress=False)
         ways["transformers", kind] = partial(transformers_sample, generator, lengths, rows)
+        if generator.tokenizer is not None:
+            tokens = generator.sample(labels, assignment=lengths, rows=rows, progress=False)
+            ways["decoding", kind] = partial(generator.tokenizer.decode, tokens)
     seconds, rate = in_turn(ways, repeats), copied_bytes(generator.device)
     table: list[Row] = []
     for (way, kind), each in seconds.items():
-        tokens = int(kinds[kind].sum())
+        count = int(kinds[kind].sum())
         table.append(
             {
                 "by": way,
                 "lengths": kind,
-                "tokens a video": tokens / videos,
-                "tokens/s": tokens / each,
+                "tokens a video": count / videos,
+                "tokens/s": count / each,
                 "videos/s": videos / each,
-                "share of the limit": least_seconds(generator, kinds[kind], rows, rate) / each,
+                "share of the limit": (
+                    "-" if way == "decoding" else least_seconds(generator, kinds[kind], rows, rate) / each
+                ),
             }
         )
     return table

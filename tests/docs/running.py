@@ -77,6 +77,7 @@ SMALL = {
     "benchmarks.source_speed": "--workers 0 --seconds 0.2",
     "benchmarks.stage4": f"{_TRAIN} --held-out 1",
     "benchmarks.step": _TRAIN,
+    "benchmarks.tokenizer_bound": "--clips 6",
     "benchmarks.tokenizer_speed": "--preset tiny --tokens 100 --batches 1 --precisions float32 --repeats 1",
     "benchmarks.training_speed": "--batches 1 --groups 1 --repeats 1 --profile-steps 1",
 }

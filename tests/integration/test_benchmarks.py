@@ -22,6 +22,7 @@ from benchmarks import (
     search_cost,
     search_speed,
     source_speed,
+    tokenizer_bound,
     tokenizer_speed,
     training_speed,
 )
@@ -40,6 +41,22 @@ from tests.fuzzing.answers import Answer
 from tests.runs import mini_config
 
 LOSS = ReconstructionLossConfig(lpips_net="alex", perceptual_frames=1)
+
+
+def test_a_tokenizer_is_bounded_by_what_it_makes_of_real_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in enumerate(("walking", "running")):
+        (tmp_path / name).mkdir()
+        for seed in range(2):
+            noise = torch.randint(256, (32, 3, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+            video = (noise // (1 + 7 * number)).repeat_interleave(8, 2).repeat_interleave(8, 3)
+            write_video(tmp_path / name / f"{seed}.mkv", video, fps=24)
+    sources, out = f"[{{folder: {tmp_path}}}]", tmp_path / "bound.json"
+    words = ["--real", sources, "--held-out", sources, "--clips", "4", "--folder", str(tmp_path / "kept")]
+    monkeypatch.setattr("sys.argv", ["tokenizer_bound", *words, "--out", str(out)])
+    tokenizer_bound.main()
+    same, decoded = json.loads(out.read_text())["rows"]
+    assert same["FVD"] == pytest.approx(0, abs=1e-3) and same["class found"] == 1
+    assert decoded["FVD"] > 10 and 4 * 8 <= decoded["tokens"] <= 4 * 128
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
