@@ -4,7 +4,7 @@ All write as many videos with the same model: of lengths that differ from video 
 length of that mean, and of the longest. Lengths are forced, so that nothing depends on what a model has learned. What
 is written in batches that wait for their longest is transformers' `generate` with the grammar's processor. The limit is
 what reading weights, keys and values takes at the machine's own rate of copying memory. A saved model's tokenizer
-decodes what was written, too.
+decodes what was written, too. With `--compile` our steps are also measured compiled, once they are.
 
     python -m benchmarks.sampling --out docs/results/sampling.json
 """
@@ -97,7 +97,7 @@ def least_seconds(generator: VideoGenerator, lengths: Tensor, rows: int, rate: f
     return (int(tokens.sum()) / rows * weights + known) * generator.dtype.itemsize / rate
 
 
-def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeats: int) -> list[Row]:
+def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeats: int, compiled: bool) -> list[Row]:
     """Tokens and videos a second of each way, which take turns."""
     blocks, levels = generator.grammar.blocks, generator.grammar.vocabulary.levels
     space, source = AssignmentSpace(levels, blocks), torch.Generator().manual_seed(0)
@@ -112,6 +112,9 @@ def measure(generator: VideoGenerator, videos: int, mean: int, rows: int, repeat
     for kind, lengths in kinds.items():
         labels = [None] * videos
         ways["evatok", kind] = partial(generator.sample, labels, assignment=lengths, rows=rows, progress=False)
+        if compiled:
+            write = partial(generator.sample, labels, assignment=lengths, rows=rows, compile=True, progress=False)
+            ways["evatok, compiled", kind] = write
         ways["transformers", kind] = partial(transformers_sample, generator, lengths, rows)
         if generator.tokenizer is not None:
             tokens = generator.sample(labels, assignment=lengths, rows=rows, progress=False)
@@ -144,6 +147,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=64)
     parser.add_argument("--rows", type=int, default=16, help="videos that are written side by side")
     parser.add_argument("--mean", type=int, default=128, help="tokens of a video")
+    parser.add_argument("--compile", action="store_true", help="ours with compiled steps, too")
     parser.add_argument("--precision", choices=list(PRECISIONS), default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
@@ -153,7 +157,7 @@ def main() -> None:
     else:
         generator = random_generator(given.size, given.tokenizer)
     generator.to(given.device, PRECISIONS[given.precision])
-    rows = measure(generator, given.videos, given.mean, given.rows, given.repeats)
+    rows = measure(generator, given.videos, given.mean, given.rows, given.repeats, given.compile)
     named = {name: getattr(given, name) for name in ("videos", "precision", "device")}
     report(rows, given.out, model=given.model or given.size, side_by_side=given.rows, **named)
 

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
-from evatok.generator.cached import CachedLlama
+from evatok.generator.cached import CachedLlama, CompiledLlama
 from evatok.generator.drawing import Drawing
 from evatok.generator.grammar import SequenceGrammar
 from evatok.generator.model import VideoGenerator
@@ -111,6 +112,56 @@ def test_a_cache_gives_what_the_whole_model_gives(generator: VideoGenerator) -> 
         places = given[:, None] + step
         logits = cached.read(tokens.gather(1, places), places, 0, int(places.max()) + 1)
         torch.testing.assert_close(logits, whole[torch.arange(5), places[:, 0]], atol=2e-5, rtol=0)
+
+
+def test_a_compiled_cache_gives_the_same_and_few_shapes_serve_any_mix(generator: VideoGenerator) -> None:
+    length = 150  # so that widths are 64, 128, and what is left of it
+    tokens = torch.randint(70, (6, length), generator=torch.Generator().manual_seed(0))
+    plain = CachedLlama(generator.model, 6, length)
+    compiled = CompiledLlama(generator.model, 6, length, backend="aot_eager")
+
+    def agree(rows: int, first: int) -> None:
+        places = (first - torch.arange(rows))[:, None]
+        read = [each.read(tokens[:rows].gather(1, places), places, 0, first + 1) for each in (plain, compiled)]
+        torch.testing.assert_close(read[1], read[0], atol=2e-5, rtol=0)
+
+    for cached in (plain, compiled):
+        for row in range(6):
+            places = torch.arange(60)[None]
+            cached.read(tokens[row : row + 1, :60], places, row, 60)
+    agree(6, 60)
+    for first in range(61, length):  # each width comes for the first time
+        agree(6, first)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        # Rows only leave: those that are not read lose what they know.
+        for rows, first in ((6, length - 1), (5, 100), (4, 62), (3, 128)):
+            agree(rows, first)
+        for cached in (plain, compiled):
+            cached.move(2, 0, 1)
+        agree(2, 63)
+
+
+def test_what_was_compiled_is_kept_for_the_next_call(
+    generator: VideoGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def eager(model: LlamaForCausalLM, rows: int, length: int) -> CompiledLlama:
+        made.append(rows)
+        return CompiledLlama(model, rows, length, backend="eager")
+
+    monkeypatch.setattr("evatok.generator.model.CompiledLlama", eager)
+    generator = copy.deepcopy(generator)
+    classes = ["pong", None, 1] * 3
+    plain = [generator.sample(classes, seed=seed, rows=5) for seed in (3, 4)]
+    assert [generator.sample(classes, seed=seed, rows=5, compile=True) for seed in (3, 4)] == plain
+    assert generator.sample(classes[:1], seed=3, rows=5, compile=True) == plain[0][0]  # rows that stay empty
+    assert made == [5]
+    guided = generator.sample(classes, guidance=2.0, seed=3, rows=5)
+    assert generator.sample(classes, guidance=2.0, seed=3, rows=5, compile=True) == guided
+    generator.to("cpu", torch.float64)  # its keys and values are of another dtype then
+    generator.sample(classes, guidance=2.0, rows=5, compile=True)
+    assert made == [5, 10, 10]
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

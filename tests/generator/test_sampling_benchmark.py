@@ -1,6 +1,7 @@
 """The benchmark of sampling runs, on little, and its record holds what it should."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from benchmarks import sampling
 from evatok.assignment import AssignmentSpace
+from evatok.generator.cached import CompiledLlama
 from evatok.generator.model import VideoGenerator
 
 
@@ -16,13 +18,17 @@ def test_all_ways_write_the_same_lengths(
 ) -> None:
     generator.save_pretrained(tmp_path / "model")
     monkeypatch.setattr(sampling, "copied_bytes", lambda device: 1e9)
+    # A real compiler takes minutes.
+    monkeypatch.setattr("evatok.generator.model.CompiledLlama", partial(CompiledLlama, backend="eager"))
     words = f"--model {tmp_path / 'model'} --videos 5 --rows 2 --mean 16 --repeats 1 --out {tmp_path / 'out.json'}"
     monkeypatch.setattr(
-        "sys.argv", ["sampling", *words.split(), "--device", "cpu", "--threads", str(torch.get_num_threads())]
+        "sys.argv",
+        ["sampling", *words.split(), "--compile", "--device", "cpu", "--threads", str(torch.get_num_threads())],
     )
     sampling.main()
     record = json.loads((tmp_path / "out.json").read_text())
-    assert record["videos"] == 5 and record["side_by_side"] == 2 and len(record["rows"]) == 9
+    assert record["videos"] == 5 and record["side_by_side"] == 2 and len(record["rows"]) == 12
+    assert [row["by"] for row in record["rows"]].count("evatok, compiled") == 3
     for row in record["rows"]:
         assert row["tokens a video"] == (32 if "longest" in row["lengths"] else 16)
         assert row["tokens/s"] == pytest.approx(row["videos/s"] * row["tokens a video"])

@@ -28,13 +28,15 @@ def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     parser.add_argument("--assignment", type=numbers, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of chance.")
     parser.add_argument("--rows", type=int, default=16, help="videos that are written side by side.")
+    what = "compile how tokens are read, on a GPU to CUDA graphs: takes minutes first, and is worth it for many videos."
+    parser.add_argument("--compile", action="store_true", help=what)
     given = parser.parse_args(words)
     import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done
     import transformers  # noqa: F401
 
     from evatok.codec.generate import generate_files
 
-    names = (*(field.name for field in fields(Drawing)), "assignment", "seed", "rows")
+    names = (*(field.name for field in fields(Drawing)), "assignment", "seed", "rows", "compile")
     options = {name: given[name] for name in names}
     made = generate_files(
         given.model,

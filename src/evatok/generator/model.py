@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evatok.generator.cached import CachedLlama
+from evatok.generator.cached import CachedLlama, CompiledLlama
 from evatok.generator.config import GeneratorConfig
 from evatok.generator.drawing import Drawing
 from evatok.generator.grammar import Parsed
@@ -84,6 +84,7 @@ class VideoGenerator:
         if odd := _differing(self.model.config.to_dict(), config):
             raise ValueError(f"the model does not fit the generator's config: {odd}")
         self.tokenizer = tokenizer
+        self._compiled: CompiledLlama | None = None
 
     @property
     def tokenizer(self) -> VideoTokenizer | None:
@@ -170,6 +171,7 @@ class VideoGenerator:
         seed: int = 0,
         first: int = 0,
         rows: int = 16,
+        compile: bool = False,
         progress: bool = True,
     ) -> Tokens:
         """Writes the tokens of videos. A video's are the same alone and beside others, whatever `rows` is.
@@ -185,6 +187,8 @@ class VideoGenerator:
             seed: of chance.
             first: number of the first video: that many are skipped of those which the seed has.
             rows: videos that are written side by side; more are quicker, and take more memory.
+            compile: compiles how a token is read, on a GPU to CUDA graphs, and keeps that for calls with as many rows.
+                It takes minutes at first, and is worth it for many videos.
             progress: whether a bar shows how far it is, if it takes long.
 
         Raises:
@@ -198,10 +202,10 @@ class VideoGenerator:
         clip_blocks = self.config.tokens.clip_blocks
         for request in requests:
             request.check(self.grammar, clip_blocks, most_tokens)
-        sampler = Sampler(self.grammar, clip_blocks, drawing, min(rows, len(requests)), self.device)
-        cached = CachedLlama(self.model, sampler.read_rows, self.grammar.longest)
+        rows = rows if compile else min(rows, len(requests))
+        sampler = Sampler(self.grammar, clip_blocks, drawing, rows, self.device)
         bar = tqdm(
-            sampler.sample(requests, cached, seed),
+            sampler.sample(requests, self._reader(sampler.read_rows, compile), seed),
             "sampling",
             len(requests),
             unit="video",
@@ -210,6 +214,14 @@ class VideoGenerator:
         )
         done = dict(bar)
         return self._tokens([self.grammar.parse(done[number]) for number in sorted(done)])
+
+    def _reader(self, rows: int, compiled: bool) -> CachedLlama:
+        """What reads so many rows. A compiled one is kept, and with it what has been compiled."""
+        if not compiled:
+            return CachedLlama(self.model, rows, self.grammar.longest)
+        if self._compiled is None or self._compiled.rows != rows:
+            self._compiled = CompiledLlama(self.model, rows, self.grammar.longest)
+        return self._compiled
 
     def _tokens(self, parsed: Sequence[Parsed]) -> Tokens:
         """Sequences as tokens of videos."""
@@ -258,6 +270,7 @@ class VideoGenerator:
         """Moves the Llama and the tokenizer; the dtype is the Llama's alone."""
         # Its own `to` is wrapped in a way that hides `self` from mypy.
         torch.nn.Module.to(self.model, device, dtype)
+        self._compiled = None  # its keys and values are where they were
         if self.tokenizer is not None:
             self.tokenizer.to(device)
         return self

@@ -47,6 +47,7 @@ class GenerationConfig:
         samples: generated clips.
         batch: of them that are made, measured and kept together.
         rows: of them that are sampled side by side.
+        compile: compiles how tokens are read, which takes minutes first.
         sampling: how they are drawn.
         step: distance between the frames of a real clip, in frames of its video.
         measured_size: height and width of the pixels that are measured, of both sides; None: the generator's.
@@ -64,6 +65,7 @@ class GenerationConfig:
     samples: int = 10_000
     batch: int = 64
     rows: int = 16
+    compile: bool = False
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     step: int = 1
     measured_size: tuple[int, int] | None = None
@@ -231,7 +233,14 @@ def _samples(
     def part(numbers: range) -> dict[str, Tensor]:
         began = time.perf_counter()
         wanted = [classes[n % len(classes)] if classes else None for n in numbers]
-        made = generator.generate(wanted, first=numbers[0], rows=config.rows, progress=False, **asdict(config.sampling))
+        made = generator.generate(
+            wanted,
+            first=numbers[0],
+            rows=config.rows,
+            compile=config.compile,
+            progress=False,
+            **asdict(config.sampling),
+        )
         seconds = time.perf_counter() - began
         # No clip at all has pictures of no size, which join with others all the same.
         pictures = made.videos[: max(shown - numbers[0], 0)]

@@ -45,6 +45,7 @@ class PredictionConfig:
         given_lengths: tokens of the blocks that these fill; None: the longest level, then the second longest.
         batch: clips that are predicted, measured and kept together.
         rows: of them that are sampled side by side.
+        compile: compiles how tokens are read, which takes minutes first.
         sampling: how the rest is drawn.
         step: distance between the frames of a real clip, in frames of its video.
         measured_size: height and width of the pixels that are measured, of both sides; None: the generator's.
@@ -60,6 +61,7 @@ class PredictionConfig:
     given_lengths: list[int] | None = None
     batch: int = 64
     rows: int = 16
+    compile: bool = False
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     step: int = 1
     measured_size: tuple[int, int] | None = None
@@ -136,6 +138,7 @@ def _predicted(
             assignment=assignment,
             first=numbers[0],
             rows=config.rows,
+            compile=config.compile,
             progress=False,
             **asdict(config.sampling),
         )
