@@ -49,6 +49,7 @@ class FakeGenerator:
 
     def __init__(self, classes: tuple[str, ...] = ("blue", "red")) -> None:
         self.config = GeneratorConfig(GENERATOR_PRESETS["gpt-tiny"], FORM, (32, 32), 12.0, classes)
+        self.tokenizer = SimpleNamespace(name=FORM.model, checksum=FORM.checksum)
         self.asked: list[dict[str, Any]] = []
 
     def generate(
@@ -184,6 +185,16 @@ def test_a_killed_run_goes_on(config: GenerationConfig, generator: FakeGenerator
             evaluate_generation(other)
     with pytest.raises(ValueError, match="of other clips"):
         evaluate_generation(replace(config, real=replace(config.real, clips=5)))
+    generator.tokenizer.checksum = "56ef"  # its decoder trained further
+    with pytest.raises(ValueError, match="of other decoder;"):
+        evaluate_generation(config)
+
+
+def test_the_card_names_what_decoded(config: GenerationConfig, generator: FakeGenerator) -> None:
+    generator.tokenizer = SimpleNamespace(name="pong/tokenizer", checksum="56ef")
+    [card] = read_cards(evaluate_generation(replace(config, compile=True)).parent / "cards.json")
+    assert card.tokenizer == ("pong/tokenizer", "56ef") and card.trained_by is None
+    assert all(asked["compile"] for asked in generator.asked)
 
 
 @pytest.mark.parametrize(

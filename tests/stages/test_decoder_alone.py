@@ -70,10 +70,18 @@ def test_training_of_all_weights_ends_it(trained: VideoTokenizer, tmp_path: Path
     assert VideoTokenizer.from_pretrained(train_proxy(replace(config, trainable="all"))).config.decodes == ()
 
 
-def test_a_generator_of_its_starts_tokens_takes_it(start: VideoTokenizer, trained: VideoTokenizer) -> None:
+def test_a_generator_of_its_starts_tokens_takes_it(
+    start: VideoTokenizer, trained: VideoTokenizer, tmp_path: Path
+) -> None:
     config = GeneratorConfig(GeneratorSize(16, 1, 2), start.token_format, (32, 32), 12.0)
-    videos, tokens = VideoGenerator(config, tokenizer=trained).generate([None], progress=False)
+    generator = VideoGenerator(config, tokenizer=trained)
+    videos, tokens = generator.generate([None], progress=False)
     assert torch.equal(videos, trained.decode(tokens))
+    generator.save_pretrained(tmp_path / "pong")
+    loaded = VideoGenerator.from_pretrained(tmp_path / "pong")
+    assert loaded.tokenizer is not None
+    assert (loaded.tokenizer.name, loaded.tokenizer.checksum) == ("pong/tokenizer", trained.checksum)
+    assert torch.equal(loaded.generate([None], progress=False).videos, videos)
     of_trained = replace(config, tokens=trained.token_format)
     with pytest.raises(ValueError, match="writes tokens of final"):
         VideoGenerator(of_trained, tokenizer=start)

@@ -277,13 +277,14 @@ class VideoGenerator:
 
 
 def _tokenizer(folder: Path, config: GeneratorConfig) -> VideoTokenizer | None:
-    """The tokenizer in a generator's folder, by the name that it has in tokens, or the shipped one that made them."""
+    """The tokenizer in a generator's folder, or else the shipped one that made its tokens; by its name in tokens."""
     name = config.tokens.model
     if (folder / TOKENIZER / CONFIG).exists():
         tokenizer = VideoTokenizer.from_pretrained(folder / TOKENIZER)
-        tokenizer.name = name
+        made_them = tokenizer.checksum == config.tokens.checksum  # else its decoder is another
+        tokenizer.name = name if made_them else f"{folder.resolve().name}/{TOKENIZER}"
         return tokenizer
-    shipped = VideoTokenizer.from_pretrained(name) if name in VideoTokenizer.KIND.shipped else None
+    shipped = VideoTokenizer.from_pretrained(name) if VideoTokenizer.KIND.ships(name) else None
     return shipped if shipped is not None and shipped.decodes(config.tokens) else None
 
 

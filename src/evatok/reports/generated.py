@@ -60,7 +60,6 @@ def generator_card(
 
     `training` is the path of the `training.json` of the generator's tokenizer, as `networks_of` takes it.
     """
-    form = generator.config.tokens
     protocol = Protocol(
         task=task,
         metric="FVD",
@@ -80,7 +79,7 @@ def generator_card(
     return ResultCard(
         protocol,
         fvd_numbers(scores),
-        tokenizer=(form.model, form.checksum),
+        tokenizer=decoder_of(generator),
         generator=(generator.name, generator.checksum),
         tokens=tokens,
         sampling=dict(sampling),
@@ -124,8 +123,14 @@ def networks_of(generator: "VideoGenerator", training: str | None) -> tuple[str,
     """
     if training is not None:
         return trained_by(Path(training))
-    name = generator.config.tokens.model
-    return trained_by(VideoTokenizer.KIND.find(name) / TRAINING) if name in VideoTokenizer.KIND.shipped else None
+    name = decoder_of(generator)[0]
+    return trained_by(VideoTokenizer.KIND.find(name) / TRAINING) if VideoTokenizer.KIND.ships(name) else None
+
+
+def decoder_of(generator: "VideoGenerator") -> tuple[str, str]:
+    """Name and checksum of what makes videos of a generator's tokens."""
+    tokenizer, form = generator.tokenizer, generator.config.tokens
+    return (form.model, form.checksum) if tokenizer is None else (tokenizer.name, tokenizer.checksum)
 
 
 def trained_by(training: Path) -> tuple[str, ...] | None:

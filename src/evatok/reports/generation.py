@@ -17,6 +17,7 @@ from evatok.reports.clip_parts import ClipParts
 from evatok.reports.generated import (
     CARDS,
     SamplingConfig,
+    decoder_of,
     generator_card,
     measuring_device,
     write_cards,
@@ -221,6 +222,7 @@ def _samples(
     shown = config.sheet * max(len(classes), 1)
     plan = {
         "generator": generator.checksum,
+        "decoder": decoder_of(generator)[1],
         "classes": classes,
         "batch": config.batch,
         "samples": config.samples,

@@ -17,6 +17,7 @@ from evatok.reports.clip_parts import ClipParts, tensor_texts, texts_tensor
 from evatok.reports.generated import (
     CARDS,
     SamplingConfig,
+    decoder_of,
     generator_card,
     measuring_device,
     with_frame_scores,
@@ -118,6 +119,7 @@ def _predicted(
     i3d, lpips = I3D.from_pretrained().to(device), LPIPS.from_pretrained(config.lpips_net).to(device)
     plan = clips.plan() | {
         "generator": generator.checksum,
+        "decoder": decoder_of(generator)[1],
         "given": config.given,
         "given_lengths": config.given_lengths,
         "batch": config.batch,

@@ -62,6 +62,10 @@ class Kind(Generic[ConfigT]):
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
         return tuple(entry.name for entry in entries if self._is(entry))
 
+    def ships(self, name: str | PurePosixPath) -> bool:
+        """Whether a model comes with the package by this name, or as a part of another, such as `model/part`."""
+        return self._is(Path(_shipped(), name))
+
     def find(
         self, name: str | Path, subfolder: str = "", revision: str | None = None, token: str | bool | None = None
     ) -> Path:
@@ -72,9 +76,8 @@ class Kind(Generic[ConfigT]):
         """
         if Path(name).is_dir():
             return Path(name, subfolder)
-        shipped = Path(_shipped(), name, subfolder)
-        if self._is(shipped):
-            return shipped
+        if self.ships(PurePosixPath(name, subfolder)):
+            return Path(_shipped(), name, subfolder)
         if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
             raise CheckpointError(
                 f"{PurePosixPath(name, subfolder)} is no folder and no shipped {self.noun}; "
