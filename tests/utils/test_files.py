@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all: where they go, what is kept, and what is cleared away."""
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from evatok.utils.files import WriteError, making_folder, making_parents, replacing, temporary_folder, write_text
+from evatok.utils.files import (
+    WriteError,
+    making_folder,
+    making_parents,
+    replacing,
+    temporary_folder,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> set[str]:
@@ -265,3 +274,16 @@ def test_a_folder_that_may_not_be_written() -> None:
         f"cannot write {folder}/x: its folder cannot be written to",
         f"cannot write {folder}/x: permission denied",
     ]
+
+
+def test_json_has_a_line_for_each_innermost_list_and_says_the_same(tmp_path: Path) -> None:
+    entries = {
+        "rows": [{"a": 1, "b": [1.5, None]}, {"a": 2, "c": {}, "text": "x\n [1,\n  {2}]"}],
+        "levels": [8, 16],
+        "empty": [],
+        "braces": "}{",
+    }
+    write_json(tmp_path / "a.json", entries)
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == entries and list(json.loads(text)) == list(entries)
+    assert '  "levels": [8, 16],' in text.splitlines() and '      "b": [1.5, null]' in text.splitlines()

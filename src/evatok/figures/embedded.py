@@ -6,8 +6,6 @@ from io import BytesIO, StringIO
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-_DOTS_PER_INCH = 130  # of figures with photographs: as wide as a page
-
 
 def svg_uri(figure: Figure) -> str:
     """A figure as lines and letters, sharp at any size."""
@@ -21,7 +19,7 @@ def svg_uri(figure: Figure) -> str:
 def figure_uri(figure: Figure) -> str:
     """A figure that holds photographs, as pixels."""
     data = BytesIO()
-    figure.savefig(data, format="png", dpi=_DOTS_PER_INCH)
+    figure.savefig(data, format="png")
     return png_uri(data.getvalue())
 
 

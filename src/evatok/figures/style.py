@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INK, QUIET, FRAME, GRID, PAPER = "#212529", "#6c757d", "#ced4da", "#e9ecef", "#ffffff"
 # Of what is one of a kind, such as the bars of a video's tokens.
 ACCENT = "#0072b2"
-DOTS_PER_INCH = 200
+DOTS_PER_INCH = 130  # as wide as a page
 # Sizes of letters in points: what is said, what axes say, and their numbers.
 TEXT, LABEL, NUMBER = 8.5, 7.5, 7.0
 

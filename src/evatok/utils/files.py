@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -135,8 +136,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, entries: Any) -> None:
-    """Writes what JSON holds, indented, through `replacing`."""
-    write_text(path, json.dumps(entries, indent=2) + "\n")
+    """Writes what JSON holds through `replacing`: indented, but a list or object that holds no other is on one line."""
+    text = json.dumps(entries, indent=2)  # within whose strings no line ends
+    write_text(path, re.sub(r"([\[{])([^\[\]{}]*)([\]}])", _on_a_line, text) + "\n")
+
+
+def _on_a_line(innermost: re.Match[str]) -> str:
+    start, inside, end = innermost.groups()
+    return start + re.sub(r"\n *", " ", inside).strip() + end
 
 
 def _is_stream(found: os.stat_result) -> bool:
