@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
@@ -52,11 +53,16 @@ def test_a_tokenizer_is_bounded_by_what_it_makes_of_real_clips(tmp_path: Path, m
             write_video(tmp_path / name / f"{seed}.mkv", video, fps=24)
     sources, out = f"[{{folder: {tmp_path}}}]", tmp_path / "bound.json"
     words = ["--real", sources, "--held-out", sources, "--clips", "4", "--folder", str(tmp_path / "kept")]
+    words += ["--decoders", "evatok-tiny", "evatok-tiny-ale/tokenizer", "--sheet", str(tmp_path / "sheet.png")]
     monkeypatch.setattr("sys.argv", ["tokenizer_bound", *words, "--out", str(out)])
     tokenizer_bound.main()
-    same, decoded = json.loads(out.read_text())["rows"]
+    record = json.loads(out.read_text())
+    same, by_itself, by_another = record["rows"]
     assert same["FVD"] == pytest.approx(0, abs=1e-3) and same["class found"] == 1
-    assert decoded["FVD"] > 10 and 4 * 8 <= decoded["tokens"] <= 4 * 128
+    assert 4 * 8 <= record["tokens"] <= 4 * 128 and by_itself["PSNR"] != by_another["PSNR"]
+    assert all(row["FVD"] > 10 and 0 < row["LPIPS"] < 1 for row in (by_itself, by_another))
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size[0] > 12 * 96 and sheet.size[1] > 3 * 96
 
 
 def test_fuzz_record_adds_up(tmp_path: Path) -> None:
