@@ -213,6 +213,16 @@ def test_a_file_that_breaks_later_is_a_video_error(pictures: Path, monkeypatch: 
     assert source.read(0, 0, 4, 1).shape == (4, 3, SIDE, SIDE)
 
 
+def test_a_cutout_that_breaks_later_is_named_by_its_path(pictures: Path, tmp_path: Path) -> None:
+    save(tmp_path / "cutouts" / "deep" / "red.png", disc((255, 0, 0)))
+    source = ScenesSource(ScenesConfig(str(pictures), str(tmp_path / "cutouts"), paths=60, max_bad=1.0))
+    (tmp_path / "cutouts" / "deep" / "red.png").write_bytes(b"gone")
+    with pytest.raises(VideoError, match=r"red\.png"):
+        for index in range(60):  # in some of which it moves
+            source.read(index, 0, 1, 1)
+    assert set(source.quarantines[1].failed) == {"deep/red.png"}
+
+
 def test_folders_without_anything_usable(tmp_path: Path, pictures: Path) -> None:
     empty = tmp_path / "empty"
     with pytest.raises(ValueError, match=r"empty does not exist"):

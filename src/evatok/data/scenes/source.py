@@ -96,9 +96,10 @@ class ScenesSource(ClipSource):
         self._seeds = [zlib.crc32(ground.key.encode()) for ground in self._grounds.files]
         self._identities = [file_identities(ground.path) for ground in self._grounds.files]
         self._cutouts: list[Path] = []
+        self._cutout_folder = Path(config.cutouts or "")
         self.quarantines = (self._grounds.bad,)
         if config.cutouts is not None:
-            self._cutouts, bad = _usable_cutouts(Path(config.cutouts), self.name, config.max_bad)
+            self._cutouts, bad = _usable_cutouts(self._cutout_folder, self.name, config.max_bad)
             self.quarantines = (self._grounds.bad, bad)
         self._cutout_pixels = Recent(read_cutout, CACHE_BYTES)
 
@@ -174,7 +175,7 @@ class ScenesSource(ClipSource):
         try:
             return self._cutout_pixels[path]
         except VideoError as error:
-            self.quarantines[-1].add(path.name, error.reason)
+            self.quarantines[-1].add(path.relative_to(self._cutout_folder).as_posix(), error.reason)
             raise
 
 
