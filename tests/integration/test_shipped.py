@@ -91,9 +91,8 @@ def test_all_that_ship_are_tested() -> None:
 
 
 def games_of_other_episodes(names: list[str]) -> Tensor:
-    """A clip of each of some games, in their order in the alphabet, of an episode that nothing was trained on."""
+    """A clip of each of some games, of an episode that nothing was trained on."""
     source = GamesSource(GamesConfig(names, seeds=(500, 501), frames=32))
-    assert list(source.classes) == sorted(names)
     return torch.stack([resize(source.read(n, 0, 16, 1)[:, :, 25:185], (64, 64)) for n in range(len(names))])
 
 
@@ -115,7 +114,7 @@ def test_the_shipped_generator_writes_the_games_that_are_asked_for() -> None:
     assert generator.config.tokens == VideoTokenizer.from_pretrained("evatok-tiny").token_format
     names = ["boxing", "enduro", "freeway", "chopper_command", "et", "atlantis"]
     real = games_of_other_episodes(names)[:, 0]
-    made = generator.generate(sorted(names), seed=0)
+    made = generator.generate(names, seed=0)
     assert made.videos.shape == (6, 16, 3, 64, 64) and set(made.tokens.lengths.flatten().tolist()) <= {
         8,
         16,
