@@ -63,6 +63,8 @@ class Scale:
         real: clips of training episodes that generated ones are compared with.
         held_out: of other episodes, for the classifier.
         samples: clips that each generator makes.
+        timed: clips that are timed, of each kind's first generator: where they are few, the last ones are written in
+            small batches, the more so the more their lengths differ.
     """
 
     games: int = 40
@@ -72,6 +74,7 @@ class Scale:
     real: int = 200
     held_out: int = 160
     samples: int = 160
+    timed: int = 160
 
 
 class Comparison:
@@ -158,8 +161,9 @@ class Comparison:
                 kind: VideoGenerator.from_pretrained(self._of("generator", kind, 0) / "final") for kind in self.kinds
             }
             draw: dict[str, Any] = {"guidance": GUIDANCE, "seed": 0, "progress": False}
-            ways = {kind: partial(each.generate, self.games, **draw) for kind, each in known.items()}
-            seconds = {kind: each / len(self.games) for kind, each in in_turn(ways, 3).items()}
+            wanted = [self.games[number % len(self.games)] for number in range(self.scale.timed)]
+            ways = {kind: partial(each.generate, wanted, **draw) for kind, each in known.items()}
+            seconds = {kind: each / len(wanted) for kind, each in in_turn(ways, 3).items()}
             of_router = partial(known["router"].sample, self.games, **draw)
             biased = {str(bias): of_router(length_bias=bias).num_tokens / len(self.games) for bias in BIASES}
             write_json(path, {"seconds": seconds, "tokens by length_bias": biased})

@@ -58,7 +58,7 @@ SMALL = {
     "benchmarks.final_tokenizers": "--draws 10",
     "benchmarks.fuzz": "--videos 32 --count 2",
     "benchmarks.generator_lengths": "--kinds uniform router --games 2 --judged 4 --epochs 1 --together 8 --real 8 "
-    "--held-out 8 --samples 8 --seeds 1",
+    "--held-out 8 --samples 8 --timed 2 --seeds 1",
     "benchmarks.gpu": "--folder runs/gpu --preset tiny --batch 1 --mixes 1 --repeats 1 --minutes 0.5 --data.group 1 "
     "--data.validation_clips 1 --codebook.groups 16 --codebook.warmup 0",
     "benchmarks.kill_resume": "--kills 1 --steps 6",
