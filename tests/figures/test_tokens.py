@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evatok.figures.style import ACCENT, look_of
+from evatok.figures.style import ACCENT, DOTS_PER_INCH, look_of
 from evatok.figures.tokens import (
     Choice,
     Chosen,
@@ -53,7 +53,7 @@ def test_lengths_share_one_scale(tmp_path: Path) -> None:
     assert {axes.get_ylim() for axes in bars} == {(0.0, 8.0)}
     assert len([axes for axes in figure.axes if axes.images]) == 6
     save_png(figure, tmp_path / "figure.png")
-    assert Image.open(tmp_path / "figure.png").size[0] == 1800
+    assert Image.open(tmp_path / "figure.png").size[0] == 9 * DOTS_PER_INCH
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
 
 
