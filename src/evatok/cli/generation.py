@@ -28,7 +28,7 @@ def generate(parser: ArgumentParser, words: Sequence[str]) -> None:
     parser.add_argument("--assignment", type=numbers, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of chance.")
     parser.add_argument("--rows", type=int, default=16, help="videos that are written side by side.")
-    what = "compile how tokens are read, on a GPU to CUDA graphs: takes minutes first, and is worth it for many videos."
+    what = "compile how tokens are read, on a GPU to CUDA graphs: takes minutes first; for many videos there."
     parser.add_argument("--compile", action="store_true", help=what)
     given = parser.parse_args(words)
     import matplotlib.figure  # noqa: F401  # if one is missing, that is said before the work is done

@@ -188,7 +188,7 @@ class VideoGenerator:
             first: number of the first video: that many are skipped of those which the seed has.
             rows: videos that are written side by side; more are quicker, and take more memory.
             compile: compiles how a token is read, on a GPU to CUDA graphs, and keeps that for calls with as many rows.
-                It takes minutes at first, so it is for many videos, and rounds otherwise: a seed may give other ones.
+                It takes minutes at first, so it is for many videos on a GPU, and rounds otherwise: a seed may differ.
             progress: whether a bar shows how far it is, if it takes long.
 
         Raises:
