@@ -102,6 +102,8 @@ def test_the_shipped_generators_decoder_makes_better_games_of_the_same_ids() -> 
     assert decoder is not None and decoder.name == "evatok-tiny-ale/tokenizer"
     card = Path(evatok.__file__).parent / "weights" / "evatok-tiny-ale" / "README.md"
     assert f"(checksum {decoder.checksum})" in card.read_text()
+    kept, own = tokenizer.state_dict(), decoder.state_dict()
+    assert {name.split(".")[0] for name in kept if not torch.equal(kept[name], own[name])} == {"decoder"}
     real = games_of_other_episodes(["atlantis", "boxing", "enduro", "freeway", "pong", "qbert"])
     tokens = tokenizer.encode(real, w_q=1.05, fit="none")
     errors = [(each.decode(tokens).float() - real.float()).square().flatten(1).mean(1) for each in (tokenizer, decoder)]
