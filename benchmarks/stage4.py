@@ -133,14 +133,15 @@ def trained(config: FinalConfig, clips: Path, random: bool) -> Path:
 def main() -> None:
     """Trains the variants one after the other, judges them, prints, writes."""
     parser = arguments(__doc__)
-    parser.add_argument("--config", required=True, help="of the training of a final tokenizer")
+    configs = "of the training of a final tokenizer; later ones change earlier ones"
+    parser.add_argument("--config", action="append", required=True, help=configs)
     parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
     parser.add_argument("--folder", type=Path, required=True, help="for the runs, a folder for each variant")
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS, RANDOM], required=True)
     parser.add_argument("--sheet", type=Path, help="PNG file for some clips' middle frames, originals above variants")
     parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
     given, words = parser.parse_known_args()
-    config = read_config(FinalConfig, [f"--config={given.config}", *words])
+    config = read_config(FinalConfig, [*(f"--config={each}" for each in given.config), *words])
     tokenizers: dict[str, str | Path] = {} if config.init_from is None else {config.init_from: config.init_from}
     for name in given.variants:
         change = VARIANTS["no semantic discriminator" if name == RANDOM else name]

@@ -38,6 +38,19 @@ def test_perceptual_frames_are_spread_random_and_repeatable() -> None:
     assert loss._frames(3, torch.Generator()).tolist() == [0, 1, 2]
 
 
+def test_lpips_sees_clips_and_reconstructions_moved_alike() -> None:
+    video, other = clips(0)[:1], clips(1)[:1]
+    loss = ReconstructionLoss(ReconstructionLossConfig(perceptual_shift=1, lpips_net="alex"))
+    assert loss.lpips is not None
+    both = torch.nn.functional.pad(torch.stack([video, other]).flatten(0, 2), (1, 1, 1, 1), mode="reflect")
+    moved = [both[:, :, y : y + 32, x : x + 32].chunk(2) for y in range(3) for x in range(3)]
+    wanted = torch.stack([loss.lpips(*pair).mean() for pair in moved])
+    found = [loss(video, other, torch.Generator().manual_seed(seed))["lpips"] for seed in range(40)]
+    places = {int((wanted - each).abs().argmin()) for each in found}
+    assert all((wanted - each).abs().min() < 1e-6 for each in found) and len(places) > 5
+    assert loss(video, video, torch.Generator())["lpips"].abs() < 1e-6
+
+
 def test_without_perceptual_there_is_no_network() -> None:
     loss = ReconstructionLoss(ReconstructionLossConfig(perceptual=0.0))
     assert loss.lpips is None and set(loss(clips(0), clips(1), torch.Generator())) == {"l1"}
