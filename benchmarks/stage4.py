@@ -158,11 +158,13 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of prepared clips")
     parser.add_argument("--folder", type=Path, required=True, help="for the runs, a folder for each variant")
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS, RANDOM], required=True)
+    parser.add_argument("--beside", nargs="*", default=[], help="trained tokenizers to judge beside them, above all")
     parser.add_argument("--sheet", type=Path, help="PNG file for some clips' middle frames, originals above variants")
     parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
     given, words = parser.parse_known_args()
     config = read_config(FinalConfig, [*(f"--config={each}" for each in given.config), *words])
-    tokenizers: dict[str, str | Path] = {} if config.init_from is None else {config.init_from: config.init_from}
+    known = [*given.beside, *([] if config.init_from is None else [config.init_from])]
+    tokenizers: dict[str, str | Path] = {name: name for name in known}
     for name in given.variants:
         change = VARIANTS["no semantic discriminator" if name == RANDOM else name]
         own = replace(change(config), folder=str(given.folder / name.replace(" ", "-")))

@@ -58,6 +58,18 @@ def test_variants_are_trained_once_and_judged_alike(
     assert all(row["from"] <= row["FVD"] <= row["to"] for row in rows)
 
 
+def test_others_are_judged_beside_them(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "record.json"
+    more = ["--variants", "reconstruction alone", "--out", str(record)]
+    monkeypatch.setattr("sys.argv", ["stage4", *words, *more])
+    stage4.main()
+    other = str(tmp_path / "runs" / "reconstruction-alone" / "final")
+    monkeypatch.setattr("sys.argv", ["stage4", *words, *more, "--beside", other])
+    stage4.main()
+    rows = json.loads(record.read_text())["rows"]
+    assert [row.pop("variant") for row in rows] == [other, "reconstruction alone"] and rows[0] == rows[1]
+
+
 def test_sharpness_falls_with_blur_and_moving_shows_what_is_fitted_to_a_place() -> None:
     video = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8, generator=generator())
     blurred = torch.nn.functional.avg_pool2d(video.flatten(0, 1).float(), 3, 1, 1).unflatten(0, (2, 4))
