@@ -97,7 +97,7 @@ class VideoGenerator:
         if tokenizer is not None and not tokenizer.decodes(wanted):
             raise ValueError(
                 f"the generator writes tokens of {wanted.model} ({wanted.checksum}), "
-                f"not of {tokenizer.name} ({tokenizer.checksum})"
+                f"not of {tokenizer.name} ({tokenizer.token_format.checksum})"
             )
         self._tokenizer = tokenizer
 
@@ -279,12 +279,12 @@ class VideoGenerator:
 def _tokenizer(folder: Path, config: GeneratorConfig) -> VideoTokenizer | None:
     """The tokenizer in a generator's folder, or else the shipped one that made its tokens; by its name in tokens."""
     name = config.tokens.model
+    shipped = VideoTokenizer.from_pretrained(name) if VideoTokenizer.KIND.ships(name) else None
     if (folder / TOKENIZER / CONFIG).exists():
         tokenizer = VideoTokenizer.from_pretrained(folder / TOKENIZER)
-        made_them = tokenizer.checksum == config.tokens.checksum  # else its decoder is another
-        tokenizer.name = name if made_them else f"{folder.resolve().name}/{TOKENIZER}"
+        known = (config.tokens.checksum, shipped.checksum if shipped else None)
+        tokenizer.name = name if tokenizer.checksum in known else f"{folder.resolve().name}/{TOKENIZER}"
         return tokenizer
-    shipped = VideoTokenizer.from_pretrained(name) if VideoTokenizer.KIND.ships(name) else None
     return shipped if shipped is not None and shipped.decodes(config.tokens) else None
 
 

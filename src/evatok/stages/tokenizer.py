@@ -53,7 +53,7 @@ class TokenizerTrainingConfig:
             included, so that there is no warm-up without quantization; `model` becomes its config, but for `overlap`,
             which it may have besides. None: from scratch.
         trainable: `all` weights, or those of the `decoder` alone: then clips have the ids that they had by `init_from`,
-            whose tokens the result decodes too, and what was made of them (token sets, generators) stays good.
+            both decode each other's tokens, and what was made of them (token sets, generators) stays good.
         ema_decay: decay per step of the moving average of the weights, which is what is validated and saved; it
             starts lower. None: no average, the weights themselves are.
     """
@@ -104,14 +104,14 @@ def with_model_of_start(config: ConfigT) -> ConfigT:
     if config.init_from is None:
         return config
     start, asked = VideoTokenizer.from_pretrained(config.init_from), asdict(config.model)
-    decodes = (*start.config.decodes, start.checksum) if config.trainable == "decoder" else ()
-    found = replace(start.config, decodes=config.model.decodes)  # the start's own are those of its weights
+    ids_of = start.token_format.checksum if config.trainable == "decoder" else None
+    found = replace(start.config, ids_of=config.model.ids_of)  # the start's own is of its weights
     if not found.overlap:  # its layers begin with zeros, as if they were not there
         found = replace(found, overlap=config.model.overlap)
     differing = [f"{key} is {value}, not {asked[key]}" for key, value in asdict(found).items() if value != asked[key]]
     if differing:
         log.warning("the model is that of %s, whatever `model` says: %s", config.init_from, "; ".join(differing))
-    return replace(config, model=replace(found, decodes=decodes), codebook=replace(config.codebook, warmup=0))
+    return replace(config, model=replace(found, ids_of=ids_of), codebook=replace(config.codebook, warmup=0))
 
 
 def _network(config: TokenizerTrainingConfig) -> VideoTokenizer:

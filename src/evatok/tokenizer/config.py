@@ -130,8 +130,8 @@ class TokenizerConfig:
         overlap: pixels by which a patch of the decoder reaches over its sides (ours): it sees that much more of the
             sketch, and draws that far into its neighbours, so that borders are drawn from both sides. 0: each draws its
             own pixels alone, as in the paper.
-        decodes: checksums of tokenizers whose encoder and quantizer these are, so that it decodes their tokens too:
-            those whose decoder alone was trained on into this one.
+        ids_of: checksum of the tokenizer whose encoder and quantizer these are, where the decoder alone was trained on:
+            all that have them give the same ids, and decode each other's tokens. None: its own.
     """
 
     levels: tuple[int, ...] = (8, 16, 32, 64, 128)
@@ -144,10 +144,10 @@ class TokenizerConfig:
     default_assignment: tuple[int, ...] = (64, 32, 32, 32)
     sketch: SketchConfig | None = None
     overlap: int = 0
-    decodes: tuple[str, ...] = ()
+    ids_of: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("levels", "patch", "default_assignment", "decodes"):
+        for name in ("levels", "patch", "default_assignment"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_patch(self.patch)
         check_between(self, 1, MOST_SIDE, "side")

@@ -92,12 +92,12 @@ class VideoTokenizer(SavedModel[TokenizerConfig], TokenizerNetwork):
             block_frames=config.block_frames,
             clip_blocks=config.blocks,
             model=self.name,
-            checksum=self.checksum,
+            checksum=config.ids_of or self.checksum,
         )
 
     def decodes(self, tokens: TokenFormat) -> bool:
         """Whether tokens of a format are its own, or those of a tokenizer that differs from it by the decoder alone."""
-        return tokens.checksum in (self.checksum, *self.config.decodes)
+        return tokens.checksum == self.token_format.checksum
 
     @property
     def router(self) -> Router | None:

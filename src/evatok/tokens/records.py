@@ -34,7 +34,7 @@ class TokenFormat:
         block_frames: frames of a block, 1 to 65536.
         clip_blocks: blocks of a full clip, 1 to 256.
         model: id of the model (a shipped name, a hub id), at most 200 characters.
-        checksum: of the model's weights, at most 200 characters.
+        checksum: of the model's weights, or of those of the model whose ids it has; at most 200 characters.
 
     Raises ValueError for anything else.
     """
