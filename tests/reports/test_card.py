@@ -226,6 +226,13 @@ def test_a_router_is_named(mini: VideoTokenizer, folder: Path) -> None:
     assert f"It carries a router (checksum {router.checksum})" in write(folder, record(mini.checksum))
 
 
+def test_whose_ids_it_has_is_said(mini: VideoTokenizer, folder: Path) -> None:
+    assert "Its ids" not in write(folder, record(mini.checksum))
+    other = VideoTokenizer(replace(mini.config, ids_of="0123456789abcdef"))
+    other.save_pretrained(folder)
+    assert "Its ids are those of 0123456789abcdef, from" in write(folder, record(other.checksum))
+
+
 def test_wrong_order_is_not_hidden(mini: VideoTokenizer, folder: Path) -> None:
     text = write(folder, record(mini.checksum, longest_lpips=0.31))
     assert "More tokens are not better here: games, 4 to 8: LPIPS 0.3000 to 0.3100." in text

@@ -123,8 +123,13 @@ def _what_it_is(model: VideoTokenizer) -> str:
         f"{', '.join(map(str, config.levels[:-1]))} or {config.levels[-1]} tokens out of a codebook of "
         f"{config.quantizer.codebook_size}, so a clip takes {shortest} to {longest}. A block's tokens and its "
         f"reconstruction depend on no later block. It has {_millions(model)} weights (checksum {model.checksum})."
-        f"{_router(model)}"
+        f"{_ids(model)}{_router(model)}"
     )
+
+
+def _ids(model: VideoTokenizer) -> str:
+    ids_of = model.config.ids_of
+    return "" if ids_of is None else f" Its ids are those of {ids_of}, from which its decoder alone was trained on."
 
 
 def _router(model: VideoTokenizer) -> str:
