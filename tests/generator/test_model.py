@@ -194,6 +194,24 @@ def test_a_generator_without_a_tokenizer_takes_the_shipped_one_that_made_its_tok
         assert (VideoGenerator.from_pretrained(tmp_path / "generator").tokenizer is not None) == found
 
 
+def test_a_saved_tokenizer_that_ships_has_its_name_though_its_ids_are_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "_shipped", lambda: tmp_path)
+    for seed, name in enumerate(("evatok-some", "another")):
+        torch.manual_seed(seed)
+        VideoTokenizer(replace(SKETCHED, ids_of="0123456789abcdef")).save_pretrained(tmp_path / name)
+    shipped = VideoTokenizer.from_pretrained("evatok-some")
+    config = replace(random_generator().config, tokens=shipped.token_format)
+    for tokenizer, name in (
+        (shipped, "evatok-some"),
+        (VideoTokenizer.from_pretrained(tmp_path / "another"), "generator/tokenizer"),
+    ):
+        VideoGenerator(config, tokenizer=tokenizer).save_pretrained(tmp_path / "generator")
+        loaded = VideoGenerator.from_pretrained(tmp_path / "generator").tokenizer
+        assert loaded is not None and (loaded.name, loaded.checksum) == (name, tokenizer.checksum)
+
+
 def test_a_hub_is_asked_for_all_its_files(
     generator: VideoGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
