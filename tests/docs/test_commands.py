@@ -118,6 +118,7 @@ def record(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.documented
+@pytest.mark.timeout(0)  # some take long
 @pytest.mark.parametrize("command", others(), ids=str)
 def test_all_other_commands_run(command: Command, chained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(chained)
