@@ -105,7 +105,7 @@ class Held:
             "tokens": self.rows.sum(1).double().mean().item(),
             "PSNR": scores.psnr.mean().item(),
             "LPIPS": scores.lpips.mean().item(),
-            "LPIPS moved": clip_scores(_moved(self.video), _moved(found), self.lpips).lpips.mean().item(),
+            "LPIPS moved": clip_scores(moved(self.video), moved(found), self.lpips).lpips.mean().item(),
             "sharpness": (_change(found) / _change(self.video)).mean().item(),
             "borders": patch_energy(found, tokenizer.config.patch).mean().item(),
             "FVD": fvd.fvd,
@@ -122,7 +122,7 @@ class Held:
         return video[self.shown, video.shape[1] // 2]
 
 
-def _moved(video: Tensor) -> Tensor:
+def moved(video: Tensor) -> Tensor:
     """Clips off the grid of patches and off AlexNet's strides of 4 pixels, float in [-1, 1]; borders are reflected."""
     height, width = video.shape[-2:]
     padded = F.pad(to_signed(video).flatten(0, 1), (_MOVED, 0, _MOVED, 0), mode="reflect")

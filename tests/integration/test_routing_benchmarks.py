@@ -18,6 +18,7 @@ from benchmarks import (
     router_scaling,
     router_trials,
     routing_ceiling,
+    twins,
 )
 from evatok.allocation.calibration import Calibration
 from evatok.allocation.reward import ProxyReward
@@ -279,3 +280,34 @@ def test_copies_are_searched_once_and_only_by_the_tokenizer_of_the_clips(
         routing_ceiling.search_copies(tokenizer, clips, tmp_path / "copies")
     with pytest.raises(ValueError, match="the clips were searched with"):
         routing_ceiling.search_copies(VideoTokenizer.from_pretrained("evatok-tiny-proxy"), clips, tmp_path / "copies")
+
+
+def test_twins_are_compared_under_what_each_is_for(video_folder: Path) -> None:
+    tokenizer = random_tokenizer(IN_PASSES)
+    calibration = Calibration(ProxyReward(0.5, 0.1, 24.0, 4.0))
+    model = RouterConfig((4, 8), side=16, transformer=TransformerConfig(32, 1, 2), calibration=calibration)
+    tokenizer.set_router(Router(replace(model, head="prefix_regression")))
+    [video] = long_clips.long_videos([FolderConfig(str(video_folder))], 2, 32, 16).values()
+    asked = twins.kinds(tokenizer, video[0], [0.5, 1.9])
+    assert list(asked["uniform twin", "uniform"]) == [4, 8] and asked["own", "beam 2"][1.9] == {"w_q": 1.9, "beam": 2}
+    with torch.no_grad():
+        own = twins.numbers(tokenizer, LPIPS.from_pretrained("alex"), video, asked["own", "uniform"])
+    assert own[:, :, 0].tolist() == [[16, 16], [32, 32]]
+    shown = tokenizer.decode(tokenizer.encode(video, uniform=8))
+    assert own[1, :, 3] == pytest.approx(-clip_psnr(video, shown).double().numpy(), rel=1e-6)
+    # Made up: what the router reaches takes uniform lengths four times as many tokens, and fixed ones twice as many.
+    tokens, quality = np.array([16, 32, 64]), np.array([3.0, 2.0, 1.0])
+    made: twins.Settings = {16: {}, 32: {}, 64: {}}
+    settings = dict.fromkeys(asked, made)
+    cost = {("own", "uniform"): 4, ("own", "fixed"): 2, ("uniform twin", "uniform"): 4, ("fixed twin", "fixed"): 2}
+    found = {
+        kind: np.repeat(np.stack([cost.get(kind, 1) * tokens, *[quality] * 3], 1)[:, None], 2, 1) for kind in asked
+    }
+    rows = twins.compared(found, settings, draws=5)
+    saved = {(row["lengths by"], row["over"]): row["saved at equal LPIPS moved, %"] for row in rows}
+    assert len(saved) == 12
+    assert saved["router", "uniform twin by uniform"] == pytest.approx(75, abs=1e-6)
+    assert saved["beam 2", "fixed twin by fixed"] == pytest.approx(50, abs=1e-6)
+    assert twins.points(found, settings)[0] == {
+        "by": "own by router", "setting": 16, "tokens": 16, "LPIPS": 3, "LPIPS moved": 3, "minus PSNR": 3,
+    }  # fmt: skip

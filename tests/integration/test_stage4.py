@@ -75,7 +75,7 @@ def test_sharpness_falls_with_blur_and_moving_shows_what_is_fitted_to_a_place() 
     blurred = torch.nn.functional.avg_pool2d(video.flatten(0, 1).float(), 3, 1, 1).unflatten(0, (2, 4))
     assert (stage4._change(blurred) < stage4._change(video) / 2).all()
     torch.testing.assert_close(stage4._change(video // 2 * 2), 2 * stage4._change(video // 2))
-    moved = stage4._moved(video)
+    moved = stage4.moved(video)
     torch.testing.assert_close(moved[..., 2:, 2:], video[..., :-2, :-2].float() / 127.5 - 1)
     torch.testing.assert_close(moved[..., 0, 2:], video[..., 2, :-2].float() / 127.5 - 1)
 
