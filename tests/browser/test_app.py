@@ -81,6 +81,14 @@ def downloaded(page: Page, button: str, to: Path) -> Path:
     return to
 
 
+def line_is_in_the_middle(page: Page) -> None:
+    page.locator("#comparison video").evaluate("video => { video.pause(); video.currentTime = 1.0; }")
+    page.wait_for_function("""() => {
+        const line = document.querySelector(".playhead"), {left, right} = line.dataset;
+        return Math.abs((line.getAttribute("x1") - left) / (right - left) - 0.5) < 0.02;
+    }""")
+
+
 def test_an_upload_the_slider_and_the_downloads(visitor: Callable[..., Page], tmp_path: Path) -> None:
     page = visitor()
     upload(page, video_file(tmp_path, 80))
@@ -106,11 +114,13 @@ def test_the_line_over_the_bars_goes_with_the_video(visitor: Callable[..., Page]
     page = visitor()
     upload(page, video_file(tmp_path, 32))
     expect(page.locator("#status")).to_contain_text("32 frames, 2.0 s")
-    page.locator("#comparison video").evaluate("video => { video.pause(); video.currentTime = 1.0; }")
-    page.wait_for_function("""() => {
-        const line = document.querySelector(".playhead"), {left, right} = line.dataset;
-        return Math.abs((line.getAttribute("x1") - left) / (right - left) - 0.5) < 0.02;
-    }""")
+    line_is_in_the_middle(page)
+    slider = page.locator("#w_q input[type=range]")
+    slider.focus()
+    slider.press("End")
+    expect(page.locator("#scores tbody td").first).to_have_text("64")
+    expect(page.locator("#status")).to_contain_text("32 frames, 2.0 s")
+    line_is_in_the_middle(page)
 
 
 def test_generated_videos_come_as_they_are_ready(visitor: Callable[..., Page], tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ SMALL = {
     "benchmarks.step": _TRAIN,
     "benchmarks.tokenizer_bound": "--clips 6",
     "benchmarks.tokenizer_speed": "--preset tiny --tokens 100 --batches 1 --precisions float32 --repeats 1",
+    "benchmarks.twins": "--clips 1 --draws 10 --tokenizer runs/tiny-final/final",
     "benchmarks.training_speed": "--batches 1 --groups 1 --repeats 1 --profile-steps 1",
 }
 _ORDER = list(SMALL)
