@@ -142,7 +142,6 @@ def trained(config: FinalConfig, clips: Path, random: bool) -> Path:
     if (folder / "final" / WEIGHTS).exists():
         return folder / "final"
     torch.manual_seed(config.loop.seed)
-    config = with_model_of_start(config)
     task = FinalTask(config)
     if random:
         task.assign = RandomLengths(config.model.space)
@@ -162,7 +161,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="PNG file for some clips' middle frames, originals above variants")
     parser.add_argument("--held-out", type=int, default=24, help="clips of each source to judge by")
     given, words = parser.parse_known_args()
-    config = read_config(FinalConfig, [*(f"--config={each}" for each in given.config), *words])
+    config = with_model_of_start(read_config(FinalConfig, [*(f"--config={each}" for each in given.config), *words]))
     known = [*given.beside, *([] if config.init_from is None else [config.init_from])]
     tokenizers: dict[str, str | Path] = {name: name for name in known}
     for name in given.variants:
