@@ -19,7 +19,11 @@ def ended_after(seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
+def browsers() -> list[psutil.Process]:
+    """All processes of the browsers that this process has started."""
+    return [each for each in psutil.Process().children(recursive=True) if "chromium" in each.name()]
+
+
 def _end_browsers() -> None:
-    for process in psutil.Process().children(recursive=True):
-        if "chromium" in process.name():
-            process.kill()
+    for process in browsers():
+        process.kill()

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserType, Error, Page, expect, sync_playwright
 
@@ -15,7 +14,7 @@ from evatok.app.serving import serving
 from evatok.generator.model import VideoGenerator
 from evatok.tokens.tokens import Tokens
 from tests.app.small import small_models, video_file
-from tests.browser.ending import ended_after
+from tests.browser.ending import browsers, ended_after
 
 CHROMIUM = shutil.which("chromium")
 ENDED = "has been closed"  # as Playwright says it of a browser that was killed
@@ -81,7 +80,7 @@ def downloaded(page: Page, button: str, to: Path) -> Path:
     return to
 
 
-def line_is_in_the_middle(page: Page) -> None:
+def expect_line_in_the_middle(page: Page) -> None:
     page.locator("#comparison video").evaluate("video => { video.pause(); video.currentTime = 1.0; }")
     page.wait_for_function("""() => {
         const line = document.querySelector(".playhead"), {left, right} = line.dataset;
@@ -114,13 +113,13 @@ def test_the_line_over_the_bars_goes_with_the_video(visitor: Callable[..., Page]
     page = visitor()
     upload(page, video_file(tmp_path, 32))
     expect(page.locator("#status")).to_contain_text("32 frames, 2.0 s")
-    line_is_in_the_middle(page)
+    expect_line_in_the_middle(page)
     slider = page.locator("#w_q input[type=range]")
     slider.focus()
     slider.press("End")
     expect(page.locator("#scores tbody td").first).to_have_text("64")
     expect(page.locator("#status")).to_contain_text("32 frames, 2.0 s")
-    line_is_in_the_middle(page)
+    expect_line_in_the_middle(page)
 
 
 def test_generated_videos_come_as_they_are_ready(visitor: Callable[..., Page], tmp_path: Path) -> None:
@@ -170,8 +169,7 @@ def test_a_browser_that_hangs_is_ended(chromium: BrowserType) -> None:
     with launched(chromium) as browser:
         page = browser.new_page()
         with ended_after(5):
-            for process in psutil.Process().children(recursive=True):
-                if "chromium" in process.name():
-                    process.send_signal(signal.SIGSTOP)
+            for process in browsers():
+                process.send_signal(signal.SIGSTOP)
             with pytest.raises(Error, match=ENDED):
                 page.context.close()

@@ -68,6 +68,12 @@ def test_others_are_judged_beside_them(words: list[str], tmp_path: Path, monkeyp
     stage4.main()
     rows = json.loads(record.read_text())["rows"]
     assert [row.pop("variant") for row in rows] == [other, "reconstruction alone"] and rows[0] == rows[1]
+    # What a training starts from says what the model is.
+    start = ["--init_from", other, "--model.levels=[8]", "--model.default_assignment=[8,8,8,8]"]
+    monkeypatch.setattr("sys.argv", ["stage4", *words, *more, *start])
+    stage4.main()
+    again = json.loads(record.read_text())
+    assert again["rows"][0] == {"variant": other, **rows[0]} and again["config"]["model"]["levels"] != [8]
 
 
 def test_sharpness_falls_with_blur_and_moving_shows_what_is_fitted_to_a_place() -> None:
