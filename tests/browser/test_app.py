@@ -1,4 +1,4 @@
-"""The web demo in a real browser: Debian's chromium, driven by Playwright; skipped where there is none."""
+"""The web demo in a real browser: Debian's chromium, driven by Playwright."""
 
 import re
 import shutil
@@ -16,10 +16,10 @@ from evatok.tokens.tokens import Tokens
 from tests.app.small import small_models, video_file
 from tests.browser.ending import browsers, ended_after
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium")  # without it the one that `playwright install chromium` has left
 ENDED = "has been closed"  # as Playwright says it of a browser that was killed
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
+    pytest.mark.browser,
     # A browser that hangs, which is seldom, says nothing of the page: another one is asked, once.
     pytest.mark.flaky(reruns=1, only_rerun=[ENDED, "[Tt]imeout"]),
 ]
@@ -125,10 +125,16 @@ def test_the_line_over_the_bars_goes_with_the_video(visitor: Callable[..., Page]
 def test_generated_videos_come_as_they_are_ready(visitor: Callable[..., Page], tmp_path: Path) -> None:
     page = visitor()
     page.get_by_role("tab", name="Generate").click()
+    # Asking now and then would miss what is shown for less than a second.
+    page.evaluate("""() => {
+        window.waiting = [];
+        const count = () => window.waiting.push(document.querySelectorAll("#generated figure.waiting").length);
+        new MutationObserver(count).observe(document.querySelector("#generated"), {childList: true, subtree: true});
+    }""")
     page.locator("#generate").click()
-    expect(page.locator("#generated figure.waiting")).to_have_count(3)
     expect(page.locator("#generated-status")).to_contain_text(re.compile(r"4 videos, \d+ tokens each"))
     expect(page.locator("#generated figure video")).to_have_count(4)
+    assert set(page.evaluate("window.waiting")) & {1, 2, 3}
     assert page.locator("#generated video").first.evaluate("video => video.videoWidth") == 64
     assert len(Tokens.load(downloaded(page, "Download tokens", tmp_path / "made.tokens"))) == 4
 
