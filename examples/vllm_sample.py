@@ -3,11 +3,12 @@
     pip install -e '.[generator]' vllm
     python examples/vllm_sample.py --generator runs/games-generator/final --classes pong boxing
 
-`GrammarProcessor` is written for the interface that vLLM 0.11 documents (`vllm.v1.sample.logits_processor`), which
-0.32 has with VLLM_USE_V2_MODEL_RUNNER=0. There is no guidance: vLLM has none.
+`GrammarProcessor` is written for the interface that vLLM has documented since 0.11 (`vllm.v1.sample.logits_processor`):
+its runner of version 1, which 0.32 still has. There is no guidance: vLLM has none.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,21 @@ class GrammarProcessor(LogitsProcessor):
         return logits.masked_fill_(self._barred[due], -torch.inf)
 
 
+def engine_of(folder: str, **options: Any) -> LLM:
+    """vLLM with a generator's Llama and the grammar; it needs the folder alone."""
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # whose processors are others
+    return LLM(model=folder, skip_tokenizer_init=True, logits_processors=[GrammarProcessor], **options)
+
+
+def sequences(engine: LLM, grammar: SequenceGrammar, classes: Sequence[str], **options: Any) -> list[Tensor]:
+    """A whole sequence of each class; options are those of `SamplingParams`."""
+    starts, end = [grammar.vocabulary.label(name) for name in classes], grammar.vocabulary.end
+    wanted = SamplingParams(max_tokens=grammar.longest - 1, stop_token_ids=[end], detokenize=False, **options)
+    answers = engine.generate([{"prompt_token_ids": [start]} for start in starts], wanted)
+    sampled = [[token for token in answer.outputs[0].token_ids if token != end] for answer in answers]
+    return [torch.tensor([start, *rest, end]) for start, rest in zip(starts, sampled, strict=True)]
+
+
 def main() -> None:
     """Samples a video of each class, and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,15 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     generator = VideoGenerator.from_pretrained(given.generator)
     grammar, config = generator.grammar, generator.config
-    starts = [grammar.vocabulary.label(name) for name in given.classes]
-
-    engine = LLM(model=given.generator, skip_tokenizer_init=True, logits_processors=[GrammarProcessor])
-    end = grammar.vocabulary.end
-    options = SamplingParams(max_tokens=grammar.longest - 1, stop_token_ids=[end], detokenize=False, seed=0)
-    answers = engine.generate([{"prompt_token_ids": [start]} for start in starts], options)
-    sampled = [[token for token in answer.outputs[0].token_ids if token != end] for answer in answers]
-
-    written = [grammar.parse(torch.tensor([start, *rest, end])) for start, rest in zip(starts, sampled, strict=True)]
+    written = [grammar.parse(each) for each in sequences(engine_of(given.generator), grammar, given.classes, seed=0)]
     fit = plan_fit(config.picture, area=1, patch=(1, 1), mode="none")
     record = VideoRecord(config.frames, config.fps, config.picture, fit.to_dict())
     lengths = torch.tensor([parsed.lengths for parsed in written]).view(-1, config.tokens.clip_blocks)

@@ -103,7 +103,7 @@ NOT_RUN = {
     r".*(configs/paper/|runs/ucf-)": "WebVid, UCF-101, Kinetics-600, the encoders of a hub and eight GPUs",
     r".*s3://": "an object store",
     r".*configs/accelerate/gpu|python -m benchmarks.captured ": "GPUs",
-    r"python examples/vllm_sample.py ": "vLLM",
+    r"python (examples/vllm_sample.py|-m benchmarks.vllm_engine) ": "vLLM",
     r"python -m benchmarks.miniature ": "the hours of `make reproduce`, whose last step it is",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from evatok.generator.grammar import Parsed
 from evatok.generator.model import VideoGenerator
 from evatok.video.reading import read_video
 from tests.docs.pages import ROOT
@@ -91,6 +92,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (BatchUpdate, MoveDirectionality):
         setattr(modules[-1], each.__name__, each)
     modules[-1].LogitsProcessor = object  # type: ignore[attr-defined]
+    modules[0].__version__ = "of a test"  # type: ignore[attr-defined]
     for name, module in zip(names, modules, strict=True):
         monkeypatch.setitem(sys.modules, name, module)
 
@@ -133,3 +135,20 @@ def test_videos_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "argv", ["vllm_sample.py", *words])
     runpy.run_path(str(ROOT / "examples/vllm_sample.py"), run_name="__main__")
     assert read_video(tmp_path / "o/pong.mp4").frames.shape == read_video(tmp_path / "o/boxing.mp4").frames.shape
+
+
+@pytest.mark.usefixtures("vllm")
+def test_two_samplers_agree_up_to_the_first_other_code() -> None:
+    compared = runpy.run_module("benchmarks.vllm_engine")["agreement"]
+    generator = random_generator(clips=2)
+    short, long = generator.grammar.vocabulary.levels[:2]
+    lengths, codes = (short, long) * 4, 4 * (short + long)
+    ours = generator.sample(["pong", "boxing", None], assignment=lengths, progress=False)
+    ids = ours.ids.split(codes)
+    theirs = [Parsed(0, lengths, each.clone()) for each in ids]
+    every = {"videos": 3, "codes": 3 * codes}
+    assert compared(ours, theirs) == {**every, "equal": 3, "equal up to the first other": 3 * codes}
+    theirs[1].ids[short] += 1
+    theirs[2] = Parsed(0, (*lengths[:-1], short), ids[2][: codes - long + short])
+    before = codes + short + codes - long + short
+    assert compared(ours, theirs) == {**every, "equal": 1, "equal up to the first other": before}
