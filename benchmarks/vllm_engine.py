@@ -8,7 +8,7 @@ they have, and how many are written in a second.
     python -m benchmarks.vllm_engine --out docs/results/vllm-engine.json
 """
 
-import runpy
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +25,7 @@ from evatok.generator.grammar import Parsed
 from evatok.generator.model import VideoGenerator
 from evatok.tokens.tokens import Tokens
 
-EXAMPLE = Path(__file__).parents[1] / "examples/vllm_sample.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def agreement(ours: Tokens, theirs: Sequence[Parsed]) -> dict[str, Any]:
@@ -51,11 +51,13 @@ def drawn(lengths: Tensor, levels: Sequence[int]) -> Row:
 
 def compare(generator: VideoGenerator, folder: Path, videos: int, rows: int, repeats: int) -> dict[str, Any]:
     """Everything: the record's entries."""
+    sys.path.append(str(EXAMPLES))  # of the engine's processes, too
+    import vllm_sample
+
     grammar, names = generator.grammar, list(generator.config.classes)
     levels = grammar.vocabulary.levels
-    example = runpy.run_path(str(EXAMPLE))
-    engine = example["engine_of"](str(folder), dtype="float32", max_num_seqs=rows, seed=0)
-    sequences = partial(example["sequences"], engine, grammar)
+    engine = vllm_sample.engine_of(str(folder), dtype="float32", max_num_seqs=rows, seed=0)
+    sequences = partial(vllm_sample.sequences, engine, grammar)
     likeliest = [grammar.parse(each) for each in sequences(names, temperature=0.0)]
     greedy = agreement(generator.sample(names, top_k=1, rows=rows, progress=False), likeliest)
     classes = [names[number % len(names)] for number in range(videos)]
