@@ -29,7 +29,9 @@ def test_a_video_without_16_frames_is_refused(tmp_path: Path) -> None:
 def test_setup_names_what_a_report_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("LD_PRELOAD", "/home/somebody/libtcmalloc.so.4:/usr/lib/libgomp.so.1")
     facts = setup()
+    assert "LD_PRELOAD=libtcmalloc.so.4:libgomp.so.1" in facts["settings"]
     assert "MALLOC_ARENA_MAX=1" in facts["settings"] and "OMP_WAIT_POLICY=passive" in facts["settings"]
     assert {"evatok", "torch", "PyAV", "decoders", "device", "threads", "precision"} <= facts.keys()
     assert facts["torch"] == torch.__version__ and "h264" in facts["decoders"]

@@ -111,8 +111,9 @@ def _device() -> str:
 
 
 def _settings() -> str:
-    """Environment variables that say how threads wait and how memory is allocated."""
-    return " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _SETTINGS.match(name))
+    """Environment variables that say how threads wait and how memory is allocated; of files the names alone."""
+    known = {name: value for name, value in sorted(os.environ.items()) if _SETTINGS.match(name)}
+    return " ".join(f"{name}={re.sub('[^ :]*/', '', value)}" for name, value in known.items())
 
 
 def _decodes(codec: str) -> bool:
