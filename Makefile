@@ -1,7 +1,6 @@
 # make app     see your own video as tokens, in the browser
 # make demo    see a real video tokenized at several lengths and reconstructed
 # make test    lint, types and tests
-# make browser the web demo in chromium, which has to be there
 # make reproduce   the paper in miniature, in hours (docs/reproduction.md); `make reproduce --dry-run` lists the steps
 # make docs    the pages as a site, in docs/_build/html
 # All set up what they need (see setup) and are quick when it is there.
@@ -11,7 +10,7 @@ BIN := .venv/bin
 EXTRAS := dev,train,data,ale,doom,encoders,generator,ray,docs,app
 STAMP := .venv/.evatok-setup
 
-.PHONY: setup app demo docs test lint format types pytest browser
+.PHONY: setup app demo docs test lint format types pytest
 
 setup: $(STAMP)
 
@@ -46,8 +45,5 @@ types: setup
 
 pytest: setup
 	$(BIN)/pytest
-
-browser: setup
-	$(BIN)/pytest -n0 -m browser tests/browser
 
 include benchmarks/miniature.mk

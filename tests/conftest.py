@@ -1,6 +1,7 @@
 """Small things that many tests use."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,15 @@ if _WORKERS > 1:
     _THREADS = max(1, (os.cpu_count() or 1) // _WORKERS)
     torch.set_num_threads(_THREADS)
     os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))
+
+_SCHEDULING = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+
+
+@pytest.fixture(autouse=True)
+def ordinary_scheduling() -> Iterator[None]:
+    """No test leaves the thread, and so what later ones start, at another priority in real time than it had."""
+    yield
+    assert _SCHEDULING is None or os.sched_getscheduler(0) == _SCHEDULING
 
 
 def random_tokenizer(config: TokenizerConfig) -> VideoTokenizer:

@@ -21,7 +21,7 @@ def ended_after(seconds: float) -> Iterator[None]:
 
 def browsers() -> list[psutil.Process]:
     """All processes of the browsers that this process has started."""
-    return [each for each in psutil.Process().children(recursive=True) if "chrom" in each.name()]
+    return [each for each in psutil.Process().children(recursive=True) if "chromium" in each.name()]
 
 
 def _end_browsers() -> None:

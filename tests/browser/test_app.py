@@ -1,4 +1,4 @@
-"""The web demo in a real browser: Debian's chromium, driven by Playwright."""
+"""The web demo in a real browser: Debian's chromium, driven by Playwright; skipped where there is none."""
 
 import re
 import shutil
@@ -16,10 +16,10 @@ from evatok.tokens.tokens import Tokens
 from tests.app.small import small_models, video_file
 from tests.browser.ending import browsers, ended_after
 
-CHROMIUM = shutil.which("chromium")  # without it the one that `playwright install chromium` has left
+CHROMIUM = shutil.which("chromium")
 ENDED = "has been closed"  # as Playwright says it of a browser that was killed
 pytestmark = [
-    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
     # A browser that hangs, which is seldom, says nothing of the page: another one is asked, once.
     pytest.mark.flaky(reruns=1, only_rerun=[ENDED, "[Tt]imeout"]),
 ]

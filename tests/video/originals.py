@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from tests.video.priority import priority_kept
+
 FRAMES = 14
 
 
@@ -87,6 +89,7 @@ PICTURES = (
 )
 
 
+@priority_kept()
 def encode(original: Original, path: Path) -> None:
     """Write an original: a bright square that moves over a gradient with a little noise."""
     height, width = original.size

@@ -11,6 +11,8 @@ import torch
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from tests.video.priority import priority_kept
+
 REAL_TIME = {"deadline": "realtime", "cpu-used": "8"}  # of libvpx
 
 
@@ -25,6 +27,7 @@ def moving_bar(frames: int = 20, height: int = 48, width: int = 64) -> Tensor:
     return video
 
 
+@priority_kept()
 def encode(
     path: Path,
     video: Tensor,
