@@ -93,6 +93,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
         setattr(modules[-1], each.__name__, each)
     modules[-1].LogitsProcessor = object  # type: ignore[attr-defined]
     modules[0].__version__ = "of a test"  # type: ignore[attr-defined]
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "")  # the example sets it; afterwards it is as before
     for name, module in zip(names, modules, strict=True):
         monkeypatch.setitem(sys.modules, name, module)
 
